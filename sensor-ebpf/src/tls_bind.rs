@@ -1,0 +1,193 @@
+//! What tells which name and socket a TLS object belongs to comes by; names, descriptors and wire keys are noted.
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user_buf};
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use sensor_common::limits::{NAME_MAX, TIER_SMALL, WIRE_KEY_LEN};
+use sensor_common::record::{
+    FLAG_AI_NAME, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME, Record,
+};
+use sensor_common::state::{COUNT_RECORD_NO_ROOM, Connection, VERDICT_PROBATION, VERDICT_WATCH, WireOwner};
+
+use crate::maps::{CALLS, CONNECTIONS, DATA, WIRE, WIRE_WANTED, count};
+use crate::names;
+use crate::ring::{READER_DATA, emit, header, now, wake_flag};
+use crate::tls::{connection, key_of, never_tail_call};
+
+/// `SSL_CTRL_SET_TLSEXT_HOSTNAME` (openssl/tls1.h).
+const CTRL_SET_HOST_NAME: u64 = 55;
+/// TLS record type of a handshake message (RFC 8446, 5.1).
+const RECORD_HANDSHAKE: u8 = 0x16;
+/// TLS record type of application data.
+const RECORD_APPLICATION: u8 = 0x17;
+/// Handshake type of a ClientHello.
+const CLIENT_HELLO: u8 = 1;
+/// Where the client random stands in a record that begins with a ClientHello.
+const RANDOM_AT: usize = 11;
+/// Where the encrypted content of a record begins.
+const CONTENT_AT: usize = 5;
+/// How long a TLS object's bytes may take to the wire.
+const WIRE_WAIT_NS: u64 = 2_000_000_000;
+
+/// proto: long SSL_ctrl(SSL *ssl, int cmd, long larg, void *parg);
+#[uprobe]
+pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
+    let (Some(object), Some(command), Some(name)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(3)) else {
+        return 0;
+    };
+    if command & 0xffff_ffff == CTRL_SET_HOST_NAME && name != 0 {
+        set_name(object, name);
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+/// proto: int SSL_set_tlsext_host_name(SSL *ssl, const char *name);
+#[uprobe]
+pub fn tls_set_host_name(ctx: ProbeContext) -> u32 {
+    let (Some(object), Some(name)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
+    if name != 0 {
+        set_name(object, name);
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+#[inline(always)]
+fn set_name(object: u64, name: u64) {
+    let key = key_of(object);
+    let Some(connection) = connection(&key) else { return };
+    // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
+    let seen = unsafe { *connection };
+    let Some(mut entry) = DATA.reserve::<Record<TIER_SMALL>>(0) else {
+        count(COUNT_RECORD_NO_ROOM);
+        return;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: the payload is longer than a name; the helper writes at most `NAME_MAX` bytes, terminator included.
+    let read =
+        unsafe { bpf_probe_read_user_str((&raw mut (*target).payload).cast(), NAME_MAX as u32, name as *const _) };
+    let length = if read > 1 && read <= NAME_MAX as i64 { (read - 1) as u32 } else { 0 };
+    // SAFETY: the payload begins with `NAME_MAX` bytes that the helper has filled as far as `length`.
+    let ai = length != 0 && names::is_ai(unsafe { &*(&raw const (*target).payload).cast::<[u8; NAME_MAX]>() }, 0, length);
+    if ai && seen.verdict == VERDICT_PROBATION {
+        // SAFETY: as above.
+        unsafe { (*connection).verdict = VERDICT_WATCH };
+    }
+    let record = Header {
+        start_ns: seen.start_ns,
+        captured: length,
+        call_len: length,
+        flags: if ai { seen.flags | FLAG_AI_NAME } else { seen.flags },
+        ..header(KIND_NAME, seen.id)
+    };
+    // SAFETY: `target` is reserved memory of a whole record.
+    unsafe { (&raw mut (*target).header).write(record) };
+    entry.submit(wake_flag(READER_DATA, record.at_ns));
+}
+
+/// proto: int SSL_set_fd(SSL *ssl, int fd);
+#[uprobe]
+pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
+    let (Some(object), Some(descriptor)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
+    let key = key_of(object);
+    if let Some(connection) = connection(&key) {
+        // SAFETY: a live element of the LRU map.
+        let seen = unsafe { *connection };
+        let record = Header {
+            start_ns: seen.start_ns,
+            aux: descriptor & 0xffff_ffff,
+            ..header(KIND_DESCRIPTOR, seen.id)
+        };
+        if !emit(&DATA, READER_DATA, &record) {
+            count(COUNT_RECORD_NO_ROOM);
+        }
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+/// A TLS object gets its channels: what was known of an earlier use of the object no longer holds.
+/// proto: void SSL_set_bio(SSL *ssl, BIO *rbio, BIO *wbio);
+#[uprobe]
+pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
+    let Some(object) = ctx.arg::<u64>(0) else { return 0 };
+    let key = key_of(object);
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+        // SAFETY: a live element of the LRU map.
+        let seen = unsafe { *connection };
+        if seen.sent != 0 || seen.received != 0 {
+            end(&seen);
+            let _ = CONNECTIONS.remove(&key);
+        }
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+/// proto: void SSL_free(SSL *ssl);
+#[uprobe]
+pub fn tls_free(ctx: ProbeContext) -> u32 {
+    let Some(object) = ctx.arg::<u64>(0) else { return 0 };
+    let key = key_of(object);
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+        // SAFETY: a live element of the LRU map, copied before it is removed.
+        let seen = unsafe { *connection };
+        let _ = CONNECTIONS.remove(&key);
+        end(&seen);
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+#[inline(always)]
+fn end(seen: &Connection) {
+    let record = Header { start_ns: seen.start_ns, aux: seen.cookie, ..header(KIND_FREE, seen.id) };
+    if !emit(&DATA, READER_DATA, &record) {
+        count(COUNT_RECORD_NO_ROOM);
+    }
+}
+
+/// Under a TLS call, the bytes are a TLS record on its way out: its content identifies the object on the wire.
+/// proto: int BIO_write(BIO *b, const void *data, int dlen);
+#[uprobe]
+pub fn bio_write(ctx: ProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(call) = CALLS.get_ptr(&thread) else { return 0 };
+    let Some(data) = ctx.arg::<u64>(1) else { return 0 };
+    // SAFETY: a live element that only this thread changes.
+    let object = unsafe { (*call).object };
+    let key = key_of(object);
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return 0 };
+    let mut head = [0u8; 6];
+    // SAFETY: a probe read of any address is safe; a bad one gives an error.
+    if unsafe { bpf_probe_read_user_buf(data as *const u8, &mut head) }.is_err() || head[1] != 3 {
+        return 0;
+    }
+    let hello = head[0] == RECORD_HANDSHAKE && head[5] == CLIENT_HELLO;
+    // SAFETY: a live element of the LRU map.
+    let bound = unsafe { (*connection).cookie } != 0;
+    if bound && !hello || !hello && head[0] != RECORD_APPLICATION {
+        return 0;
+    }
+    if hello {
+        // SAFETY: as above; only this thread is inside the object.
+        unsafe { (*connection).flags |= FLAG_FRESH };
+    }
+    let from = data + if hello { RANDOM_AT } else { CONTENT_AT } as u64;
+    let mut wire = [0u8; WIRE_KEY_LEN];
+    // SAFETY: the helper writes exactly the array.
+    if unsafe { bpf_probe_read_user(wire.as_mut_ptr().cast(), WIRE_KEY_LEN as u32, from as *const _) } != 0 {
+        return 0;
+    }
+    // SAFETY: a live element of the LRU map.
+    let owner = WireOwner { key, connection: unsafe { (*connection).id } };
+    let _ = WIRE.insert(&wire, &owner, 0);
+    if let Some(until) = WIRE_WANTED.get_ptr_mut(0) {
+        // SAFETY: a live array element; all writers move it forward.
+        unsafe { *until = now() + WIRE_WAIT_NS };
+    }
+    never_tail_call(&ctx);
+    0
+}

@@ -1,0 +1,158 @@
+//! A noted TLS call comes in; its bytes go out as records in tiers, one chunk a run, by tail calls to itself.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use sensor_common::limits::{
+    CHUNKS_PER_CALL_MAX, PROBATION_BYTES_MAX, TIER_HUGE, TIER_LARGE, TIER_MEDIUM, TIER_SMALL,
+};
+use sensor_common::names::TAIL_COPY;
+use sensor_common::record::{
+    FLAG_FRESH, FLAG_NO_ROOM, FLAG_PROBATION, FLAG_SENT, FLAG_UNREADABLE, Header, KIND_DATA, Record,
+};
+use sensor_common::state::{
+    CALL_PROBATION, CALL_READ, COUNT_CHUNKS_OVER_LIMIT, COUNT_PAYLOAD_NO_ROOM, COUNT_PROBATION_PAYLOAD,
+    COUNT_RECORD_NO_ROOM, COUNT_UNREADABLE, Call, VERDICT_IGNORE,
+};
+
+use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, count};
+use crate::ring::{READER_DATA, emit, header, wake_flag};
+use crate::tls::key_of;
+
+/// What one chunk looked like.
+struct Copied {
+    /// A record was written, with payload.
+    written: bool,
+    /// The chunk's first two bytes.
+    first: [u8; 2],
+}
+
+/// Clamps a length for the verifier; LLVM would drop a plain comparison it can prove needless.
+#[inline(always)]
+fn clamp<const N: usize>(length: u64) -> u64 {
+    let mut clamped = length;
+    // SAFETY: only the named register is changed, to at most `N`.
+    unsafe {
+        asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) clamped, const N, options(nomem, nostack));
+    }
+    clamped
+}
+
+/// Writes one record with up to `N` payload bytes.
+#[inline(always)]
+fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
+    let none = Copied { written: false, first: [0; 2] };
+    let Some(mut entry) = DATA.reserve::<Record<N>>(0) else { return none };
+    let length = clamp::<N>(length);
+    let target = entry.as_mut_ptr();
+    // SAFETY: `target` is reserved memory of a whole record; the helper writes at most `N` bytes into its payload.
+    let failed = unsafe { bpf_probe_read_user((&raw mut (*target).payload).cast(), length as u32, from as *const _) };
+    let mut first = [0u8; 2];
+    if failed == 0 {
+        record.captured = length as u32;
+        // SAFETY: the payload has at least two bytes.
+        first = unsafe { [(*target).payload[0], (*target).payload[1]] };
+    } else {
+        record.flags |= FLAG_UNREADABLE;
+        count(COUNT_UNREADABLE);
+    }
+    let at = record.at_ns;
+    // SAFETY: `target` is reserved memory of a whole record.
+    unsafe { (&raw mut (*target).header).write(record) };
+    entry.submit(wake_flag(READER_DATA, at));
+    Copied { written: true, first }
+}
+
+/// Chooses the smallest tier that holds the chunk.
+#[inline(always)]
+fn copy_tiered(record: Header, from: u64, length: u64) -> Copied {
+    if length <= TIER_SMALL as u64 {
+        copy::<TIER_SMALL>(record, from, length)
+    } else if length <= TIER_MEDIUM as u64 {
+        copy::<TIER_MEDIUM>(record, from, length)
+    } else if length <= TIER_LARGE as u64 {
+        copy::<TIER_LARGE>(record, from, length)
+    } else {
+        copy::<TIER_HUGE>(record, from, length)
+    }
+}
+
+/// Stops looking at a connection whose first bytes are not a client's HTTP.
+#[inline(always)]
+fn judge_first_bytes(call: &Call, first: [u8; 2]) {
+    let key = key_of(call.object);
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
+    // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
+    let sent_before = unsafe { (*connection).sent };
+    let method = first[0].is_ascii_uppercase() && first[1].is_ascii_uppercase();
+    let foreign = if call.flags & FLAG_SENT != 0 {
+        call.flags & FLAG_FRESH != 0 && !method
+    } else {
+        // A request that is read belongs to a server; `HT` begins a response.
+        sent_before == 0 && method && first != *b"HT"
+    };
+    if foreign {
+        // SAFETY: as above; all writers of this verdict store the same value.
+        unsafe { (*connection).verdict = VERDICT_IGNORE };
+    }
+}
+
+/// Accounts for bytes that were not copied, with a header alone: the gap is known to the byte.
+#[inline(always)]
+fn account(mut record: Header, flag: u32, reason: u32) {
+    record.flags |= flag;
+    count(reason);
+    if !emit(&DATA, READER_DATA, &record) {
+        count(COUNT_RECORD_NO_ROOM);
+    }
+}
+
+/// Copies the next chunk of the call the thread is inside of.
+/// proto: none (only ever tail-called)
+#[uprobe]
+pub fn tls_copy(ctx: ProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(call) = CALLS.get_ptr_mut(&thread) else { return 0 };
+    // SAFETY: a live element that only this thread changes.
+    let now = unsafe { *call };
+    let left = now.length.wrapping_sub(now.done);
+    let length = if left > TIER_HUGE as u64 { TIER_HUGE as u64 } else { left };
+    let mut record = header(KIND_DATA, now.connection);
+    record.flags = now.flags;
+    record.start_ns = now.start_ns;
+    record.offset = now.offset + now.done;
+    record.call_len = length as u32;
+    let mut last = length == left;
+    if now.state & CALL_PROBATION != 0 && record.offset >= PROBATION_BYTES_MAX {
+        record.call_len = left as u32;
+        last = true;
+        account(record, FLAG_PROBATION, COUNT_PROBATION_PAYLOAD);
+    } else if now.chunks >= CHUNKS_PER_CALL_MAX {
+        record.call_len = left as u32;
+        last = true;
+        account(record, FLAG_NO_ROOM, COUNT_CHUNKS_OVER_LIMIT);
+    } else {
+        let copied = copy_tiered(record, now.buffer + now.done, length);
+        if !copied.written {
+            account(record, FLAG_NO_ROOM, COUNT_PAYLOAD_NO_ROOM);
+        } else if record.offset == 0 && now.state & CALL_PROBATION != 0 && length >= 2 {
+            judge_first_bytes(&now, copied.first);
+        }
+    }
+    if !last {
+        // SAFETY: a live element that only this thread changes.
+        unsafe {
+            (*call).done = now.done + length;
+            (*call).chunks = now.chunks + 1;
+        }
+        // SAFETY: the tail-called program is this one.
+        unsafe { TAILS.tail_call(&ctx, TAIL_COPY) };
+    }
+    if now.state & CALL_READ != 0 {
+        let _ = CALLS.remove(&thread);
+    }
+    0
+}
