@@ -1,0 +1,213 @@
+//! Records of one TLS connection come in; the calls made over it go out.
+
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use sensor_common::record::{FLAG_FRESH, Header, Socket};
+
+use crate::capture;
+use crate::http;
+use crate::http::Decoder;
+use crate::http::Protocol;
+use crate::probes::connections;
+use crate::provider;
+use crate::provider::{Call, Catalogue, Tracker, Verdict};
+use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
+
+use crate::report;
+use crate::report::event::{Process, Seen, Server};
+
+use super::TLS_LIBRARY;
+use super::writes::{Part, Writes};
+
+/// One generation of a TLS object.
+pub(super) struct Connection {
+    pub(super) id: u64,
+    pub(super) pid: u32,
+    pub(super) start_ns: u64,
+    pub(super) name: Option<String>,
+    pub(super) socket: Option<Socket>,
+    /// Descriptor given to `SSL_set_fd`.
+    pub(super) descriptor: Option<u32>,
+    /// Remote end found by other means than the wire.
+    pub(super) found: Option<(SocketAddr, &'static str)>,
+    /// When a socket or process that ended takes the connection with it.
+    pub(super) ends_ns: Option<u64>,
+    /// The kernel half knows that this is AI traffic.
+    pub(super) judged: bool,
+    /// Calls reported so far.
+    pub(super) reported_calls: u64,
+    fresh: bool,
+    writes: Writes,
+    /// Made at the first plaintext, when the name is known.
+    plaintext: Option<Box<Plaintext>>,
+}
+
+struct Plaintext {
+    decoder: Decoder,
+    tracker: Tracker,
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) table: Table<u64>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) http: http::Config,
+    /// Pieces on their way from the table to a decoder; empty between records, kept for its memory.
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Connection {
+    pub(super) fn new(header: &Header) -> Self {
+        Self {
+            id: header.connection,
+            pid: header.tgid,
+            start_ns: header.start_ns,
+            name: None,
+            socket: None,
+            descriptor: None,
+            found: None,
+            ends_ns: None,
+            judged: false,
+            reported_calls: 0,
+            fresh: header.flags & FLAG_FRESH != 0,
+            writes: Writes::default(),
+            plaintext: None,
+        }
+    }
+
+    /// Takes what each record says of the connection.
+    pub(super) fn observe(&mut self, header: &Header) {
+        self.fresh |= header.flags & FLAG_FRESH != 0;
+    }
+
+    /// Takes plaintext that was written; it counts once its return is seen.
+    pub(super) fn sent(&mut self, part: Part, shared: &mut Shared) {
+        for part in self.writes.enter(part) {
+            self.push(Direction::Sent, part, shared);
+        }
+    }
+
+    /// Takes the return of a write.
+    pub(super) fn committed(&mut self, accepted: u64, shared: &mut Shared) {
+        for part in self.writes.commit(accepted) {
+            self.push(Direction::Sent, part, shared);
+        }
+    }
+
+    /// Takes plaintext that was read.
+    pub(super) fn received(&mut self, part: Part, shared: &mut Shared) {
+        self.push(Direction::Received, part, shared);
+    }
+
+    fn push(&mut self, direction: Direction, part: Part, shared: &mut Shared) {
+        let name = self.name.as_deref().unwrap_or_default();
+        if self.plaintext.is_none() {
+            let start = if self.fresh { Start::Fresh } else { Start::Joined };
+            // Whoever gives way is found idle by its own clock.
+            let _other = shared.table.open(self.id, start, part.at_ns);
+            let tracker = Tracker::new(Arc::clone(&shared.catalogue), provider::Config::default(), name);
+            let decoder = Decoder::new(&shared.http);
+            self.plaintext = Some(Box::new(Plaintext { decoder, tracker }));
+        }
+        let captured = u64::try_from(part.bytes.len()).unwrap_or(u64::MAX);
+        let (offset, at_ns) = (part.offset, part.at_ns);
+        let mut pieces = mem::take(&mut shared.pieces);
+        if captured != 0 {
+            let chunk = Chunk { offset, at_ns, bytes: part.bytes };
+            let _other = shared.table.push(self.id, direction, chunk, &mut pieces);
+        }
+        let missing = part.length.saturating_sub(captured);
+        if missing != 0 {
+            let loss = Loss { offset: offset.saturating_add(captured), at_ns, len: missing };
+            let _other = shared.table.lose(self.id, direction, loss, &mut pieces);
+        }
+        self.pieces(direction, &mut pieces);
+        shared.pieces = pieces;
+    }
+
+    /// Decodes what the table has given out.
+    pub(super) fn pieces(&mut self, direction: Direction, pieces: &mut Vec<Piece>) {
+        let Some(plaintext) = &mut self.plaintext else { return };
+        for piece in pieces.drain(..) {
+            plaintext.decoder.push(direction, piece, &mut plaintext.tracker);
+        }
+        if plaintext.decoder.protocol() == Some(Protocol::Other) {
+            plaintext.tracker.not_http();
+        }
+    }
+
+    /// Ends what is open; streams that were cut become calls marked so.
+    pub(super) fn close(&mut self, at_ns: u64) {
+        if let Some(plaintext) = &mut self.plaintext {
+            plaintext.decoder.close(at_ns, &mut plaintext.tracker);
+            plaintext.tracker.close(at_ns);
+        }
+    }
+
+    /// Calls that have ended since the last time.
+    pub(super) fn calls(&mut self) -> Vec<Call> {
+        self.plaintext.as_mut().map(|plaintext| plaintext.tracker.take_calls().collect()).unwrap_or_default()
+    }
+
+    /// What the connection has turned out to be.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.plaintext.as_ref().map_or(Verdict::Undecided, |plaintext| plaintext.tracker.verdict())
+    }
+
+    /// Remote end of the connection, and how it was found: both ends carried the same client random or the same record,
+    /// the descriptor given to the TLS object, or the only connection that the process has.
+    pub(super) fn remote(&mut self) -> (Option<SocketAddr>, Option<&'static str>) {
+        if let Some(socket) = &self.socket {
+            let binding = if self.fresh { "client_random" } else { "wire_record" };
+            return (capture::remote_of(socket), Some(binding));
+        }
+        if self.found.is_none() {
+            self.found = self.look_up();
+        }
+        self.found.map_or((None, None), |(address, binding)| (Some(address), Some(binding)))
+    }
+
+    fn look_up(&self) -> Option<(SocketAddr, &'static str)> {
+        if let Some(descriptor) = self.descriptor
+            && let Some((_, remote)) = connections::of_descriptor(self.pid, descriptor)
+        {
+            return Some((remote, "descriptor"));
+        }
+        match connections::of_process(self.pid).as_slice() {
+            [(_, remote)] => Some((*remote, "unique")),
+            _ => None,
+        }
+    }
+
+    /// The connection as it is reported at its end; `None` where it did not lead to AI.
+    pub(super) fn ending(&mut self, time: Timestamp, process: Process) -> Option<report::event::Connection> {
+        if !self.judged && self.reported_calls == 0 {
+            return None;
+        }
+        let (peer, binding) = self.remote();
+        let socket = self.socket.unwrap_or_default();
+        let started = [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
+        let ended = self.ends_ns;
+        Some(report::event::Connection {
+            time,
+            process,
+            server: Server { name: self.name.clone(), peer },
+            tls_library: Some(TLS_LIBRARY),
+            binding,
+            seen: if self.fresh { Seen::Complete } else { Seen::Truncated },
+            calls: self.reported_calls,
+            duration_ns: started.zip(ended).map(|(started, ended)| ended.saturating_sub(started)),
+            bytes_sent: ended.map(|_| socket.bytes_sent),
+            bytes_received: ended.map(|_| socket.bytes_received),
+        })
+    }
+}
+
+/// A part made of a record and its payload.
+pub(super) fn part(header: &Header, bytes: Bytes) -> Part {
+    Part { offset: header.offset, length: u64::from(header.call_len), bytes, at_ns: header.at_ns }
+}

@@ -1,0 +1,309 @@
+//! Process, socket and name records come in; processes that show intent get their probes, the others stay untouched.
+
+use std::collections::HashMap;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD};
+
+use crate::bpf::{AddressMap, Kernel, ProbeLink, ProcessMap, ProgramMap};
+use crate::capture::{self, Body, Record};
+use crate::config::Config;
+use crate::destination::dns;
+use crate::probes::connections;
+use crate::probes::learned::{Known, Learned, Program};
+use crate::probes::{Registry, Why};
+use crate::provider::Catalogue;
+use crate::workload::Table as Workloads;
+
+use super::status::Status;
+use super::notice::{FromPipeline, ToPipeline};
+
+/// How often running processes are looked over: libraries loaded late, processes gone, probation over.
+pub(super) const LOOK_OVER: Duration = Duration::from_secs(2);
+/// Tries to find the TLS library of a process that showed intent before it loaded one.
+const TRIES_MAX: u8 = 8;
+
+/// What the thread owns.
+pub(super) struct Intent {
+    pub(super) kernel: Kernel,
+    pub(super) registry: Registry,
+    pub(super) learned: Learned,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) processes: ProcessMap,
+    pub(super) addresses: AddressMap,
+    pub(super) programs: ProgramMap,
+    pub(super) workloads: Arc<Mutex<Workloads>>,
+    pub(super) detached: SyncSender<Vec<ProbeLink>>,
+    pub(super) pipeline: SyncSender<ToPipeline>,
+    pub(super) status: Arc<Status>,
+    pub(super) config: Arc<Config>,
+    /// Processes on probation, with the time their probation ends.
+    pub(super) probation: HashMap<u32, u64>,
+    /// Processes without a TLS library so far, with the tries that are left and the next one's time.
+    pub(super) waiting: HashMap<u32, (u8, u64)>,
+}
+
+impl Intent {
+    /// Attaches to what runs already: programs that made AI calls before, and processes with open TLS connections.
+    pub(super) fn scan(&mut self, now: u64) {
+        let commands: Vec<_> = self.learned.commands().map(str::to_owned).collect();
+        self.announce(&commands);
+        if self.config.capture.is_eager() {
+            for pid in connections::process_ids() {
+                self.attach(pid, Why::Eager, now);
+            }
+            return;
+        }
+        let own = std::process::id();
+        for pid in connections::process_ids() {
+            let known = Program::of_process(pid).is_some_and(|(program, _)| self.learned.get(&program).is_some());
+            if known && pid != own {
+                self.attach(pid, Why::Learned, now);
+            }
+        }
+        for pid in connections::processes_connected_to(&self.config.capture.scan_ports) {
+            if self.registry.why(pid).is_none() && pid != own {
+                self.attach(pid, Why::Probation, now);
+            }
+        }
+    }
+
+    /// Takes one record of the event ring.
+    pub(super) fn on_record(&mut self, record: &Record<'_>) {
+        let (header, now) = (&record.header, record.header.at_ns);
+        match &record.body {
+            Body::Hello(hello) => {
+                let name = capture::name_of(hello);
+                let ai = header.flags & FLAG_AI_NAME != 0 && name.as_deref().is_some_and(|name| self.is_ai(name));
+                if ai && header.tgid != 0 {
+                    self.status.hello_seen(self.registry.why(header.tgid).is_some(), header.flags & FLAG_HELD != 0);
+                    self.show_intent(header.tgid, Why::Hello, now);
+                }
+                self.notify(ToPipeline::Hello { socket: hello.socket, name, ai });
+            }
+            Body::Question(hello) => {
+                if header.tgid != 0 && capture::name_of(hello).is_some_and(|name| self.is_ai(&name)) {
+                    self.show_intent(header.tgid, Why::Question, now);
+                }
+            }
+            Body::Connect(socket) => self.show_intent(socket.tgid, Why::Connect, now),
+            Body::Answer(message) => self.on_answer(message),
+            Body::Closed(socket) => self.notify(ToPipeline::Closed { socket: *socket, at_ns: now }),
+            Body::Exec => self.on_exec(header.tgid, now),
+            Body::Fork => {
+                if let Ok(child) = u32::try_from(header.aux) {
+                    self.on_fork(header.tgid, child, now);
+                }
+            }
+            Body::Exit => self.on_exit(header.tgid, now),
+            _ => tracing::debug!(kind = header.kind, "record in the wrong ring"),
+        }
+    }
+
+    /// Counts a record that cannot be read.
+    pub(super) fn refuse(&self, error: &capture::Error) {
+        self.status.record_refused();
+        tracing::debug!(%error, "record is left out");
+    }
+
+    fn is_ai(&self, name: &str) -> bool {
+        self.catalogue.find(name).is_some() || self.config.capture.is_intent_host(name)
+    }
+
+    fn show_intent(&mut self, pid: u32, why: Why, now: u64) {
+        self.probation.remove(&pid);
+        if self.registry.why(pid).is_some() {
+            self.registry.confirm(pid, why);
+        } else {
+            self.attach(pid, why, now);
+        }
+    }
+
+    fn on_answer(&mut self, message: &[u8]) {
+        let Ok(answer) = dns::parse(message) else { return };
+        if !self.is_ai(&answer.name) {
+            return;
+        }
+        for (address, _ttl) in answer.addresses {
+            if let Err(error) = self.addresses.add(address) {
+                tracing::debug!(%address, %error, "address is not known to the kernel half");
+            }
+        }
+    }
+
+    fn on_exec(&mut self, pid: u32, now: u64) {
+        self.workloads().observe_exec(pid, now);
+        let probed = self.registry.why(pid).is_some();
+        let Some((program, _)) = Program::of_process(pid) else { return };
+        if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
+            self.mark(pid);
+            match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
+                Ok(attached) => self.status.attached(Why::Learned, attached.probes),
+                Err(error) => self.attach_failed(pid, &error),
+            }
+            self.workloads().resolve(pid, now);
+        } else if probed {
+            self.attach(pid, Why::Probation, now);
+        }
+    }
+
+    fn on_fork(&mut self, parent: u32, child: u32, now: u64) {
+        self.workloads().observe_fork(parent, child, now);
+        if self.registry.why(parent).is_some() {
+            self.attach(child, Why::Forked, now);
+        }
+    }
+
+    fn on_exit(&mut self, pid: u32, now: u64) {
+        self.workloads().observe_exit(pid, now);
+        self.release(pid);
+        self.notify(ToPipeline::Exited { pid, at_ns: now });
+    }
+
+    /// Takes what the pipeline found out about a process.
+    pub(super) fn on_notice(&mut self, notice: FromPipeline, now: u64) {
+        match notice {
+            FromPipeline::AiCall { pid } => {
+                if self.probation.remove(&pid).is_some() {
+                    self.registry.confirm(pid, Why::Hello);
+                }
+                self.learn(pid);
+            }
+            FromPipeline::NotAi { pid } => {
+                if let Some(until) = self.probation.get_mut(&pid) {
+                    *until = now;
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, pid: u32) {
+        let Some((program, commands)) = Program::of_process(pid) else { return };
+        let name = program.executable.clone();
+        let known = Known { libraries: self.registry.libraries_of(pid).to_vec(), commands };
+        match self.learned.add(program, &known) {
+            Ok(true) => self.announce(&known.commands),
+            Ok(false) => {}
+            Err(error) => {
+                self.announce(&known.commands);
+                tracing::warn!(program = name, %error, "program is learnt for this run only");
+            }
+        }
+    }
+
+    /// Has the kernel half report the start of programs by these names.
+    fn announce(&mut self, commands: &[String]) {
+        for name in commands {
+            if let Err(error) = self.programs.add(name) {
+                tracing::warn!(program = name, %error, "program is not known to the kernel half");
+            }
+        }
+    }
+
+    /// Looks over all processes: libraries loaded late, ends that were missed, probation that is over.
+    pub(super) fn look_over(&mut self, now: u64) {
+        for pid in self.registry.pids() {
+            if self.probation.get(&pid).is_some_and(|until| *until <= now) {
+                self.release(pid);
+            } else if self.registry.refresh(&mut self.kernel, pid).is_err() {
+                self.on_exit(pid, now);
+            }
+        }
+        if self.config.capture.is_eager() {
+            for pid in connections::process_ids() {
+                self.attach(pid, Why::Eager, now);
+            }
+        }
+        self.status.set_probes(self.registry.probe_count(), self.registry.pids().len());
+    }
+
+    /// Tries again with processes that had no TLS library when they showed intent.
+    pub(super) fn try_again(&mut self, now: u64) {
+        let due: Vec<_> =
+            self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(pid, (left, _))| (*pid, *left)).collect();
+        for (pid, left) in due {
+            self.waiting.remove(&pid);
+            self.attach(pid, Why::Connect, now);
+            if let Some((tries, _)) = self.waiting.get_mut(&pid) {
+                *tries = left.saturating_sub(1);
+                if *tries == 0 {
+                    self.waiting.remove(&pid);
+                    self.notify(ToPipeline::Blind { pid });
+                }
+            }
+        }
+    }
+
+    /// When `try_again` has something to do.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn attach(&mut self, pid: u32, why: Why, now: u64) {
+        // The kernel half reports forks and the end only of marked processes.
+        if why != Why::Eager {
+            self.mark(pid);
+        }
+        match self.registry.attach(&mut self.kernel, pid, why) {
+            Ok(attached) => {
+                if why != Why::Eager {
+                    self.after_attach(pid, why, attached.probes, now);
+                }
+            }
+            Err(error) => {
+                self.processes.unmark(pid);
+                self.attach_failed(pid, &error);
+            }
+        }
+    }
+
+    fn after_attach(&mut self, pid: u32, why: Why, probes: usize, now: u64) {
+        self.status.attached(why, probes);
+        if self.registry.libraries_of(pid).is_empty() {
+            if matches!(why, Why::Probation | Why::Forked) {
+                self.release(pid);
+                return;
+            }
+            let pause = Duration::from_millis(20);
+            let next = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+            self.waiting.entry(pid).or_insert((TRIES_MAX, next)).1 = next;
+        }
+        if why == Why::Probation {
+            self.probation.insert(pid, now.saturating_add(self.config.capture.probation_ns()));
+        }
+        self.workloads().resolve(pid, now);
+    }
+
+    fn attach_failed(&self, pid: u32, error: &crate::probes::Error) {
+        self.status.attach_failed();
+        tracing::debug!(pid, error = %super::chain(error), "no probes in this process");
+    }
+
+    fn mark(&mut self, pid: u32) {
+        if let Err(error) = self.processes.mark(pid) {
+            tracing::debug!(pid, %error, "process is not marked");
+        }
+    }
+
+    /// Takes the probes out of a process, off this thread.
+    fn release(&mut self, pid: u32) {
+        self.processes.unmark(pid);
+        self.probation.remove(&pid);
+        self.waiting.remove(&pid);
+        let links = self.registry.detach(pid);
+        // With the queue full, the links are dropped here: slow, but nothing stays attached.
+        let _dropped_here = self.detached.try_send(links);
+    }
+
+    fn notify(&self, notice: ToPipeline) {
+        if self.pipeline.try_send(notice).is_err() {
+            self.status.notice_dropped();
+        }
+    }
+
+    fn workloads(&self) -> std::sync::MutexGuard<'_, Workloads> {
+        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

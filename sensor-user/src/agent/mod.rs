@@ -1,0 +1,238 @@
+//! The configuration comes in; the stages are made, joined by threads and bounded channels, watched, and shut down.
+//!
+//! ```text
+//! event ring -> [intent]  -- probes, marks --> kernel        [links] closes probes off the hot path
+//!                 |  ^
+//!                 v  |  notices
+//! data ring --> [pipeline] capture -> reassembly -> http -> provider -> credential, spend
+//!                 |
+//!                 v  events
+//!               [reporter] -> sinks, metrics                 [main] signals, /metrics, health
+//! ```
+
+mod clock;
+mod connection;
+mod intent;
+mod links;
+mod notice;
+mod pipeline;
+mod setup;
+mod status;
+mod telemetry;
+mod writes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bpf::Ring;
+use crate::capture;
+use crate::config::Config;
+use crate::report::Event;
+use crate::report::server;
+use crate::report::server::Readiness;
+
+use self::clock::Clock;
+use self::intent::{Intent, LOOK_OVER};
+use self::notice::{FromPipeline, ToPipeline};
+use self::pipeline::Pipeline;
+use self::setup::Stages;
+use self::telemetry::Telemetry;
+pub use self::setup::Outputs;
+
+/// The one TLS family that is probed so far (`tls.library`).
+const TLS_LIBRARY: &str = crate::probes::openssl::LIBRARY;
+/// Events that wait for the reporter; then the pipeline waits, and the ring takes the pressure.
+const EVENTS_MAX: usize = 4096;
+/// Messages between the threads that wait; then they are dropped and counted.
+const NOTICES_MAX: usize = 4096;
+/// Batches of probes that wait to be closed; then the thread that detaches closes them itself.
+const DETACHED_MAX: usize = 1024;
+/// Longest sleep of a thread that waits for records: how soon it sees that the agent stops.
+const SLEEP: Duration = Duration::from_millis(100);
+/// Sleep of the decoding thread while records come: the kernel half wakes it only every few milliseconds.
+const SHORT_SLEEP: Duration = Duration::from_millis(5);
+/// Rounds without a record after which the decoding thread trusts the kernel to wake it.
+const QUIET_ROUNDS: u32 = 8;
+/// Records decoded between two looks at the clock and the notices.
+const BATCH: usize = 512;
+
+/// Runs the agent until a signal ends it, or one of its threads does.
+pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let (events, events_out) = sync_channel(EVENTS_MAX);
+    let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
+    let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
+    let (detached, detached_out) = sync_channel(DETACHED_MAX);
+    let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
+    let Stages { intent, pipeline, event_ring, data_ring, counters, status, config } = stages;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, mut ends) = mpsc::channel(8);
+    let watch = |name| Watched { name, ended: ended.clone() };
+    let outputs_metrics = Arc::clone(&outputs.metrics);
+    let wants_totals = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&wants_totals);
+    let reporter = spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
+    let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
+    let flag = Arc::clone(&stop);
+    let decoder = spawn("pipeline", watch("pipeline"), move || decode(pipeline, data_ring, &pipeline_in, &flag))?;
+    let flag = Arc::clone(&stop);
+    let attacher = spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
+    let clock = Clock::read();
+    let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
+    // A full queue or a dead reporter is noticed below; these lines are then the least of it.
+    let say = |state| drop(events.try_send(agent(state)));
+    say("started");
+    let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
+    let telemetry =
+        Telemetry { metrics, readiness, status, counters, events: events.clone(), clock, lost: HashMap::new() };
+    let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
+    say("stopping");
+    stop.store(true, Ordering::Relaxed);
+    let joined = [join("intent", attacher), join("pipeline", decoder), join("links", closer)];
+    say("stopped");
+    drop(events);
+    let reported = join("reporter", reporter);
+    outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
+}
+
+/// Says on its drop, however that comes about, that a thread has ended.
+struct Watched {
+    name: &'static str,
+    ended: mpsc::Sender<&'static str>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // With eight places and four threads there is room; without a receiver the agent is stopping anyway.
+        let _told = self.ended.try_send(self.name);
+    }
+}
+
+fn spawn(
+    name: &str,
+    watched: Watched,
+    work: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let guarded = move || {
+        let _watched = watched;
+        work();
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(guarded).with_context(|| format!("starting the {name} thread"))
+}
+
+fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
+    handle.join().map_err(|_panic| anyhow::anyhow!("the {name} thread panicked"))
+}
+
+/// Reads the plaintext ring.
+fn decode(mut pipeline: Pipeline, mut ring: Ring, notices: &Receiver<ToPipeline>, stop: &AtomicBool) {
+    let mut quiet = QUIET_ROUNDS;
+    let mut ticked = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let mut taken = 0;
+        while let Some(bytes) = ring.next() {
+            match capture::decode(&bytes) {
+                Ok(record) => pipeline.on_record(&record),
+                Err(error) => pipeline.refuse(&error),
+            }
+            taken += 1;
+            if taken == BATCH {
+                break;
+            }
+        }
+        notices.try_iter().take(NOTICES_MAX).for_each(|notice| pipeline.on_notice(notice));
+        if ticked.elapsed() >= SLEEP {
+            ticked = Instant::now();
+            pipeline.tick(Clock::monotonic_ns());
+        }
+        quiet = if taken == 0 { quiet.saturating_add(1) } else { 0 };
+        if taken < BATCH {
+            ring.wait(Some(if quiet < QUIET_ROUNDS { SHORT_SLEEP } else { SLEEP }));
+        }
+    }
+    pipeline.finish(Clock::monotonic_ns());
+}
+
+/// Reads the event ring.
+fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, stop: &AtomicBool) {
+    intent.scan(Clock::monotonic_ns());
+    let mut looked = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        while let Some(bytes) = ring.next() {
+            match capture::decode(&bytes) {
+                Ok(record) => intent.on_record(&record),
+                Err(error) => intent.refuse(&error),
+            }
+        }
+        let now = Clock::monotonic_ns();
+        notices.try_iter().take(NOTICES_MAX).for_each(|notice| intent.on_notice(notice, now));
+        intent.try_again(now);
+        if looked.elapsed() >= LOOK_OVER {
+            looked = Instant::now();
+            intent.look_over(now);
+        }
+        ring.wait(Some(if intent.is_waiting() { SHORT_SLEEP } else { SLEEP }));
+    }
+    links::close(intent.registry.detach_all());
+}
+
+/// Answers signals and HTTP requests until the agent is to stop.
+async fn serve(
+    config: &Config,
+    mut telemetry: Telemetry,
+    (wants_totals, ends): (&AtomicBool, &mut mpsc::Receiver<&'static str>),
+) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut totals = signal(SignalKind::user_defined1()).context("listening for SIGUSR1")?;
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = match config.report.listen.parse() {
+        Ok(address) => {
+            let listener = server::listen(address).await?;
+            let (metrics, readiness) = (Arc::clone(&telemetry.metrics), Arc::clone(&telemetry.readiness));
+            let until = async { drop(stopped.await) };
+            Some(tokio::spawn(server::serve(listener, metrics, readiness, until)))
+        }
+        // An empty address means that no server is wanted; a wrong one was refused with the configuration.
+        Err(_) => None,
+    };
+    telemetry.ready();
+    let outcome = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = totals.recv() => wants_totals.store(true, Ordering::Relaxed),
+            Some(name) = ends.recv() => break Err(anyhow::anyhow!("the {name} thread has ended; the log says why")),
+            _ = second.tick() => telemetry.publish(),
+        }
+    };
+    telemetry.stopping();
+    telemetry.publish();
+    drop(stop);
+    if let Some(server) = server {
+        // A slow reader of metrics does not hold the agent up.
+        let _finished = tokio::time::timeout(SLEEP, server).await;
+    }
+    outcome
+}
+
+/// An error with all its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,283 @@
+//! Plaintext records come in; AI calls with who, which key and what price go out.
+
+use std::collections::HashMap;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use sensor_common::record::{FLAG_SENT, FLAG_AI_NAME};
+use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
+
+use crate::bpf::VerdictMap;
+use crate::capture::{self, Body, Record};
+use crate::credential::Keyring;
+use crate::provider::{Call, Verdict};
+use crate::reassembly::Evicted;
+use crate::report::event::{Coverage, Process, Seen, Server};
+use crate::report::{CallEvent, Event};
+use crate::spend::{Prices, Query};
+use crate::workload::Table as Workloads;
+use crate::workload::ticks_of_boot_ns;
+
+use super::connection::{Connection, Shared, part};
+use super::notice::{FromPipeline, ToPipeline};
+use super::clock::Clock;
+use super::status::Status;
+use super::TLS_LIBRARY;
+
+/// Connections decoded at once; the same bound as the kernel's table.
+const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
+/// Sockets whose name is remembered until their TLS object is known.
+const SOCKETS_MAX: usize = 16_384;
+/// Records of an ended connection may still be under way for this long.
+const END_GRACE: Duration = Duration::from_millis(250);
+/// Bytes of plaintext taken from the ring into one allocation.
+const ARENA_BYTES: usize = 256 * 1024;
+
+/// What the thread owns.
+pub(super) struct Pipeline {
+    pub(super) prices: Prices,
+    pub(super) keyring: Keyring,
+    pub(super) verdicts: VerdictMap,
+    pub(super) workloads: Arc<Mutex<Workloads>>,
+    pub(super) intent: SyncSender<FromPipeline>,
+    pub(super) events: SyncSender<Event>,
+    pub(super) status: Arc<Status>,
+    pub(super) clock: Clock,
+    pub(super) shared: Shared,
+    pub(super) connections: HashMap<u64, Connection>,
+    /// Names seen in ClientHellos, by socket cookie, with whether they are AI names.
+    pub(super) names: HashMap<u64, (Option<String>, bool)>,
+    pub(super) arena: BytesMut,
+}
+
+impl Pipeline {
+    /// Takes one record of the plaintext ring.
+    pub(super) fn on_record(&mut self, record: &Record<'_>) {
+        let header = &record.header;
+        let id = header.connection;
+        let bytes = match record.body {
+            Body::Data(bytes) | Body::Name(bytes) => self.hold(bytes),
+            _ => Bytes::new(),
+        };
+        if matches!(record.body, Body::Free) {
+            self.end(id, header.at_ns);
+            return;
+        }
+        if !self.connections.contains_key(&id) {
+            if self.connections.len() >= CONNECTIONS_MAX {
+                self.status.connection_dropped();
+                return;
+            }
+            self.connections.insert(id, Connection::new(header));
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.observe(header);
+        match &record.body {
+            Body::Data(_) if header.flags & FLAG_SENT != 0 => connection.sent(part(header, bytes), &mut self.shared),
+            Body::Data(_) => connection.received(part(header, bytes), &mut self.shared),
+            Body::Commit => connection.committed(header.aux, &mut self.shared),
+            Body::Name(_) => {
+                connection.name = capture::host_name(&bytes);
+                connection.judged |= header.flags & FLAG_AI_NAME != 0;
+            }
+            Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
+            Body::Bound(socket) => {
+                connection.socket = Some(*socket);
+                if let Some((name, ai)) = self.names.remove(&header.aux) {
+                    connection.name = connection.name.take().or(name);
+                    if ai {
+                        self.watch(id);
+                    }
+                }
+            }
+            _ => tracing::debug!(kind = header.kind, "record in the wrong ring"),
+        }
+        self.after(id);
+    }
+
+    /// Counts a record that cannot be read.
+    pub(super) fn refuse(&self, error: &capture::Error) {
+        self.status.record_refused();
+        tracing::debug!(%error, "record is left out");
+    }
+
+    /// Copies plaintext out of the ring; many records share one allocation.
+    fn hold(&mut self, bytes: &[u8]) -> Bytes {
+        if self.arena.capacity() < bytes.len() {
+            self.arena.reserve(ARENA_BYTES.max(bytes.len()));
+        }
+        self.arena.extend_from_slice(bytes);
+        self.arena.split().freeze()
+    }
+
+    /// Takes what the thread that attaches found out.
+    pub(super) fn on_notice(&mut self, notice: ToPipeline) {
+        match notice {
+            ToPipeline::Hello { socket, name, ai } => {
+                if self.names.len() >= SOCKETS_MAX {
+                    self.names.clear();
+                }
+                self.names.insert(socket.cookie, (name, ai));
+            }
+            ToPipeline::Closed { socket, at_ns } => {
+                self.names.remove(&socket.cookie);
+                for connection in self.connections.values_mut() {
+                    if connection.socket.as_ref().is_some_and(|bound| bound.cookie == socket.cookie) {
+                        connection.socket = Some(socket);
+                        connection.ends_ns = Some(at_ns);
+                    }
+                }
+            }
+            ToPipeline::Exited { pid, at_ns } => {
+                for connection in self.connections.values_mut().filter(|connection| connection.pid == pid) {
+                    connection.ends_ns.get_or_insert(at_ns);
+                }
+            }
+            ToPipeline::Blind { pid } => self.blind(pid),
+        }
+    }
+
+    fn blind(&mut self, pid: u32) {
+        self.status.blind();
+        let now = Clock::monotonic_ns();
+        let process = self.process(pid, 0, now);
+        let coverage = Coverage {
+            time: self.clock.wall(now),
+            process,
+            server: Server::default(),
+            seen: Seen::Blind,
+            reason: "tls_library_not_supported",
+        };
+        self.send(Event::Coverage(coverage));
+    }
+
+    /// Who a process is; an unattributed one is counted, never guessed.
+    fn process(&self, pid: u32, start_ns: u64, at_ns: u64) -> Process {
+        let start = (start_ns != 0).then(|| ticks_of_boot_ns(start_ns));
+        let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let workload = workloads.attribute(pid, start, at_ns);
+        drop(workloads);
+        if workload.is_none() {
+            self.status.unattributed();
+        }
+        let started = (start_ns != 0).then(|| self.clock.wall_of_boot(start_ns));
+        Process { pid: Some(pid), started, workload }
+    }
+
+    /// Ends connections whose socket or process has ended, and gives out what waited too long for a missing part.
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        let grace = u64::try_from(END_GRACE.as_nanos()).unwrap_or(u64::MAX);
+        let over = |connection: &&Connection| connection.ends_ns.is_some_and(|at| at.saturating_add(grace) <= now_ns);
+        let ended: Vec<_> = self.connections.values().filter(over).map(|connection| connection.id).collect();
+        for id in ended {
+            let at = self.connections.get(&id).and_then(|connection| connection.ends_ns).unwrap_or(now_ns);
+            self.end(id, at);
+        }
+        let connections = &mut self.connections;
+        let mut late = Vec::new();
+        self.shared.table.expire(now_ns, |id, direction, pieces| {
+            if let Some(connection) = connections.get_mut(&id) {
+                connection.pieces(direction, pieces);
+                late.push(id);
+            }
+        });
+        self.shared.table.evict_idle(now_ns, |Evicted(id)| {
+            if let Some(connection) = connections.get_mut(&id) {
+                connection.ends_ns = Some(now_ns);
+            }
+        });
+        for id in late {
+            self.after(id);
+        }
+        self.status.set_connections(self.connections.len());
+    }
+
+    /// Ends everything: the agent stops.
+    pub(super) fn finish(&mut self, now_ns: u64) {
+        let all: Vec<_> = self.connections.keys().copied().collect();
+        for id in all {
+            self.end(id, now_ns);
+        }
+    }
+
+    fn end(&mut self, id: u64, at_ns: u64) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            self.shared.table.close(id, at_ns, |direction, pieces| connection.pieces(direction, pieces));
+            connection.close(at_ns);
+        }
+        self.after(id);
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        connection.ends_ns.get_or_insert(at_ns);
+        let process = self.process(connection.pid, connection.start_ns, at_ns);
+        if let Some(ending) = connection.ending(self.clock.wall(at_ns), process) {
+            self.send(Event::Connection(ending));
+        }
+    }
+
+    /// Sends finished calls out and tells everybody what the connection turned out to be.
+    fn after(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let calls = connection.calls();
+        let verdict = connection.verdict();
+        let (pid, judged) = (connection.pid, connection.judged);
+        match verdict {
+            Verdict::Ai if !judged => self.watch(id),
+            Verdict::NotAi => {
+                self.ignore(id);
+                self.tell(FromPipeline::NotAi { pid });
+            }
+            _ => {}
+        }
+        for call in calls {
+            self.tell(FromPipeline::AiCall { pid });
+            self.report(id, call);
+        }
+    }
+
+    fn watch(&mut self, id: u64) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.judged = true;
+        }
+        if let Err(error) = self.verdicts.set(id, VERDICT_WATCH) {
+            tracing::debug!(%error, "the kernel half keeps the connection on probation");
+        }
+    }
+
+    fn ignore(&mut self, id: u64) {
+        if let Err(error) = self.verdicts.set(id, VERDICT_IGNORE) {
+            tracing::debug!(%error, "the kernel half keeps the connection on probation");
+        }
+        self.shared.table.close(id, 0, |_, _| {});
+        self.connections.remove(&id);
+    }
+
+    fn tell(&self, notice: FromPipeline) {
+        // The other thread may be busy attaching; the next call of the process says the same.
+        let _next_time = self.intent.try_send(notice);
+    }
+
+    fn report(&mut self, id: u64, mut call: Call) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let (peer, binding) = connection.remote();
+        connection.reported_calls = connection.reported_calls.saturating_add(1);
+        let (pid, start_ns, name) = (connection.pid, connection.start_ns, connection.name.clone());
+        let process = self.process(pid, start_ns, call.started_ns);
+        let place = call.credential.take();
+        let identity = place.map(|place| self.keyring.identify(&place, &call.provider));
+        let cost = self.prices.price(&Query::of(&call, self.clock.wall_seconds(call.ended_ns)));
+        let time = self.clock.wall(call.ended_ns);
+        let server = Server { name, peer };
+        let tls_library = Some(TLS_LIBRARY);
+        let event = CallEvent { time, call, cost, identity, process, server, binding, tls_library };
+        self.send(Event::Call(Box::new(event)));
+    }
+
+    /// Waits where the reporter is behind: the ring, whose losses are counted, takes the pressure.
+    fn send(&self, event: Event) {
+        if self.events.send(event).is_err() {
+            self.status.reporter_gone();
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The configuration comes in; every stage, ready to run, goes out.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::BytesMut;
+use jiff::Timestamp;
+
+use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings};
+use crate::config::Config;
+use crate::credential::{FleetKey, Keyring};
+use crate::probes::Registry;
+use crate::probes::learned::Learned;
+use crate::provider::Catalogue;
+use crate::reassembly::Table;
+use crate::report;
+use crate::report::{Event, Filter, Metrics, Sink, event};
+use crate::spend::Prices;
+use crate::workload;
+
+use super::clock::Clock;
+use super::connection::Shared;
+use super::intent::Intent;
+use super::notice::{FromPipeline, ToPipeline};
+use super::pipeline::Pipeline;
+use super::status::Status;
+
+/// TLS libraries resolved before the first process needs them, by their usual places.
+const WELL_KNOWN: [&str; 6] = [
+    "/usr/lib/x86_64-linux-gnu/libssl.so.3",
+    "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+    "/usr/lib/aarch64-linux-gnu/libssl.so.3",
+    "/usr/lib/aarch64-linux-gnu/libcrypto.so.3",
+    "/usr/bin/node",
+    "/usr/local/bin/node",
+];
+
+/// How often the reporter looks whether totals are wanted.
+const TOTALS_LOOK: Duration = Duration::from_millis(200);
+
+/// The sending ends of all channels.
+pub(super) type Senders =
+    (SyncSender<Event>, SyncSender<ToPipeline>, SyncSender<FromPipeline>, SyncSender<Vec<ProbeLink>>);
+
+/// Everything that the threads own.
+pub(super) struct Stages {
+    pub(super) intent: Intent,
+    pub(super) pipeline: Pipeline,
+    pub(super) event_ring: Ring,
+    pub(super) data_ring: Ring,
+    pub(super) counters: Counters,
+    pub(super) status: Arc<Status>,
+    pub(super) config: Arc<Config>,
+}
+
+/// Where events go.
+pub struct Outputs {
+    /// Each gets every event that passes the filter.
+    pub sinks: Vec<Box<dyn Sink + Send>>,
+    /// Which calls are shown.
+    pub filter: Filter,
+    /// Counts every event, shown or not.
+    pub metrics: Arc<Metrics>,
+    /// How often the totals are shown; on SIGUSR1 and at the end in any case.
+    pub totals_every: Option<Duration>,
+}
+
+impl Outputs {
+    /// Hands events out until their channel ends, or an output does.
+    pub(super) fn report(mut self, events: &Receiver<Event>, wants_totals: &AtomicBool) {
+        let mut shown = Instant::now();
+        loop {
+            let event = match events.recv_timeout(TOTALS_LOOK) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let due = self.totals_every.is_some_and(|every| shown.elapsed() >= every);
+            let totals = wants_totals.swap(false, Ordering::Relaxed) || due;
+            if totals {
+                shown = Instant::now();
+            }
+            if let Err(error) = self.write(event.as_ref(), totals) {
+                tracing::error!(error = %super::chain(&error), "an output has ended, and the agent with it");
+                return;
+            }
+        }
+        if let Err(error) = self.write(None, true) {
+            tracing::error!(error = %super::chain(&error), "the totals could not be written");
+        }
+    }
+
+    fn write(&mut self, event: Option<&Event>, totals: bool) -> Result<(), report::Error> {
+        if let Some(event) = event {
+            self.metrics.observe(event);
+        }
+        let shown = event.filter(|event| match event {
+            Event::Call(call) => self.filter.matches(call),
+            _ => true,
+        });
+        for sink in &mut self.sinks {
+            if let Some(event) = shown {
+                sink.take(event)?;
+            }
+            if totals {
+                sink.totals()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes every stage; nothing is attached to a process yet.
+pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Senders) -> anyhow::Result<Stages> {
+    let config = Arc::new(config);
+    let state = &config.files.state;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("making the state folder {}", state.display()))?;
+    let learned = Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
+    let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
+    let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
+    let keyring = Keyring::new(fleet_key(&config)?);
+    let settings = Settings {
+        data_ring_bytes: config.capture.ring_bytes,
+        hold_client_hello: config.capture.hold_client_hello,
+    };
+    let mut kernel = Kernel::load(&settings)?;
+    let mut names = kernel.names()?;
+    let hosts = catalogue.ai_hosts().map(|host| host.pattern);
+    for pattern in hosts.chain(config.capture.intent_hosts.iter().map(String::as_str)) {
+        names.add(pattern)?;
+    }
+    let (event_ring, data_ring, counters) = (kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?);
+    let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
+    let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
+    kernel.attach_machine()?;
+    let mut registry = Registry::default();
+    for path in WELL_KNOWN {
+        if let Ok(file) = fs::File::open(path) {
+            // A library that is missing or odd here is looked at again when a process maps it.
+            let _known = registry.planner().plan(&file);
+        }
+    }
+    let status = Arc::new(Status::default());
+    let workloads = Arc::new(Mutex::new(workload::Table::new(workload::Roots::default(), workload::Config::default())));
+    let shared = Shared {
+        table: Table::new(&config.reassembly),
+        catalogue: Arc::clone(&catalogue),
+        http: config.http.clone(),
+        pieces: Vec::new(),
+    };
+    let pipeline_stage = Pipeline {
+        prices,
+        keyring,
+        verdicts,
+        workloads: Arc::clone(&workloads),
+        intent,
+        events,
+        status: Arc::clone(&status),
+        clock: Clock::read(),
+        shared,
+        connections: HashMap::new(),
+        names: HashMap::new(),
+        arena: BytesMut::new(),
+    };
+    let intent_stage = Intent {
+        kernel,
+        registry,
+        learned,
+        catalogue,
+        processes,
+        addresses,
+        programs,
+        workloads,
+        detached,
+        pipeline,
+        status: Arc::clone(&status),
+        config: Arc::clone(&config),
+        probation: HashMap::new(),
+        waiting: HashMap::new(),
+    };
+    Ok(Stages { intent: intent_stage, pipeline: pipeline_stage, event_ring, data_ring, counters, status, config })
+}
+
+/// The text of a file, or nothing where no file is configured.
+fn read_optional(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str().is_empty() {
+        return Ok(String::new());
+    }
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Reads the key of fingerprints, or makes one at first start.
+fn fleet_key(config: &Config) -> anyhow::Result<FleetKey> {
+    let configured = &config.files.fleet_key;
+    let own = config.files.state.join("fleet.key");
+    let path = if configured.as_os_str().is_empty() { &own } else { configured };
+    match fs::read_to_string(path) {
+        Ok(text) => FleetKey::parse(&text).with_context(|| format!("reading the fleet key {}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path == &own => new_fleet_key(path),
+        Err(error) => Err(error).with_context(|| format!("reading the fleet key {}", path.display())),
+    }
+}
+
+fn new_fleet_key(path: &PathBuf) -> anyhow::Result<FleetKey> {
+    let mut bytes = [0u8; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("asking for random bytes")?;
+    let key = FleetKey::new(bytes);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("making the fleet key {}", path.display()))?;
+    file.write_all(key.to_text().expose()).and_then(|()| file.sync_all()).context("writing the fleet key")?;
+    Ok(key)
+}
+
+/// What the agent says of itself.
+pub(super) fn agent_event(time: Timestamp, state: &'static str) -> event::Agent {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
+    event::Agent { time, state, message: None, version: env!("CARGO_PKG_VERSION"), kernel }
+}

@@ -1,0 +1,139 @@
+//! Facts from all threads come in; one picture of how the agent fares goes out, for metrics and readiness.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::probes::Why;
+
+/// Counters that only grow, and gauges that the threads set.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    attached: Mutex<BTreeMap<&'static str, u64>>,
+    counters: [AtomicU64; COUNTERS.len()],
+    probes: AtomicU64,
+    processes: AtomicU64,
+    connections: AtomicU64,
+}
+
+/// What is counted, in the order of `Count`.
+const COUNTERS: [&str; 10] = [
+    "attach_failed",
+    "unattributed",
+    "notice_dropped",
+    "connection_dropped",
+    "reporter_gone",
+    "blind",
+    "hello_before_probes",
+    "hello_after_probes",
+    "hello_held",
+    "record_refused",
+];
+
+#[derive(Clone, Copy)]
+enum Count {
+    AttachFailed,
+    Unattributed,
+    NoticeDropped,
+    ConnectionDropped,
+    ReporterGone,
+    Blind,
+    HelloBeforeProbes,
+    HelloAfterProbes,
+    HelloHeld,
+    RecordRefused,
+}
+
+impl Status {
+    fn count(&self, what: Count) {
+        if let Some(counter) = self.counters.get(what as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A process got probes.
+    pub(super) fn attached(&self, why: Why, probes: usize) {
+        if probes != 0 {
+            let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+            let counter = attached.entry(why.as_str()).or_default();
+            *counter = counter.saturating_add(1);
+        }
+    }
+
+    /// A process could not be probed: it ended first, or the kernel refused.
+    pub(super) fn attach_failed(&self) {
+        self.count(Count::AttachFailed);
+    }
+
+    /// A call has no workload.
+    pub(super) fn unattributed(&self) {
+        self.count(Count::Unattributed);
+    }
+
+    /// A message between threads was dropped because the other was behind.
+    pub(super) fn notice_dropped(&self) {
+        self.count(Count::NoticeDropped);
+    }
+
+    /// A connection was not decoded because too many are open.
+    pub(super) fn connection_dropped(&self) {
+        self.count(Count::ConnectionDropped);
+    }
+
+    /// An event could not be reported because the reporter has ended.
+    pub(super) fn reporter_gone(&self) {
+        self.count(Count::ReporterGone);
+    }
+
+    /// A process talks to AI through a TLS library that is not supported.
+    pub(super) fn blind(&self) {
+        self.count(Count::Blind);
+    }
+
+    /// A ClientHello to an AI provider passed; before the probes stood, its first request may be missed.
+    pub(super) fn hello_seen(&self, probed: bool, held: bool) {
+        self.count(if probed { Count::HelloAfterProbes } else { Count::HelloBeforeProbes });
+        if held {
+            self.count(Count::HelloHeld);
+        }
+    }
+
+    /// A record of the kernel half was malformed.
+    pub(super) fn record_refused(&self) {
+        self.count(Count::RecordRefused);
+    }
+
+    /// How many probes are set in how many processes.
+    pub(super) fn set_probes(&self, probes: usize, processes: usize) {
+        self.probes.store(u64::try_from(probes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.processes.store(u64::try_from(processes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many connections are being decoded.
+    pub(super) fn set_connections(&self, connections: usize) {
+        self.connections.store(u64::try_from(connections).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Counters by name.
+    pub(super) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let values = self.counters.iter().map(|counter| counter.load(Ordering::Relaxed));
+        COUNTERS.into_iter().zip(values).collect()
+    }
+
+    /// ClientHellos to AI providers that passed before, and after, the probes stood.
+    pub(super) fn hellos(&self) -> [u64; 2] {
+        [Count::HelloBeforeProbes, Count::HelloAfterProbes]
+            .map(|what| self.counters.get(what as usize).map_or(0, |counter| counter.load(Ordering::Relaxed)))
+    }
+
+    /// Processes attached to so far, by reason.
+    pub(super) fn attached_by_reason(&self) -> Vec<(&'static str, u64)> {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached.iter().map(|(why, count)| (*why, *count)).collect()
+    }
+
+    /// Probes, probed processes and decoded connections at this time.
+    pub(super) fn gauges(&self) -> [u64; 3] {
+        [&self.probes, &self.processes, &self.connections].map(|gauge| gauge.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,92 @@
+//! Counters of all stages come in; metrics, loss events and readiness go out, once a second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use sensor_common::state::COUNTERS;
+
+use crate::bpf::Counters;
+use crate::report::event::Loss;
+use crate::report::server::Readiness;
+use crate::report::{Event, Metrics};
+
+use super::TLS_LIBRARY;
+use super::clock::Clock;
+use super::status::Status;
+
+/// Counters of the kernel half that tell of something lost; the others tell of work done.
+const LOSSES: [&str; 8] = [
+    "payload_no_room",
+    "record_no_room",
+    "event_no_room",
+    "unreadable",
+    "call_table_full",
+    "connection_table_full",
+    "return_without_entry",
+    "chunks_over_limit",
+];
+
+const _: () = assert!(LOSSES.len() < COUNTERS.len());
+
+/// Publishes what the threads count.
+pub(super) struct Telemetry {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) status: Arc<Status>,
+    pub(super) counters: Counters,
+    pub(super) events: SyncSender<Event>,
+    pub(super) clock: Clock,
+    /// Losses reported so far.
+    pub(super) lost: HashMap<&'static str, u64>,
+}
+
+impl Telemetry {
+    /// Reads all counters and hands them on.
+    pub(super) fn publish(&mut self) {
+        for (reason, count) in self.counters.read() {
+            self.metrics.set_stage_event("kernel", reason, count);
+            if LOSSES.contains(&reason) {
+                self.report_loss(reason, count);
+            }
+        }
+        for (name, count) in self.status.counters() {
+            self.metrics.set_stage_event("agent", name, count);
+        }
+        for (why, count) in self.status.attached_by_reason() {
+            self.metrics.set_attachments(why, "attached", count);
+        }
+        let [before, after] = self.status.hellos();
+        self.metrics.set_hellos(false, before);
+        self.metrics.set_hellos(true, after);
+        let [probes, processes, connections] = self.status.gauges();
+        self.metrics.set_probes(TLS_LIBRARY, probes);
+        self.metrics.set_processes(processes);
+        self.metrics.set_connections_open(connections);
+    }
+
+    /// Says that the agent sees what it should.
+    pub(super) fn ready(&self) {
+        self.readiness.set_missing(Vec::new());
+        self.metrics.set_ready(true);
+    }
+
+    /// Says that the agent stops.
+    pub(super) fn stopping(&self) {
+        self.readiness.set_missing(vec!["stopping".to_owned()]);
+        self.metrics.set_ready(false);
+    }
+
+    fn report_loss(&mut self, reason: &'static str, count: u64) {
+        let before = self.lost.get(reason).copied().unwrap_or(0);
+        let records = count.saturating_sub(before);
+        if records == 0 {
+            return;
+        }
+        let time = self.clock.wall(Clock::monotonic_ns());
+        // With the queue full, the loss is said again a second later.
+        if self.events.try_send(Event::Loss(Loss { time, reason, records, bytes: None })).is_ok() {
+            self.lost.insert(reason, count);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Settings come in; the kernel half is loaded, attached to the machine, and attached to functions of processes.
+
+use std::fs;
+use std::fs::File;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use aya::maps::RingBuf;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
+use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError};
+use aya::programs::{RawTracePoint, SockOps, UProbe};
+use aya::{Btf, Ebpf, EbpfLoader};
+use sensor_common::{ABI_VERSION, names};
+
+use super::maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap, take};
+use super::multi::{MultiPrograms, descriptor_of, is_usable};
+use super::{Error, Ring, btf, cgroup, raw};
+
+/// The kernel half, as built by `cargo xtask build` for this architecture.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_BPF_OBJECT"));
+
+/// Programs that see every process and socket, with where they attach.
+const MACHINE: [(&str, Hook); 8] = [
+    ("process_exec", Hook::Tracepoint("sched_process_exec")),
+    ("process_fork", Hook::Tracepoint("sched_process_fork")),
+    ("process_exit", Hook::Tracepoint("sched_process_exit")),
+    ("socket_connect4", Hook::Address),
+    ("socket_connect6", Hook::Address),
+    ("socket_state", Hook::Socket),
+    ("wire_egress", Hook::Packet(CgroupSkbAttachType::Egress)),
+    ("wire_ingress", Hook::Packet(CgroupSkbAttachType::Ingress)),
+];
+
+#[derive(Clone, Copy)]
+enum Hook {
+    Tracepoint(&'static str),
+    Address,
+    Socket,
+    Packet(CgroupSkbAttachType),
+}
+
+/// What is fixed when the kernel half is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Size of the plaintext ring in bytes, a power of two.
+    pub data_ring_bytes: u32,
+    /// Whether a first ClientHello to an AI provider is held back until the probes stand.
+    pub hold_client_hello: bool,
+}
+
+/// A probe that is taken away when it is dropped (slowly: the kernel waits for all its readers).
+#[derive(Debug)]
+pub struct ProbeLink {
+    _held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Perf(#[expect(dead_code, reason = "held for its drop")] UProbeLink),
+    Multi(#[expect(dead_code, reason = "held for its drop")] OwnedFd),
+}
+
+/// The loaded kernel half.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// Probe programs for `uprobe_multi` links; `None` where the kernel's are not to be trusted.
+    multi: Option<MultiPrograms>,
+}
+
+fn program_error(step: &'static str, program: &str) -> impl FnOnce(ProgramError) -> Error {
+    move |source| Error::Program { step, program: program.to_owned(), source: Box::new(source) }
+}
+
+impl Kernel {
+    /// Loads every program; nothing is attached yet.
+    pub fn load(settings: &Settings) -> Result<Self, Error> {
+        let offsets = btf::task_offsets()?;
+        let hold = u32::from(settings.hold_client_hello);
+        let types = Btf::from_sys_fs().map_err(|source| Error::Btf(source.to_string()))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&types))
+            .map_max_entries(names::MAP_DATA, settings.data_ring_bytes)
+            .override_global("ABI", &ABI_VERSION, true)
+            .override_global("HOLD_HELLO", &hold, true)
+            .override_global("TASK_GROUP_LEADER", &offsets.group_leader, true)
+            .override_global("TASK_START_BOOTTIME", &offsets.start_boottime, true)
+            .override_global("TASK_PID", &offsets.pid, true)
+            .override_global("TASK_TGID", &offsets.tgid, true)
+            .load(OBJECT)
+            .map_err(|source| Error::Load(Box::new(source)))?;
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let multi = is_usable(&release).then(|| MultiPrograms::load(OBJECT, &ebpf)).transpose()?;
+        for (name, program) in ebpf.programs_mut() {
+            if multi.is_none() || !matches!(program, Program::UProbe(_)) {
+                load(program).map_err(program_error("loading", name))?;
+            }
+        }
+        let mut kernel = Self { ebpf, multi };
+        kernel.set_tails()?;
+        Ok(kernel)
+    }
+
+    fn set_tails(&mut self) -> Result<(), Error> {
+        let failed = |source| Error::Raw { step: "tail-calling", program: names::PROGRAM_COPY.to_owned(), source };
+        let multi = self.multi.as_ref().and_then(|multi| multi.descriptor(names::PROGRAM_COPY));
+        let copy = match multi {
+            Some(descriptor) => descriptor.try_clone_to_owned(),
+            None => {
+                let program = self.uprobe(names::PROGRAM_COPY)?;
+                let loaded = program.fd().map_err(program_error("loading", names::PROGRAM_COPY))?;
+                loaded.as_fd().try_clone_to_owned()
+            }
+        };
+        let copy = copy.map_err(failed)?;
+        // The object keeps the map: the kernel clears a program array when its last user-space handle closes.
+        let missing = || Error::Mismatch(format!("it has no map {}", names::MAP_TAILS));
+        let tails = self.ebpf.map(names::MAP_TAILS).and_then(descriptor_of).ok_or_else(missing)?;
+        raw::set_tail(tails, names::TAIL_COPY, copy.as_fd()).map_err(failed)
+    }
+
+    fn uprobe(&mut self, name: &str) -> Result<&mut UProbe, Error> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or_else(|| Error::Mismatch(format!("it has no program {name}")))?;
+        program.try_into().map_err(program_error("loading", name))
+    }
+
+    /// Attaches everything that is not tied to one process.
+    pub fn attach_machine(&mut self) -> Result<(), Error> {
+        let root = cgroup::root()?;
+        for (name, hook) in MACHINE {
+            let program = self
+                .ebpf
+                .program_mut(name)
+                .ok_or_else(|| Error::Mismatch(format!("it has no program {name}")))?;
+            attach(program, hook, &root).map_err(program_error("attaching", name))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches `program` at a file offset of an open executable or library, for one process or for all.
+    pub fn attach_probe(
+        &mut self,
+        program: &str,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        pid: Option<u32>,
+    ) -> Result<ProbeLink, Error> {
+        if let Some(multi) = &self.multi {
+            return multi.attach(program, file, offset, pid).map(|link| ProbeLink { _held: Held::Multi(link) });
+        }
+        let scope = pid.and_then(NonZeroU32::new).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        // The open file is named, so that containers, overlays and deleted files work.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let probe = self.uprobe(program)?;
+        let id = probe
+            .attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope)
+            .map_err(program_error("attaching", program))?;
+        let link = probe.take_link(id).map_err(program_error("attaching", program))?;
+        Ok(ProbeLink { _held: Held::Perf(link) })
+    }
+
+    /// Takes the ring of plaintext records; once.
+    pub fn data_ring(&mut self) -> Result<Ring, Error> {
+        take::<RingBuf<_>>(&mut self.ebpf, names::MAP_DATA).map(Ring::new)
+    }
+
+    /// Takes the ring of process, socket and name records; once.
+    pub fn event_ring(&mut self) -> Result<Ring, Error> {
+        take::<RingBuf<_>>(&mut self.ebpf, names::MAP_EVENTS).map(Ring::new)
+    }
+
+    /// Takes the verdicts; once.
+    pub fn verdicts(&mut self) -> Result<VerdictMap, Error> {
+        take(&mut self.ebpf, names::MAP_VERDICTS).map(VerdictMap)
+    }
+
+    /// Takes the marks of processes; once.
+    pub fn processes(&mut self) -> Result<ProcessMap, Error> {
+        take(&mut self.ebpf, names::MAP_PROCESSES).map(ProcessMap)
+    }
+
+    /// Takes the names; once.
+    pub fn names(&mut self) -> Result<NameMap, Error> {
+        take(&mut self.ebpf, names::MAP_NAMES).map(NameMap)
+    }
+
+    /// Takes the addresses; once.
+    pub fn addresses(&mut self) -> Result<AddressMap, Error> {
+        take(&mut self.ebpf, names::MAP_ADDRESSES).map(AddressMap)
+    }
+
+    /// Takes the programs' short names; once.
+    pub fn programs(&mut self) -> Result<ProgramMap, Error> {
+        take(&mut self.ebpf, names::MAP_PROGRAMS).map(ProgramMap)
+    }
+
+    /// Takes the counters; once.
+    pub fn counters(&mut self) -> Result<Counters, Error> {
+        take(&mut self.ebpf, names::MAP_COUNTERS).map(Counters)
+    }
+}
+
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::UProbe(program) => program.load(),
+        Program::RawTracePoint(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach(program: &mut Program, hook: Hook, root: &File) -> Result<(), ProgramError> {
+    // A link (Linux 5.7) always lives beside others; it takes no flags.
+    let mode = CgroupAttachMode::Single;
+    match hook {
+        Hook::Tracepoint(point) => <&mut RawTracePoint>::try_from(program)?.attach(point).map(drop),
+        Hook::Address => <&mut CgroupSockAddr>::try_from(program)?.attach(root, mode).map(drop),
+        Hook::Socket => <&mut SockOps>::try_from(program)?.attach(root, mode).map(drop),
+        Hook::Packet(kind) => <&mut CgroupSkb>::try_from(program)?.attach(root, kind, mode).map(drop),
+    }
+}

@@ -1,0 +1,130 @@
+//! Maps of the kernel half come in; typed handles for the stages that write or read them go out.
+
+use std::net::IpAddr;
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use sensor_common::names;
+use sensor_common::state::{
+    COUNTERS, NAME_EXACT, NAME_HASH_START, NAME_SUFFIX, PROCESS_PROBED, name_hash_step,
+};
+
+use super::Error;
+
+/// Takes a map out of the loaded object.
+pub(super) fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+    let map = ebpf.take_map(name).ok_or_else(|| Error::Mismatch(format!("it has no map {name}")))?;
+    T::try_from(map).map_err(|source| Error::Map { map: name, source: Box::new(source) })
+}
+
+fn failed(map: &'static str) -> impl FnOnce(MapError) -> Error {
+    move |source| Error::Map { map, source: Box::new(source) }
+}
+
+/// The agent's verdicts on connections, by connection id.
+pub struct VerdictMap(pub(super) HashMap<MapData, u64, u32>);
+
+impl VerdictMap {
+    /// Tells the kernel half what to do with a connection (`sensor_common::state::VERDICT_…`).
+    pub fn set(&mut self, connection: u64, verdict: u32) -> Result<(), Error> {
+        self.0.insert(connection, verdict, 0).map_err(failed(names::MAP_VERDICTS))
+    }
+}
+
+/// Processes that carry probes.
+pub struct ProcessMap(pub(super) HashMap<MapData, u32, u32>);
+
+impl ProcessMap {
+    /// Marks a process: its forks and its end are reported from now on.
+    pub fn mark(&mut self, pid: u32) -> Result<(), Error> {
+        self.0.insert(pid, PROCESS_PROBED, 0).map_err(failed(names::MAP_PROCESSES))
+    }
+
+    /// Takes the mark away; a process that has none is not an error.
+    pub fn unmark(&mut self, pid: u32) {
+        let _gone = self.0.remove(&pid);
+    }
+}
+
+/// Names of AI providers, by hash of the name from its last byte to its first.
+pub struct NameMap(pub(super) HashMap<MapData, u64, u32>);
+
+impl NameMap {
+    /// Adds a host name, or a pattern with `*`: of a pattern, the literal part behind the last `*` is matched.
+    pub fn add(&mut self, pattern: &str) -> Result<(), Error> {
+        let Some((hash, flag)) = name_entry(pattern) else { return Ok(()) };
+        let flags = self.0.get(&hash, 0).unwrap_or(0) | flag;
+        self.0.insert(hash, flags, 0).map_err(failed(names::MAP_NAMES))
+    }
+}
+
+/// Hash and kind of a pattern; `None` where its literal tail has no dot to begin with.
+fn name_entry(pattern: &str) -> Option<(u64, u32)> {
+    let (text, flag) = match pattern.rsplit_once('*') {
+        None => (pattern, NAME_EXACT),
+        Some((_, tail)) => (tail.get(tail.find('.')?..)?, NAME_SUFFIX),
+    };
+    let hash = text.bytes().rev().fold(NAME_HASH_START, name_hash_step);
+    (!text.is_empty()).then_some((hash, flag))
+}
+
+/// Addresses of AI providers, learnt from DNS answers.
+pub struct AddressMap(pub(super) HashMap<MapData, [u8; 16], u32>);
+
+impl AddressMap {
+    /// Adds an address; the least recently used one gives way when the map is full.
+    pub fn add(&mut self, address: IpAddr) -> Result<(), Error> {
+        self.0.insert(octets(address), 1, 0).map_err(failed(names::MAP_ADDRESSES))
+    }
+}
+
+/// An address as the kernel half keeps it: IPv4 in the first four bytes.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(v6) => v6.octets(),
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+    }
+}
+
+/// Short names of programs that made AI calls before.
+pub struct ProgramMap(pub(super) HashMap<MapData, [u8; 16], u32>);
+
+impl ProgramMap {
+    /// Adds the short name (`comm`) that a program's file name gives a process: its first fifteen bytes.
+    pub fn add(&mut self, file_name: &str) -> Result<(), Error> {
+        let mut comm = [0u8; 16];
+        for (to, from) in comm.iter_mut().take(15).zip(file_name.bytes()) {
+            *to = from;
+        }
+        self.0.insert(comm, 1, 0).map_err(failed(names::MAP_PROGRAMS))
+    }
+}
+
+/// What the kernel half dropped, by reason.
+pub struct Counters(pub(super) Array<MapData, u64>);
+
+impl Counters {
+    /// Reads all counters with their names.
+    pub fn read(&self) -> Vec<(&'static str, u64)> {
+        (0u32..).zip(COUNTERS).map(|(index, name)| (name, self.0.get(&index, 0).unwrap_or(0))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_is_matched_by_its_literal_tail() {
+        let exact = name_entry("api.openai.com").unwrap();
+        let suffix = name_entry("*.openai.azure.com").unwrap();
+        let middle = name_entry("bedrock-runtime.*.amazonaws.com").unwrap();
+        assert_eq!((exact.1, suffix.1, middle.1), (NAME_EXACT, NAME_SUFFIX, NAME_SUFFIX));
+        assert_eq!(middle.0, name_entry("*.amazonaws.com").unwrap().0);
+        assert_eq!(name_entry("API.openai.com"), Some(exact));
+        assert_eq!(name_entry("*"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Settings come in; the loaded and attached kernel half goes out, as maps, rings and probe links. The only user of aya.
+
+pub mod btf;
+pub mod cgroup;
+pub mod features;
+mod kernel;
+mod maps;
+mod multi;
+mod raw;
+mod ring;
+
+pub use kernel::{Kernel, ProbeLink, Settings};
+pub use maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap};
+pub use ring::Ring;
+
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong between the agent and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the kernel could not be read.
+    #[error("reading {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel's type information is broken or lacks a type.
+    #[error("kernel type information (BTF): {0}")]
+    Btf(String),
+    /// The kernel refused the object file.
+    #[error("loading the kernel half")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The kernel refused one program.
+    #[error("{step} program {program}")]
+    Program {
+        /// What was being done (`loading`, `attaching`).
+        step: &'static str,
+        /// Name of the program.
+        program: String,
+        /// Why.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// The kernel refused one program that aya cannot load.
+    #[error("{step} program {program}")]
+    Raw {
+        /// What was being done.
+        step: &'static str,
+        /// Name of the program.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel half lacks a program or map, or carries another version of the ABI.
+    #[error("the kernel half does not fit this agent: {0}")]
+    Mismatch(String),
+    /// A map could not be opened or changed.
+    #[error("map {map}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// No cgroup v2 hierarchy is mounted.
+    #[error("no cgroup v2 hierarchy is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    NoCgroup2,
+}

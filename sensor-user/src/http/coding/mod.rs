@@ -1,0 +1,169 @@
+//! The bytes of a coded body come in as they arrive; the decoded bytes go out at once, within bounds.
+//!
+//! Codings: identity, gzip, deflate (zlib and raw), br and zstd (RFC 9110, 8.4; RFC 8878; RFC 9659), stacked too.
+
+use thiserror::Error;
+
+use crate::http::Config;
+
+mod brotli;
+mod deflate;
+mod gzip;
+mod layer;
+mod zstd;
+
+use layer::Layer;
+
+/// Why a body cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CodingError {
+    /// A coding that this stage does not speak.
+    #[error("content coding is unknown")]
+    Unknown,
+    /// More codings on top of each other than `codings_max`.
+    #[error("too many content codings are stacked")]
+    TooMany,
+    /// The bytes break the format of their coding.
+    #[error("coded bytes are broken")]
+    Broken,
+    /// The body decodes to more than `decoded_bytes_max`.
+    #[error("decoded body is over its bound")]
+    TooLong,
+    /// The body decodes to more than `decoded_ratio_max` bytes for each of its own.
+    #[error("decoded body is over its ratio")]
+    Ratio,
+    /// The body has ended before its coding did.
+    #[error("coded body ends too early")]
+    Truncated,
+    /// The decoder could not be made.
+    #[error("cannot make the decoder")]
+    Setup,
+}
+
+/// Undoes the content codings of one body, as a stream.
+///
+/// ```text
+/// coded bytes -> last coding named -> … -> first coding named -> decoded bytes
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    /// In the order in which they are undone.
+    layers: Vec<Layer>,
+    bounds: Bounds,
+    failed: Option<CodingError>,
+}
+
+impl Decoder {
+    /// Makes a decoder for a `Content-Encoding` value (several fields joined by commas).
+    ///
+    /// # Errors
+    /// `Unknown` and `TooMany`; `Setup` where a coding's library refuses.
+    pub fn new(content_encoding: &[u8], config: &Config) -> Result<Self, CodingError> {
+        let mut layers = Vec::new();
+        for name in content_encoding.split(|byte| *byte == b',') {
+            let name = name.trim_ascii();
+            if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
+                continue;
+            }
+            if layers.len() >= config.codings_max {
+                return Err(CodingError::TooMany);
+            }
+            layers.push(Layer::new(name)?);
+        }
+        // RFC 9110, 8.4: codings are listed in the order in which they were applied.
+        layers.reverse();
+        Ok(Self { layers, bounds: Bounds::new(config), failed: None })
+    }
+
+    /// Whether nothing is to be undone, so that the body's bytes can be used as they are.
+    pub fn is_identity(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Decodes `input` and hands everything that can be known by now to `out`.
+    ///
+    /// # Errors
+    /// `Broken`, `TooLong`, `Ratio`; the same again on every later call.
+    pub fn push(&mut self, input: &[u8], out: &mut dyn FnMut(&[u8])) -> Result<(), CodingError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.layers.is_empty() {
+            out(input);
+            return Ok(());
+        }
+        self.bounds.coded = self.bounds.coded.saturating_add(length(input));
+        let outcome = run(&mut self.layers, input, &mut self.bounds, out);
+        self.failed = outcome.err();
+        outcome
+    }
+
+    /// Says whether every coding has come to its end; a body of no bytes at all has.
+    ///
+    /// # Errors
+    /// `Truncated`, or the error of an earlier `push`.
+    pub fn finish(&self) -> Result<(), CodingError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.bounds.coded == 0 || self.layers.iter().all(Layer::is_complete) => Ok(()),
+            None => Err(CodingError::Truncated),
+        }
+    }
+}
+
+/// What has been spent of the bounds.
+#[derive(Debug)]
+struct Bounds {
+    coded: u64,
+    decoded: u64,
+    decoded_max: u64,
+    ratio_max: u64,
+    ratio_free: u64,
+}
+
+impl Bounds {
+    fn new(config: &Config) -> Self {
+        Self {
+            coded: 0,
+            decoded: 0,
+            decoded_max: config.decoded_bytes_max,
+            ratio_max: config.decoded_ratio_max,
+            ratio_free: config.decoded_ratio_free_bytes,
+        }
+    }
+
+    /// Counts the output of any layer: a bomb inside a bomb spends its bound in the middle.
+    fn spend(&mut self, decoded: &[u8]) -> Result<(), CodingError> {
+        self.decoded = self.decoded.saturating_add(length(decoded));
+        if self.decoded > self.decoded_max {
+            return Err(CodingError::TooLong);
+        }
+        let allowed = self.coded.saturating_mul(self.ratio_max).saturating_add(self.ratio_free);
+        if self.decoded > allowed { Err(CodingError::Ratio) } else { Ok(()) }
+    }
+}
+
+/// Feeds the first layer; each part of its output goes through the layers behind it before it goes on.
+fn run(
+    layers: &mut [Layer],
+    input: &[u8],
+    bounds: &mut Bounds,
+    out: &mut dyn FnMut(&[u8]),
+) -> Result<(), CodingError> {
+    let Some((first, rest)) = layers.split_first_mut() else {
+        out(input);
+        return Ok(());
+    };
+    first.decode(input, &mut |decoded| {
+        bounds.spend(decoded)?;
+        run(rest, decoded, bounds, out)
+    })
+}
+
+/// A length as the counters need it.
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! The first pieces of a connection come in and are held back; which protocol they begin goes out.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use memchr::memchr;
+
+use crate::http::Config;
+use crate::http::sniff::{self, Shape};
+use crate::reassembly::{Direction, Piece};
+
+/// Pieces held back until the protocol is known; a start line rarely takes more than one.
+const HELD_PIECES_MAX: usize = 256;
+/// RFC 9113, 6.5: the type of the frame each side begins with.
+const SETTINGS: u8 = 4;
+
+/// What was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// HTTP/1, its requests in that direction.
+    Http1(Direction),
+    Http2,
+    Other,
+}
+
+/// What is remembered of one direction until the protocol is known.
+#[derive(Default)]
+struct Start {
+    /// When bytes were found to be missing: what follows may be the middle of anything.
+    joined_ns: Option<u64>,
+    /// Bytes that may become a start line.
+    begun: Vec<u8>,
+}
+
+/// A connection whose protocol is not known yet.
+#[derive(Debug)]
+pub(super) struct Undecided {
+    config: Config,
+    sent: Start,
+    received: Start,
+    held: VecDeque<(Direction, Piece)>,
+    searched_bytes: usize,
+}
+
+impl Undecided {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            sent: Start::default(),
+            received: Start::default(),
+            held: VecDeque::new(),
+            searched_bytes: 0,
+        }
+    }
+
+    /// Looks at the next piece, and holds it back where it may be the beginning of a message.
+    pub(super) fn push(&mut self, direction: Direction, piece: Piece) -> Option<Found> {
+        let start = match direction {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
+        };
+        let bytes = match &piece {
+            Piece::Data { bytes, .. } => bytes.clone(),
+            Piece::Gap { at_ns, .. } => {
+                start.joined_ns = Some(*at_ns);
+                start.begun.clear();
+                self.held.retain(|(held, _)| *held != direction);
+                return None;
+            }
+        };
+        let joined = start.joined_ns.is_some();
+        let found = start.look(direction, &bytes);
+        self.searched_bytes = self.searched_bytes.saturating_add(bytes.len());
+        match found {
+            Look::Found(found) => {
+                self.held.push_back((direction, piece));
+                return Some(found);
+            }
+            Look::Begun => self.held.push_back((direction, piece)),
+            Look::Nothing if joined => self.held.retain(|(held, _)| *held != direction),
+            Look::Nothing => return Some(Found::Other),
+        }
+        let spent =
+            self.searched_bytes > self.config.sniff_bytes_max || self.held.len() > HELD_PIECES_MAX;
+        spent.then_some(Found::Other)
+    }
+
+    /// The bounds the connection was made with.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether a direction was joined after its start, or has lost a part of it.
+    pub(super) fn is_joined(&self) -> bool {
+        self.sent.joined_ns.is_some() || self.received.joined_ns.is_some()
+    }
+
+    /// What was held back, in order; each direction that was joined begins with a gap.
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = (Direction, Piece)> + use<> {
+        let joined = [
+            (Direction::Sent, self.sent.joined_ns),
+            (Direction::Received, self.received.joined_ns),
+        ];
+        let gaps = joined.into_iter().filter_map(|(direction, joined_ns)| {
+            joined_ns.map(|at_ns| (direction, Piece::Gap { at_ns, bytes: None }))
+        });
+        gaps.chain(std::mem::take(&mut self.held))
+    }
+}
+
+/// What one piece says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Found(Found),
+    /// Its end may be the beginning of a message.
+    Begun,
+    Nothing,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Start({} bytes, joined {:?})", self.begun.len(), self.joined_ns)
+    }
+}
+
+impl Start {
+    fn look(&mut self, direction: Direction, bytes: &[u8]) -> Look {
+        if !self.begun.is_empty() {
+            self.begun.extend_from_slice(bytes);
+            let begun = std::mem::take(&mut self.begun);
+            let look = self.look_at(direction, &begun);
+            if look == Look::Begun && self.begun.is_empty() {
+                self.begun = begun;
+            }
+            // What began with the piece before was nothing; where anything may come, this piece may begin something.
+            if look != Look::Nothing || self.joined_ns.is_none() {
+                return look;
+            }
+        }
+        let look = self.look_at(direction, bytes);
+        if look == Look::Begun && self.begun.is_empty() {
+            self.begun.extend_from_slice(bytes);
+        }
+        look
+    }
+
+    /// Looks at the beginning of the bytes, and where the start was not seen, at the beginning of each line.
+    fn look_at(&mut self, direction: Direction, bytes: &[u8]) -> Look {
+        let joined = self.joined_ns.is_some();
+        let first = look_at_start(direction, bytes, (!joined).then_some(SETTINGS));
+        if first != Look::Nothing || !joined {
+            return first;
+        }
+        let mut rest = bytes;
+        while let Some(feed) = memchr(b'\n', rest) {
+            rest = rest.get(feed.saturating_add(1)..).unwrap_or_default();
+            match look_at_line(direction, rest) {
+                Look::Nothing => {}
+                Look::Begun if rest.is_empty() => return Look::Nothing,
+                Look::Begun => {
+                    self.begun = rest.to_vec();
+                    return Look::Begun;
+                }
+                found @ Look::Found(_) => return found,
+            }
+        }
+        Look::Nothing
+    }
+}
+
+/// Looks for the beginning of either protocol.
+fn look_at_start(direction: Direction, bytes: &[u8], first_frame: Option<u8>) -> Look {
+    let http2 = [sniff::preface(bytes), sniff::frames(bytes, first_frame)];
+    if http2.contains(&Shape::Yes) {
+        return Look::Found(Found::Http2);
+    }
+    match look_at_line(direction, bytes) {
+        Look::Nothing if http2.contains(&Shape::Maybe) => Look::Begun,
+        look => look,
+    }
+}
+
+/// Looks for a start line of HTTP/1.
+fn look_at_line(direction: Direction, bytes: &[u8]) -> Look {
+    let other = match direction {
+        Direction::Sent => Direction::Received,
+        Direction::Received => Direction::Sent,
+    };
+    match (sniff::request_line(bytes), sniff::status_line(bytes)) {
+        (Shape::Yes, _) => Look::Found(Found::Http1(direction)),
+        (_, Shape::Yes) => Look::Found(Found::Http1(other)),
+        (Shape::No, Shape::No) => Look::Nothing,
+        _ => Look::Begun,
+    }
+}

@@ -1,0 +1,44 @@
+//! Process ids come in; which TLS library they map and where its functions are goes out, and probes are attached there.
+
+pub mod connections;
+pub mod elf;
+pub mod learned;
+mod mapped;
+pub mod openssl;
+mod plan;
+pub mod prologue;
+mod registry;
+
+pub use mapped::{Mapping, executable_mappings};
+pub use plan::{Plan, Planner, Probe};
+pub use registry::{Attached, Registry, Why};
+
+use std::io;
+
+/// What can go wrong in finding and attaching functions.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the process could not be read: it has ended, or the file is gone.
+    #[error("reading {what} of process {pid}")]
+    Process {
+        /// Process id.
+        pid: u32,
+        /// What was read.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is no ELF file, or a broken one.
+    #[error("reading the ELF file: {0}")]
+    Elf(String),
+    /// A probe was refused.
+    #[error("attaching to {library}")]
+    Attach {
+        /// Name of the TLS library.
+        library: &'static str,
+        /// Why.
+        #[source]
+        source: crate::bpf::Error,
+    },
+}

@@ -1,0 +1,281 @@
+//! Processes that show intent come in; probes are attached in them, owned here, and handed out to be taken away.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crate::bpf::Kernel;
+use crate::bpf::ProbeLink;
+
+use super::mapped::{Mapping, executable_mappings};
+use super::plan::{Plan, Planner};
+use super::{Error, openssl};
+
+/// Processes that carry probes at once; the same bound as the kernel's table.
+const PROCESSES_MAX: usize = sensor_common::limits::PROCESSES_MAX as usize;
+
+/// Why a process carries probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// Its program made AI calls before.
+    Learned,
+    /// It asked DNS for an AI name.
+    Question,
+    /// It connected to an AI address.
+    Connect,
+    /// It sent a ClientHello with an AI name.
+    Hello,
+    /// Its parent carries probes.
+    Forked,
+    /// It had open TLS connections when the agent started.
+    Probation,
+    /// The configuration asks for every process.
+    Eager,
+}
+
+impl Why {
+    /// The word used in events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Question => "dns_question",
+            Self::Connect => "connect",
+            Self::Hello => "client_hello",
+            Self::Forked => "forked",
+            Self::Probation => "probation",
+            Self::Eager => "eager",
+        }
+    }
+}
+
+/// What attaching to a process came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// Probes set by this call.
+    pub probes: usize,
+    /// Paths of the files that carry a TLS library, as the process sees them.
+    pub libraries: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Process {
+    links: Vec<ProbeLink>,
+    files: HashSet<(String, u64)>,
+    libraries: Vec<String>,
+    why: Why,
+}
+
+/// Owns every probe of every process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    planner: Planner,
+    processes: HashMap<u32, Process>,
+    /// Files probed for all processes (`attach = "eager"`).
+    everywhere: HashMap<(String, u64), Vec<ProbeLink>>,
+}
+
+impl Registry {
+    /// Attaches to every TLS library that the process maps and that is not yet probed in it.
+    pub fn attach(&mut self, kernel: &mut Kernel, pid: u32, why: Why) -> Result<Attached, Error> {
+        let mappings = executable_mappings(pid)?;
+        let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let executable = executable.to_string_lossy();
+        let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable);
+        let (likely, rest): (Vec<_>, Vec<_>) =
+            mappings.into_iter().partition(|mapping| mapping.path == executable || is_likely(mapping.file_name()));
+        let mut attached = Attached::default();
+        self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
+        if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {
+            self.attach_mapped(kernel, pid, why, &rest, &mut attached)?;
+        }
+        Ok(attached)
+    }
+
+    fn attach_mapped(
+        &mut self,
+        kernel: &mut Kernel,
+        pid: u32,
+        why: Why,
+        mappings: &[Mapping],
+        attached: &mut Attached,
+    ) -> Result<(), Error> {
+        for mapping in mappings {
+            let identity = (mapping.device.clone(), mapping.inode);
+            if self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity)) {
+                continue;
+            }
+            let Ok(file) = mapping.open(pid) else { continue };
+            let Ok(plan) = self.planner.plan(&file) else { continue };
+            self.attach_file(kernel, pid, why, (&file, &identity, &mapping.path, &plan), attached)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to files by path, before the process maps them: the kernel sets the probes when it does.
+    pub fn attach_paths(&mut self, kernel: &mut Kernel, pid: u32, paths: &[String]) -> Result<Attached, Error> {
+        let mut attached = Attached::default();
+        for path in paths {
+            let Ok(file) = File::open(format!("/proc/{pid}/root{path}")) else { continue };
+            let Ok(plan) = self.planner.plan(&file) else { continue };
+            let Some(identity) = identity_of(&file) else { continue };
+            let known = self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity));
+            if !known {
+                self.attach_file(kernel, pid, Why::Learned, (&file, &identity, path, &plan), &mut attached)?;
+            }
+        }
+        Ok(attached)
+    }
+
+    fn attach_file(
+        &mut self,
+        kernel: &mut Kernel,
+        pid: u32,
+        why: Why,
+        (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
+        attached: &mut Attached,
+    ) -> Result<(), Error> {
+        if plan.probes.is_empty() {
+            return Ok(());
+        }
+        if why == Why::Eager {
+            return self.attach_everywhere(kernel, (file, identity, path, plan), attached);
+        }
+        if self.processes.len() >= PROCESSES_MAX && !self.processes.contains_key(&pid) {
+            return Ok(());
+        }
+        let links = set_probes(kernel, file, plan, Some(pid))?;
+        attached.probes = attached.probes.saturating_add(links.len());
+        let process = self.processes.entry(pid).or_insert_with(|| Process {
+            links: Vec::new(),
+            files: HashSet::new(),
+            libraries: Vec::new(),
+            why,
+        });
+        process.links.extend(links);
+        process.files.insert(identity.clone());
+        if plan.carries_data {
+            process.libraries.push(path.to_owned());
+            attached.libraries.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn attach_everywhere(
+        &mut self,
+        kernel: &mut Kernel,
+        (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
+        attached: &mut Attached,
+    ) -> Result<(), Error> {
+        if plan.carries_data {
+            attached.libraries.push(path.to_owned());
+        }
+        if !self.everywhere.contains_key(identity) {
+            let links = set_probes(kernel, file, plan, None)?;
+            attached.probes = attached.probes.saturating_add(links.len());
+            self.everywhere.insert(identity.clone(), links);
+        }
+        Ok(())
+    }
+
+    /// Attaches to libraries that a probed process has loaded since; an error where the process has ended.
+    pub fn refresh(&mut self, kernel: &mut Kernel, pid: u32) -> Result<Attached, Error> {
+        let why = self.why(pid).unwrap_or(Why::Probation);
+        let likely: Vec<_> =
+            executable_mappings(pid)?.into_iter().filter(|mapping| is_likely(mapping.file_name())).collect();
+        let mut attached = Attached::default();
+        self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
+        Ok(attached)
+    }
+
+    /// Gives the probes of a process back; dropping them is slow and belongs off the hot path.
+    pub fn detach(&mut self, pid: u32) -> Vec<ProbeLink> {
+        self.processes.remove(&pid).map(|process| process.links).unwrap_or_default()
+    }
+
+    /// Gives all probes back.
+    pub fn detach_all(&mut self) -> Vec<ProbeLink> {
+        let everywhere = self.everywhere.drain().flat_map(|(_, links)| links);
+        let scoped = self.processes.drain().flat_map(|(_, process)| process.links);
+        everywhere.chain(scoped).collect()
+    }
+
+    /// Whether the process carries probes, and why.
+    pub fn why(&self, pid: u32) -> Option<Why> {
+        self.processes.get(&pid).map(|process| process.why)
+    }
+
+    /// Raises the reason of a process on probation that has proven to talk to AI.
+    pub fn confirm(&mut self, pid: u32, why: Why) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.why = why;
+        }
+    }
+
+    /// Processes that carry probes.
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.keys().copied().collect()
+    }
+
+    /// Paths of the TLS libraries probed in a process.
+    pub fn libraries_of(&self, pid: u32) -> &[String] {
+        self.processes.get(&pid).map_or(&[], |process| &process.libraries)
+    }
+
+    /// How many probes are set.
+    pub fn probe_count(&self) -> usize {
+        let scoped = self.processes.values().map(|process| process.links.len());
+        scoped.chain(self.everywhere.values().map(Vec::len)).fold(0, usize::saturating_add)
+    }
+
+    /// The planner, to resolve well-known files before they are needed.
+    pub fn planner(&mut self) -> &mut Planner {
+        &mut self.planner
+    }
+}
+
+fn set_probes(kernel: &mut Kernel, file: &File, plan: &Plan, pid: Option<u32>) -> Result<Vec<ProbeLink>, Error> {
+    plan.probes
+        .iter()
+        .map(|probe| {
+            kernel
+                .attach_probe(probe.program, file.as_fd(), probe.offset, pid)
+                .map_err(|source| Error::Attach { library: openssl::LIBRARY, source })
+        })
+        .collect()
+}
+
+/// Device and inode of a file, written as the memory map writes them where the file system shows the same device.
+fn identity_of(file: &File) -> Option<(String, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    Some((format!("{major:02x}:{minor:02x}"), meta.ino()))
+}
+
+/// Whether a file name promises a TLS library; the others are read only where none of these carries one.
+fn is_likely(name: &str) -> bool {
+    ["ssl", "crypto", "libpython", "libnode"].iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn likely_names_are_told_from_others() {
+        for name in ["libssl.so.3", "libcrypto-1f2e3d.so.1.1", "libnode.so.108", "_ssl.cpython-311-x86_64-linux-gnu.so"] {
+            assert!(is_likely(name), "{name}");
+        }
+        assert!(!is_likely("libc.so.6"));
+    }
+
+    #[test]
+    fn identity_is_written_as_the_memory_map_writes_it() {
+        let pid = std::process::id();
+        let file = File::open("/proc/self/exe").unwrap();
+        let own = executable_mappings(pid).unwrap();
+        let (device, inode) = identity_of(&file).unwrap();
+        assert!(own.iter().any(|mapping| mapping.inode == inode && mapping.device == device));
+    }
+}

@@ -1,0 +1,249 @@
+//! The events of one request and its response come in; the finished call goes out.
+
+use crate::http::BodyEnd;
+use crate::http::RequestHead;
+use crate::http::ResponseHead;
+use crate::http::Version;
+use crate::provider::Call;
+use crate::provider::Operation;
+use crate::provider::Provider;
+use crate::provider::Shape;
+use crate::provider::UsageQuality;
+use crate::provider::answer::is_error_word;
+use crate::provider::place;
+use crate::provider::request;
+use crate::provider::request::Asked;
+use crate::provider::response::Response;
+use crate::provider::route::Route;
+use crate::provider::target::Target;
+use crate::provider::unlisted;
+use crate::provider::usage;
+use crate::provider::usage::clean;
+
+/// One request under way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    call: Call,
+    route: Route,
+    request: Option<request::Reader>,
+    asked: Asked,
+    response: Option<Response>,
+    /// Amount that a gateway wrote into the response's head, in pico-dollars.
+    gateway_cost: Option<i64>,
+    pub(super) broken_bodies: u64,
+}
+
+impl Exchange {
+    /// Begins with a request's head; without a provider the host is unlisted.
+    pub(super) fn begin(
+        provider: Option<&Provider>,
+        (head, target, host): (&RequestHead, &Target, &str),
+        route: Route,
+        at_ns: u64,
+    ) -> Self {
+        let name = provider.map_or(unlisted::NAME, |p| &p.name);
+        let price = provider.map_or(unlisted::NAME, |p| &p.price);
+        let retry = head.headers.get("x-stainless-retry-count").and_then(number);
+        let call = Call {
+            provider: name.to_owned(),
+            price_provider: price.to_owned(),
+            listed: provider.is_some(),
+            operation: route.operation,
+            server_address: clean(host).unwrap_or_default(),
+            method: clean(&String::from_utf8_lossy(&head.method)).unwrap_or_default(),
+            path: target.shown(),
+            protocol_version: version(head.version),
+            request_model: route.model.as_deref().and_then(clean),
+            response_model: None,
+            response_id: None,
+            stream: route.streamed,
+            status: None,
+            error_type: None,
+            usage: usage::Reading::default().usage,
+            usage_quality: UsageQuality::Missing,
+            context: usage::Reading::default().context,
+            credential: place::find(provider, head, target),
+            retry_count: retry,
+            started_ns: at_ns,
+            first_byte_ns: None,
+            first_token_ns: None,
+            ended_ns: at_ns,
+            complete: true,
+            repeated: route.repeated,
+            category: provider.map(|p| p.category),
+        };
+        let request = Some(request::Reader::new(&head.headers, route.shape));
+        let geo = provider.and_then(|p| p.geo_of(host));
+        let route = Route { geo: route.geo.clone().or(geo), ..route };
+        Self {
+            call,
+            route,
+            request,
+            asked: Asked::default(),
+            response: None,
+            gateway_cost: None,
+            broken_bodies: 0,
+        }
+    }
+
+    /// The call so far.
+    pub(super) fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Takes bytes of the request's body.
+    pub(super) fn request_body(&mut self, bytes: &[u8]) {
+        if let Some(request) = &mut self.request {
+            request.push(bytes);
+        }
+    }
+
+    /// Ends the request: what it asked for is known.
+    pub(super) fn request_end(&mut self, end: BodyEnd) {
+        let Some(request) = self.request.take() else { return };
+        self.asked = request.asked();
+        self.broken_bodies = self.broken_bodies.saturating_add(u64::from(request.is_broken()));
+        // A deployment or model in the path is what decides; the body often repeats it.
+        if self.call.request_model.is_none() {
+            self.call.request_model.clone_from(&self.asked.model);
+        }
+        self.call.stream |= self.asked.stream;
+        self.call.complete &= !is_hole(end);
+        if self.route.shape == Shape::Guess && self.asked.has_input {
+            self.call.operation = Operation::Chat;
+        }
+    }
+
+    /// Whether this is an AI call: to a listed host always, to another if the body agrees with the path.
+    pub(super) fn is_ai(&self) -> bool {
+        self.call.listed || unlisted::agrees(&self.asked, self.route.model.is_some())
+    }
+
+    /// Takes the response's head.
+    pub(super) fn response(&mut self, head: &ResponseHead, at_ns: u64) {
+        self.call.status = head.status;
+        self.call.first_byte_ns = Some(at_ns);
+        let text = |name: &str| clean(std::str::from_utf8(head.headers.get(name)?).ok()?);
+        self.call.response_model = text("openai-model");
+        if !self.call.listed {
+            let cost = text("x-litellm-response-cost");
+            self.gateway_cost = cost.and_then(|cost| usage::scaled(&cost, 12));
+        }
+        let mut response = Response::new(head, self.route.shape, self.route.streamed);
+        let tier = text("x-amzn-bedrock-service-tier").or_else(|| text("x-gemini-service-tier"));
+        response.answer.service_tier = tier;
+        if let Some(name) = text("x-amzn-errortype") {
+            // `Name:http://…`
+            response.answer.fail(name.split(':').next().unwrap_or_default());
+        }
+        self.response = Some(response);
+    }
+
+    /// Takes bytes of the response's body.
+    pub(super) fn response_body(&mut self, bytes: &[u8], at_ns: u64) {
+        if let Some(response) = &mut self.response {
+            response.push(bytes, at_ns);
+        }
+    }
+
+    /// The connection goes on in another protocol, which is not followed.
+    pub(super) fn upgraded(mut self, head: &ResponseHead, at_ns: u64) -> Call {
+        self.request_end(BodyEnd::Complete);
+        self.response(head, at_ns);
+        self.call.stream = true;
+        self.call.complete = false;
+        self.call.ended_ns = at_ns;
+        self.call
+    }
+
+    /// Ends the exchange.
+    pub(super) fn finish(mut self, end: BodyEnd, at_ns: u64) -> (Call, u64) {
+        self.request_end(end);
+        self.call.ended_ns = at_ns;
+        self.call.complete &= !is_hole(end);
+        let response = self.response.take();
+        let finished = match response {
+            Some(response) => self.close(response, end),
+            None => false,
+        };
+        if self.call.error_type.is_none() && end == BodyEnd::Aborted && !finished {
+            self.call.error_type = Some("aborted".to_owned());
+        }
+        (self.call, self.broken_bodies)
+    }
+
+    /// Reads the whole answer; says whether all that matters of it was seen.
+    fn close(&mut self, mut response: Response, end: BodyEnd) -> bool {
+        response.end();
+        let streamed = response.is_stream();
+        let answer = response.answer;
+        let refused = self.call.status.filter(|status| *status >= 400);
+        let (reading, mut quality) = usage::read(self.route.shape, &answer, self.asked.long_cache);
+        // A stream joined after its start lacks the input, which is told there.
+        let headless =
+            self.route.shape == Shape::Messages && reading.usage.input_uncached.is_none();
+        let last = self.is_final(answer.finished, end, answer.failed) && !headless;
+        if streamed && quality == UsageQuality::Reported && !last {
+            quality = UsageQuality::Partial;
+        }
+        let call = &mut self.call;
+        call.stream = streamed;
+        call.first_token_ns = response.first_token_ns;
+        call.response_model = answer.model.or_else(|| call.response_model.take());
+        call.response_id = answer.id;
+        call.context = reading.context;
+        if refused.is_none() && call.operation != Operation::CountTokens {
+            call.usage = reading.usage;
+            call.usage_quality = quality;
+            let cost = &mut call.usage.reported_picodollars;
+            *cost = cost.or(self.gateway_cost);
+        }
+        self.broken_bodies = self.broken_bodies.saturating_add(u64::from(answer.broken > 0));
+        // Many objects have an `error` that is empty; outside a stream it counts only with a word in it.
+        let failed = answer.failed && (streamed || answer.error.is_some());
+        self.call.error_type = match refused {
+            Some(status) => Some(answer.error.unwrap_or_else(|| status.to_string())),
+            None if failed => Some(answer.error.unwrap_or_else(|| "error".to_owned())),
+            None => None,
+        };
+        debug_assert!(self.call.error_type.as_deref().is_none_or(is_error_word));
+        self.complete_context();
+        answer.finished
+    }
+
+    /// Whether a stream's figures are the last ones.
+    fn is_final(&self, finished: bool, end: BodyEnd, failed: bool) -> bool {
+        // Without `message_delta` the start's output is a placeholder, however the body ended.
+        let closes_itself = matches!(self.route.shape, Shape::Messages | Shape::Invoke);
+        finished || (end == BodyEnd::Complete && !failed && !closes_itself)
+    }
+
+    /// What the response leaves open about the price is filled in from the request.
+    fn complete_context(&mut self) {
+        let context = &mut self.call.context;
+        // `auto` is a wish, not a rate.
+        let tier = self.asked.service_tier.take().filter(|tier| tier != "auto");
+        context.service_tier = context.service_tier.take().or(tier);
+        context.speed = context.speed.take().or_else(|| self.asked.speed.take());
+        let geo = self.asked.geo.take().or_else(|| self.route.geo.take());
+        context.geo = context.geo.take().or(geo);
+        context.batch |= self.route.batch;
+    }
+}
+
+/// Whether bytes are missing in the middle.
+fn is_hole(end: BodyEnd) -> bool {
+    matches!(end, BodyEnd::Gap | BodyEnd::Undecodable)
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+        Version::Http2 => "2",
+    }
+}

@@ -1,0 +1,213 @@
+//! Paths and usage objects of the Gemini and Vertex APIs come in; operations, models and token classes go out.
+
+use serde_json::Value;
+
+use crate::provider::Dialect;
+use crate::provider::Operation;
+use crate::provider::Shape;
+use crate::provider::Usage;
+use crate::provider::openai;
+use crate::provider::route::Method;
+use crate::provider::route::Route;
+use crate::provider::usage::Reading;
+use crate::provider::usage::count;
+use crate::provider::usage::rest;
+use crate::provider::usage::sum;
+use crate::provider::usage::text;
+
+/// Finds operation, model and location in a path such as `…/locations/eu/publishers/google/models/m:generateContent`.
+pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
+    let mut found = match path.last()?.split_once(':') {
+        Some((model, verb)) => verb_route(path, model, verb)?,
+        None => match path {
+            [.., "v1" | "v1beta" | "openai" | "openapi", "models"] | [.., "models", _]
+                if method == Method::Read =>
+            {
+                Route::new(Operation::Models, Shape::None)
+            }
+            [.., "files"] | [.., "files", _] => Route::new(Operation::Files, Shape::None),
+            _ => openai::route(method, path, Dialect::Standard)?,
+        },
+    };
+    found.geo = after(path, "locations").map(str::to_owned);
+    Some(found)
+}
+
+fn verb_route(path: &[&str], model: &str, verb: &str) -> Option<Route> {
+    let publisher = after(path, "publishers").unwrap_or("google");
+    let (operation, shape) = match verb {
+        "generateContent" | "streamGenerateContent" => (Operation::Chat, Shape::Gemini),
+        "rawPredict" | "streamRawPredict" if model.starts_with("count-tokens") => {
+            (Operation::CountTokens, Shape::None)
+        }
+        "rawPredict" | "streamRawPredict" if publisher == "anthropic" => {
+            (Operation::Chat, Shape::Messages)
+        }
+        "rawPredict" | "streamRawPredict" => (Operation::Chat, Shape::Chat(Dialect::Standard)),
+        "embedContent" | "batchEmbedContents" => (Operation::Embeddings, Shape::None),
+        "countTokens" | "computeTokens" => (Operation::CountTokens, Shape::None),
+        "batchGenerateContent" | "asyncBatchEmbedContent" => (Operation::Batch, Shape::None),
+        "predict" | "predictLongRunning" if model.starts_with("imagen") => {
+            (Operation::ImageGeneration, Shape::None)
+        }
+        "predict" if model.contains("embedding") => (Operation::Embeddings, Shape::None),
+        "predict" | "predictLongRunning" | "serverStreamingPredict" => {
+            (Operation::Other, Shape::None)
+        }
+        _ => return None,
+    };
+    let mut route = Route::new(operation, shape);
+    // `/v1internal:generateContent` names the model in the body.
+    let named = after(path, "models").is_some() || after(path, "endpoints").is_some();
+    route.model = named.then(|| model.to_owned());
+    route.streamed = verb.starts_with("stream");
+    Some(route)
+}
+
+fn after<'a>(path: &[&'a str], name: &str) -> Option<&'a str> {
+    let at = path.iter().position(|segment| *segment == name)?;
+    path.get(at.checked_add(1)?).copied()
+}
+
+/// Reads `usageMetadata`: the cached part is inside the prompt, thoughts and tool prompts stand beside.
+pub(super) fn usage(usage: &Value) -> Reading {
+    let prompt = count(usage, "promptTokenCount");
+    let tool = count(usage, "toolUsePromptTokenCount");
+    let cached = count(usage, "cachedContentTokenCount");
+    let candidates =
+        count(usage, "candidatesTokenCount").or_else(|| count(usage, "responseTokenCount"));
+    let thoughts = count(usage, "thoughtsTokenCount");
+    let total = count(usage, "totalTokenCount");
+    let asked = sum(prompt, tool);
+    // Where the total leaves no room for the thoughts they are already inside the candidates.
+    let inside = total.is_some() && candidates.is_some() && sum(asked, candidates) == total;
+    let output = match (candidates, inside) {
+        (Some(_), true) => candidates,
+        (None, _) if thoughts.is_none() && total.is_some() && total == asked => Some(0),
+        _ => sum(candidates, thoughts),
+    };
+    let (uncached, partial) = rest(asked, &[cached]);
+    let uncached_of = |kind| {
+        let all = sum(
+            modality(usage, "promptTokensDetails", kind),
+            modality(usage, "toolUsePromptTokensDetails", kind),
+        );
+        rest(all, &[modality(usage, "cacheTokensDetails", kind)]).0
+    };
+    Reading {
+        usage: Usage {
+            input_uncached: uncached,
+            cache_read: cached,
+            input_audio: uncached_of("AUDIO"),
+            input_image: uncached_of("IMAGE"),
+            cache_read_audio: modality(usage, "cacheTokensDetails", "AUDIO"),
+            output,
+            output_reasoning: thoughts,
+            output_audio: modality(usage, "candidatesTokensDetails", "AUDIO"),
+            output_image: modality(usage, "candidatesTokensDetails", "IMAGE"),
+            ..Usage::default()
+        },
+        context: crate::provider::PriceContext {
+            service_tier: text(usage, "trafficType").map(|kind| tier(&kind)),
+            ..Default::default()
+        },
+        partial,
+    }
+}
+
+/// Vertex's traffic type as the service tier it is billed at.
+fn tier(traffic: &str) -> String {
+    match traffic {
+        "PROVISIONED_THROUGHPUT" => "provisioned".to_owned(),
+        "ON_DEMAND" => "default".to_owned(),
+        other => other.strip_prefix("ON_DEMAND_").unwrap_or(other).to_lowercase(),
+    }
+}
+
+fn modality(usage: &Value, list: &str, kind: &str) -> Option<u64> {
+    let entries = usage.get(list)?.as_array()?.iter();
+    let of_kind = entries.filter(|e| e.get("modality").and_then(Value::as_str) == Some(kind));
+    of_kind.map(|entry| count(entry, "tokenCount")).fold(None, sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn thoughts_are_added_unless_the_total_says_they_are_inside() {
+        let beside = usage(
+            &json!({"promptTokenCount": 1000, "candidatesTokenCount": 200, "thoughtsTokenCount": 800,
+            "totalTokenCount": 2000}),
+        );
+        assert_eq!((beside.usage.output, beside.usage.output_reasoning), (Some(1000), Some(800)));
+        let inside = usage(
+            &json!({"promptTokenCount": 1000, "candidatesTokenCount": 1000, "thoughtsTokenCount": 800,
+            "totalTokenCount": 2000}),
+        );
+        assert_eq!(inside.usage.output, Some(1000));
+    }
+
+    #[test]
+    fn tool_prompts_are_added_and_the_cached_part_is_taken_out() {
+        let found = usage(
+            &json!({"promptTokenCount": 100, "cachedContentTokenCount": 90, "toolUsePromptTokenCount": 5,
+            "candidatesTokenCount": 1, "totalTokenCount": 106, "trafficType": "ON_DEMAND_FLEX",
+            "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 60}, {"modality": "TEXT", "tokenCount": 40}],
+            "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]}),
+        );
+        assert_eq!((found.usage.input_uncached, found.usage.cache_read), (Some(15), Some(90)));
+        assert_eq!((found.usage.input_audio, found.usage.cache_read_audio), (Some(10), Some(50)));
+        assert_eq!(found.context.service_tier.as_deref(), Some("flex"));
+    }
+
+    #[test]
+    fn an_answer_without_candidates_is_empty_only_if_the_total_says_so() {
+        let blocked = usage(&json!({"promptTokenCount": 7, "totalTokenCount": 7}));
+        assert_eq!(blocked.usage.output, Some(0));
+        assert_eq!(usage(&json!({"promptTokenCount": 7})).usage.output, None);
+    }
+
+    #[test]
+    fn paths_name_model_location_and_operation() {
+        const CASES: &[(&str, Operation, Option<&str>, Option<&str>)] = &[
+            (
+                "v1beta/models/gemini-2.5-pro:streamGenerateContent",
+                Operation::Chat,
+                Some("gemini-2.5-pro"),
+                None,
+            ),
+            (
+                "v1/projects/p/locations/eu/publishers/anthropic/models/claude-x:rawPredict",
+                Operation::Chat,
+                Some("claude-x"),
+                Some("eu"),
+            ),
+            (
+                "v1/projects/p/locations/eu/publishers/anthropic/models/count-tokens:rawPredict",
+                Operation::CountTokens,
+                Some("count-tokens"),
+                Some("eu"),
+            ),
+            ("v1beta/models/m:countTokens", Operation::CountTokens, Some("m"), None),
+            (
+                "v1beta/models/text-embedding-004:embedContent",
+                Operation::Embeddings,
+                Some("text-embedding-004"),
+                None,
+            ),
+            ("v1internal:generateContent", Operation::Chat, None, None),
+            ("v1beta/openai/chat/completions", Operation::Chat, None, None),
+        ];
+        for (path, operation, model, geo) in CASES {
+            let path: Vec<&str> = path.split('/').collect();
+            let found = route(Method::Write, &path).unwrap();
+            assert_eq!(
+                (found.operation, found.model.as_deref(), found.geo.as_deref()),
+                (*operation, *model, *geo)
+            );
+        }
+    }
+}

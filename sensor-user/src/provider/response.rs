@@ -1,0 +1,188 @@
+//! Head and decoded body of a response come in; the answer they add up to, and when it began to speak, go out.
+
+use serde_json::json;
+
+use crate::http::ResponseHead;
+use crate::http::sse;
+use crate::provider::Shape;
+use crate::provider::answer::Answer;
+use crate::provider::answer::Reader;
+use crate::provider::frames::FrameSink;
+use crate::provider::frames::Frames;
+use crate::provider::frames::Unwrapper;
+
+/// How a body is cut into JSON documents.
+#[derive(Debug)]
+enum Mode {
+    /// The first byte will tell.
+    Unknown,
+    Whole,
+    Lines,
+    Events(Box<sse::Parser>),
+    /// Messages, and what unwraps their payloads (`InvokeModelWithResponseStream`).
+    Frames(Frames, Option<Unwrapper>),
+    /// Audio, images, pages of HTML.
+    Opaque,
+}
+
+/// Reads one response.
+#[derive(Debug)]
+pub(super) struct Response {
+    mode: Mode,
+    reader: Reader,
+    pub(super) answer: Answer,
+    /// The path asked for a stream, whatever the content type says.
+    streamed: bool,
+    pub(super) first_token_ns: Option<u64>,
+}
+
+impl Response {
+    /// Chooses the mode by content type.
+    pub(super) fn new(head: &ResponseHead, shape: Shape, streamed: bool) -> Self {
+        let kind = head.headers.get("content-type").unwrap_or_default();
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let mode = match kind.to_ascii_lowercase().as_slice() {
+            b"" | b"text/plain" => Mode::Unknown,
+            b"text/event-stream" => Mode::Events(Box::default()),
+            b"application/x-ndjson" | b"application/jsonl" | b"application/stream+json" => {
+                Mode::Lines
+            }
+            b"application/vnd.amazon.eventstream" => {
+                Mode::Frames(Frames::new(), (shape == Shape::Invoke).then(Unwrapper::default))
+            }
+            other if other.ends_with(b"json") => Mode::Whole,
+            _ => Mode::Opaque,
+        };
+        let mut answer = Answer::default();
+        let number = |name: &str| {
+            std::str::from_utf8(head.headers.get(name)?).ok()?.trim().parse::<u64>().ok()
+        };
+        let (input, output) = (
+            number("x-amzn-bedrock-input-token-count"),
+            number("x-amzn-bedrock-output-token-count"),
+        );
+        if input.is_some() || output.is_some() {
+            answer.merge(Some(json!({ "inputTokenCount": input, "outputTokenCount": output })));
+        }
+        Self { mode, reader: Reader::new(), answer, streamed, first_token_ns: None }
+    }
+
+    /// Whether the answer comes in parts.
+    pub(super) fn is_stream(&self) -> bool {
+        let in_parts = matches!(self.mode, Mode::Events(_) | Mode::Lines | Mode::Frames(..));
+        in_parts || (self.streamed && matches!(self.mode, Mode::Whole))
+    }
+
+    /// Takes the next bytes of the body.
+    pub(super) fn push(&mut self, bytes: &[u8], at_ns: u64) {
+        self.choose(bytes);
+        match &mut self.mode {
+            Mode::Unknown | Mode::Opaque => {}
+            Mode::Whole => self.reader.push(bytes),
+            Mode::Lines => push_lines(&mut self.reader, &mut self.answer, bytes),
+            Mode::Events(parser) => {
+                let mut documents = Documents::new(&mut self.reader, &mut self.answer, None);
+                parser.push(bytes, &mut documents);
+            }
+            Mode::Frames(frames, unwrapper) => {
+                let unwrapper = unwrapper.as_mut();
+                let mut documents = Documents::new(&mut self.reader, &mut self.answer, unwrapper);
+                frames.push(bytes, &mut documents);
+            }
+        }
+        if self.first_token_ns.is_none() && self.is_stream() {
+            let early = matches!(self.mode, Mode::Whole) && self.reader.speaks();
+            self.first_token_ns = (early || self.answer.speaks).then_some(at_ns);
+        }
+    }
+
+    /// Ends the body.
+    pub(super) fn end(&mut self) {
+        match &mut self.mode {
+            Mode::Events(parser) => {
+                let mut documents = Documents::new(&mut self.reader, &mut self.answer, None);
+                parser.finish(&mut documents);
+            }
+            Mode::Whole | Mode::Lines => self.reader.end_document(&mut self.answer),
+            Mode::Unknown | Mode::Frames(..) | Mode::Opaque => {}
+        }
+    }
+
+    /// Tells the form of a body without content type by its first byte that is no space.
+    fn choose(&mut self, bytes: &[u8]) {
+        if !matches!(self.mode, Mode::Unknown) {
+            return;
+        }
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        self.mode = match first {
+            None => return,
+            Some(b'{' | b'[') => Mode::Whole,
+            // `data:`, `event:`, `id:`, or a comment.
+            Some(b'd' | b'e' | b'i' | b':') => Mode::Events(Box::default()),
+            Some(_) => Mode::Opaque,
+        };
+    }
+}
+
+/// Every line is a document; a line feed cannot stand inside one.
+fn push_lines(reader: &mut Reader, answer: &mut Answer, bytes: &[u8]) {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        reader.push(line);
+        if line.ends_with(b"\n") {
+            reader.end_document(answer);
+        }
+    }
+}
+
+/// Feeds the parts of a stream to the reader.
+struct Documents<'a> {
+    reader: &'a mut Reader,
+    answer: &'a mut Answer,
+    unwrapper: Option<&'a mut Unwrapper>,
+    decoded: Vec<u8>,
+}
+
+impl<'a> Documents<'a> {
+    fn new(
+        reader: &'a mut Reader,
+        answer: &'a mut Answer,
+        unwrapper: Option<&'a mut Unwrapper>,
+    ) -> Self {
+        Self { reader, answer, unwrapper, decoded: Vec::new() }
+    }
+}
+
+impl sse::SseSink for Documents<'_> {
+    fn event_name(&mut self, _name: &[u8]) {}
+
+    fn data(&mut self, piece: &[u8]) {
+        self.reader.push(piece);
+    }
+
+    fn dispatch(&mut self) {
+        self.reader.end_document(self.answer);
+    }
+}
+
+impl FrameSink for Documents<'_> {
+    fn payload(&mut self, piece: &[u8]) {
+        match &mut self.unwrapper {
+            Some(unwrapper) => {
+                unwrapper.push(piece, &mut self.decoded);
+                self.reader.push(&self.decoded);
+                self.decoded.clear();
+            }
+            None => self.reader.push(piece),
+        }
+    }
+
+    fn end(&mut self, exception: Option<&str>) {
+        self.reader.end_document(self.answer);
+        if let Some(name) = exception {
+            self.answer.fail(name);
+        }
+        if let Some(unwrapper) = &mut self.unwrapper {
+            **unwrapper = Unwrapper::default();
+        }
+    }
+}

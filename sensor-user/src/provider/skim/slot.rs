@@ -1,0 +1,115 @@
+//! Bytes that `skim` found at a wanted path come in; text, numbers and parsed objects go out.
+
+use serde_json::Value;
+
+use crate::provider::skim::plan::Want;
+
+/// What was kept for one path.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    pub(super) found: bool,
+    pub(super) quoted: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) counts: Vec<u64>,
+}
+
+impl Slot {
+    /// The bytes as written, without the quotes of a string.
+    pub fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether the last value there was a string.
+    pub fn is_text(&self) -> bool {
+        self.quoted
+    }
+
+    /// The text with its escapes resolved; `None` where it is empty or broken.
+    pub fn text(&self) -> Option<String> {
+        let text = if self.quoted { unescape(&self.bytes)? } else { utf8(&self.bytes)?.to_owned() };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The whole number written there.
+    pub fn number(&self) -> Option<u64> {
+        if self.quoted { None } else { utf8(&self.bytes)?.parse().ok() }
+    }
+
+    /// The object written there.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.bytes).ok()
+    }
+
+    /// How many filled values stood there; for a tally, how often its `index`th string did.
+    pub fn count(&self, index: usize) -> u64 {
+        self.counts.get(index).copied().unwrap_or(0)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.found = false;
+        self.quoted = false;
+        self.bytes.clear();
+        self.counts.fill(0);
+    }
+
+    /// A container begins at the path; a text or object that stood there gives way.
+    pub(super) fn container(&mut self, want: Want) {
+        self.quoted = false;
+        match want {
+            Want::Filled => self.add(0),
+            Want::Json | Want::Text => {
+                self.bytes.clear();
+                self.found = false;
+            }
+            Want::Tally(_) => {}
+        }
+    }
+
+    /// A string at the path has ended.
+    pub(super) fn end_text(&mut self, want: Want, overflow: bool, empty: bool) {
+        match want {
+            Want::Text => self.found = !overflow,
+            // A string where an object is wanted says nothing.
+            Want::Json => self.clear(),
+            Want::Filled if !empty => self.add(0),
+            Want::Filled => {}
+            Want::Tally(words) => {
+                let word = words.iter().position(|word| word.as_bytes() == self.bytes.as_slice());
+                self.add(word.filter(|_| !overflow).unwrap_or(usize::MAX));
+            }
+        }
+    }
+
+    /// A number, boolean or null at the path has ended.
+    pub(super) fn end_scalar(&mut self, want: Want, overflow: bool, empty: bool) {
+        match want {
+            Want::Text => self.found = !overflow && self.bytes != b"null",
+            Want::Json => self.clear(),
+            Want::Filled if !empty => self.add(0),
+            Want::Filled | Want::Tally(_) => {}
+        }
+    }
+
+    fn add(&mut self, index: usize) {
+        self.found = true;
+        if let Some(count) = self.counts.get_mut(index) {
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// Resolves the escapes of a string's inside.
+pub(super) fn unescape(inside: &[u8]) -> Option<String> {
+    if !inside.contains(&b'\\') {
+        return utf8(inside).map(str::to_owned);
+    }
+    let mut quoted = Vec::with_capacity(inside.len().saturating_add(2));
+    quoted.push(b'"');
+    quoted.extend_from_slice(inside);
+    quoted.push(b'"');
+    serde_json::from_slice(&quoted).ok()
+}

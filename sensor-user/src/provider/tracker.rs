@@ -1,0 +1,242 @@
+//! The HTTP events of one connection come in; finished calls, and whether the connection leads to AI, go out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::http::BodyEnd;
+use crate::http::Event;
+use crate::http::ExchangeId;
+use crate::http::RequestHead;
+use crate::http::Sink;
+use crate::provider::Call;
+use crate::provider::Catalogue;
+use crate::provider::Operation;
+use crate::provider::UsageQuality;
+use crate::provider::exchange::Exchange;
+use crate::provider::route;
+use crate::provider::route::Method;
+use crate::provider::target::Target;
+use crate::provider::unlisted;
+
+/// Bounds of one connection's tracker.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Requests followed at once; HTTP/2 servers allow about 100.
+    pub exchanges_max: usize,
+    /// Finished calls that wait to be taken; more are dropped and counted.
+    pub calls_max: usize,
+    /// Requests to an unlisted host that are no AI calls before the connection is given up.
+    pub other_requests_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { exchanges_max: 256, calls_max: 1024, other_requests_max: 3 }
+    }
+}
+
+/// What a tracker has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Calls finished.
+    pub calls: u64,
+    /// Calls to hosts that are not in the catalogue, among `calls`.
+    pub calls_unlisted: u64,
+    /// Calls that should carry token counts and do not, among `calls`.
+    pub usage_missing: u64,
+    /// Calls whose token counts are lower bounds, among `calls`.
+    pub usage_partial: u64,
+    /// Bodies that were not the JSON they should be.
+    pub bodies_broken: u64,
+    /// Requests not followed because too many were under way.
+    pub exchanges_dropped: u64,
+    /// Calls lost because nobody took them.
+    pub calls_dropped: u64,
+}
+
+/// Whether a connection leads to AI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Too little was seen.
+    Undecided,
+    /// A listed host, or a call in the form of one.
+    Ai,
+    /// Something else: the kernel may ignore the connection.
+    NotAi,
+}
+
+/// Follows one connection.
+#[derive(Debug)]
+pub struct Tracker {
+    catalogue: Arc<Catalogue>,
+    config: Config,
+    /// Name the client asked for (server name indication), where a request names no host.
+    server_name: String,
+    open: Vec<(ExchangeId, Box<Exchange>)>,
+    calls: VecDeque<Call>,
+    metrics: Metrics,
+    is_ai: bool,
+    others: u32,
+    not_http: bool,
+}
+
+impl Tracker {
+    /// Begins a connection; `server_name` is what TLS or DNS says about it, or empty.
+    pub fn new(catalogue: Arc<Catalogue>, config: Config, server_name: &str) -> Self {
+        Self {
+            catalogue,
+            config,
+            server_name: server_name.to_ascii_lowercase(),
+            open: Vec::new(),
+            calls: VecDeque::new(),
+            metrics: Metrics::default(),
+            is_ai: false,
+            others: 0,
+            not_http: false,
+        }
+    }
+
+    /// The calls finished since the last time.
+    pub fn take_calls(&mut self) -> impl Iterator<Item = Call> {
+        self.calls.drain(..)
+    }
+
+    /// The calls under way: model and credential are known once the request has ended.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Call> {
+        self.open
+            .iter()
+            .filter(|(_, exchange)| exchange.is_ai())
+            .map(|(_, exchange)| exchange.call())
+    }
+
+    /// Whether the connection leads to AI, as far as is known.
+    pub fn verdict(&self) -> Verdict {
+        if self.is_ai {
+            Verdict::Ai
+        } else if self.not_http
+            || (self.others >= self.config.other_requests_max && self.open.is_empty())
+        {
+            Verdict::NotAi
+        } else {
+            Verdict::Undecided
+        }
+    }
+
+    /// Notes that the connection speaks something else than HTTP.
+    pub fn not_http(&mut self) {
+        self.not_http = true;
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics
+    }
+
+    /// Ends the connection: what is under way was cut.
+    pub fn close(&mut self, at_ns: u64) {
+        for (_, exchange) in std::mem::take(&mut self.open) {
+            self.finish(*exchange, BodyEnd::Aborted, at_ns);
+        }
+    }
+
+    fn begin(&mut self, id: ExchangeId, head: &RequestHead, at_ns: u64) {
+        let target = Target::new(head.target.expose());
+        let authority = String::from_utf8_lossy(&head.authority);
+        let host = if authority.is_empty() { self.server_name.as_str() } else { &authority };
+        // A WebSocket handshake is a GET that makes something.
+        let upgrade = head.headers.get("upgrade").is_some();
+        let method = if upgrade { Method::Write } else { Method::of(&head.method) };
+        let provider = self.catalogue.find(host);
+        let route = match provider {
+            Some(provider) => route::find(provider, method, &target),
+            None => unlisted::candidate(method, &target),
+        };
+        let Some(route) = route else {
+            self.others = self.others.saturating_add(1);
+            return;
+        };
+        self.is_ai |= provider.is_some();
+        debug_assert!(self.open.iter().all(|(open, _)| *open != id), "an exchange begins once");
+        if self.open.len() >= self.config.exchanges_max {
+            self.metrics.exchanges_dropped = self.metrics.exchanges_dropped.saturating_add(1);
+            return;
+        }
+        let exchange = Exchange::begin(provider, (head, &target, host), route, at_ns);
+        self.open.push((id, Box::new(exchange)));
+    }
+
+    fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
+        let at = self.open.iter().position(|(open, _)| *open == id)?;
+        Some(*self.open.swap_remove(at).1)
+    }
+
+    fn finish(&mut self, exchange: Exchange, end: BodyEnd, at_ns: u64) {
+        let mut exchange = exchange;
+        exchange.request_end(end);
+        if !exchange.is_ai() {
+            self.others = self.others.saturating_add(1);
+            return;
+        }
+        let (call, broken) = exchange.finish(end, at_ns);
+        self.metrics.bodies_broken = self.metrics.bodies_broken.saturating_add(broken);
+        self.keep(call);
+    }
+
+    fn keep(&mut self, call: Call) {
+        self.is_ai = true;
+        let counters = &mut self.metrics;
+        let count =
+            |counter: &mut u64, yes: bool| *counter = counter.saturating_add(u64::from(yes));
+        let answered = call.status.is_some_and(|status| status < 300) && !call.repeated;
+        let metered = matches!(
+            call.operation,
+            Operation::Chat | Operation::TextCompletion | Operation::Embeddings | Operation::Rerank
+        );
+        count(&mut counters.calls, true);
+        count(&mut counters.calls_unlisted, !call.listed);
+        count(
+            &mut counters.usage_missing,
+            metered && answered && call.usage_quality == UsageQuality::Missing,
+        );
+        count(&mut counters.usage_partial, call.usage_quality == UsageQuality::Partial);
+        if self.calls.len() < self.config.calls_max {
+            self.calls.push_back(call);
+        } else {
+            count(&mut counters.calls_dropped, true);
+        }
+    }
+}
+
+impl Sink for Tracker {
+    fn event(&mut self, id: ExchangeId, at_ns: u64, event: Event<'_>) {
+        if let Event::Request(head) = event {
+            return self.begin(id, head, at_ns);
+        }
+        let Some((_, exchange)) = self.open.iter_mut().find(|(open, _)| *open == id) else {
+            return;
+        };
+        match event {
+            Event::Request(_) => {}
+            Event::RequestBody(bytes) => exchange.request_body(bytes),
+            Event::RequestEnd(end) => {
+                exchange.request_end(end);
+                self.is_ai |= exchange.is_ai();
+            }
+            Event::Response(head) => exchange.response(head, at_ns),
+            Event::ResponseBody(bytes) => exchange.response_body(bytes, at_ns),
+            Event::ResponseEnd(end) => {
+                if let Some(exchange) = self.remove(id) {
+                    self.finish(exchange, end, at_ns);
+                }
+            }
+            Event::Upgraded(head) => {
+                if let Some(exchange) = self.remove(id).filter(|exchange| exchange.call().listed) {
+                    self.keep(exchange.upgraded(head, at_ns));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What the agent has to say comes in, one struct a kind; its line of flat attributes goes out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::report::attributes::Attributes;
+use crate::report::call::CallEvent;
+use crate::workload::Workload;
+
+/// Anything that is reported.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// One call to an AI provider.
+    Call(Box<CallEvent>),
+    /// One connection to an AI provider has ended.
+    Connection(Connection),
+    /// How much of a connection's plaintext could be seen, where it is not all.
+    Coverage(Coverage),
+    /// Something was lost.
+    Loss(Loss),
+    /// The agent itself.
+    Agent(Agent),
+}
+
+/// The process behind an event.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Process id, where known.
+    pub pid: Option<u32>,
+    /// Wall-clock start, where known.
+    pub started: Option<Timestamp>,
+    /// Who it is; `None` is an unattributed event.
+    pub workload: Option<Arc<Workload>>,
+}
+
+/// The far end of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    /// Host name that was asked for.
+    pub name: Option<String>,
+    /// Address of the socket's peer.
+    pub peer: Option<SocketAddr>,
+}
+
+/// How much of the plaintext was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Seen {
+    /// All of it.
+    Complete,
+    /// A part of it.
+    Truncated,
+    /// Nothing.
+    Blind,
+}
+
+impl Seen {
+    /// The value of `tollgate.coverage`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Truncated => "truncated",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+/// A connection to an AI provider has ended.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Wall-clock time of its end.
+    pub time: Timestamp,
+    /// Who held it.
+    pub process: Process,
+    /// The far end.
+    pub server: Server,
+    /// TLS library.
+    pub tls_library: Option<&'static str>,
+    /// How the TLS object was bound to the socket (`client_random`, `nested`, `unique`).
+    pub binding: Option<&'static str>,
+    /// How much was seen.
+    pub seen: Seen,
+    /// Calls made on it.
+    pub calls: u64,
+    /// Nanoseconds from its start to its end.
+    pub duration_ns: Option<u64>,
+    /// Bytes on the wire, to the server.
+    pub bytes_sent: Option<u64>,
+    /// Bytes on the wire, from the server.
+    pub bytes_received: Option<u64>,
+}
+
+/// Plaintext that was not seen.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    /// Wall-clock time.
+    pub time: Timestamp,
+    /// Who made the connection.
+    pub process: Process,
+    /// The far end.
+    pub server: Server,
+    /// How much was seen.
+    pub seen: Seen,
+    /// Why not all of it (`no_tls_library`, `attach_failed`, `joined_late`, …).
+    pub reason: &'static str,
+}
+
+/// Something was lost.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Wall-clock time.
+    pub time: Timestamp,
+    /// Why (`payload_no_room`, …).
+    pub reason: &'static str,
+    /// Records lost since the last such event.
+    pub records: u64,
+    /// Bytes lost since then, where that is known.
+    pub bytes: Option<u64>,
+}
+
+/// The agent started, stopped, or changed what it can see.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Wall-clock time.
+    pub time: Timestamp,
+    /// `started`, `ready`, `limited`, `stopping`, `stopped`.
+    pub state: &'static str,
+    /// What there is to say about it.
+    pub message: Option<String>,
+    /// Version of the agent.
+    pub version: &'static str,
+    /// Kernel release.
+    pub kernel: Option<String>,
+}
+
+impl Event {
+    /// The event as one line of JSON, without its end.
+    pub fn line(&self, host: &str) -> String {
+        match self {
+            Self::Call(call) => call.line(host),
+            Self::Connection(connection) => connection.line(host),
+            Self::Coverage(coverage) => coverage.line(host),
+            Self::Loss(loss) => loss.line(host),
+            Self::Agent(agent) => agent.line(host),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn put(&self, line: &mut Attributes) {
+        line.put(
+            "server.address",
+            self.name.clone().or_else(|| self.peer.map(|peer| peer.ip().to_string())),
+        );
+        line.put("server.port", self.peer.map(|peer| peer.port()));
+        line.put("network.peer.address", self.peer.map(|peer| peer.ip().to_string()));
+        line.put("network.peer.port", self.peer.map(|peer| peer.port()));
+    }
+}
+
+impl Connection {
+    fn line(&self, host: &str) -> String {
+        let mut line = Attributes::new("tollgate.connection", self.time, host);
+        line.put_process(&self.process);
+        self.server.put(&mut line);
+        line.put("tls.library", self.tls_library);
+        line.put("tollgate.binding", self.binding);
+        line.put("tollgate.coverage", Some(self.seen.as_str()));
+        line.put("tollgate.connection.calls", Some(self.calls));
+        line.put("tollgate.connection.bytes_sent", self.bytes_sent);
+        line.put("tollgate.connection.bytes_received", self.bytes_received);
+        line.put_millis("tollgate.duration_ms", self.duration_ns);
+        line.into_line()
+    }
+}
+
+impl Coverage {
+    fn line(&self, host: &str) -> String {
+        let mut line = Attributes::new("tollgate.coverage", self.time, host);
+        line.put_process(&self.process);
+        self.server.put(&mut line);
+        line.put("tollgate.coverage", Some(self.seen.as_str()));
+        line.put("tollgate.coverage.reason", Some(self.reason));
+        line.into_line()
+    }
+}
+
+impl Loss {
+    fn line(&self, host: &str) -> String {
+        let mut line = Attributes::new("tollgate.loss", self.time, host);
+        line.put("tollgate.loss.reason", Some(self.reason));
+        line.put("tollgate.loss.records", Some(self.records));
+        line.put("tollgate.loss.bytes", self.bytes);
+        line.into_line()
+    }
+}
+
+impl Agent {
+    fn line(&self, host: &str) -> String {
+        let mut line = Attributes::new("tollgate.agent", self.time, host);
+        line.put("tollgate.agent.state", Some(self.state));
+        line.put("tollgate.agent.message", self.message.as_deref());
+        line.put("service.version", Some(self.version));
+        line.put("os.version", self.kernel.as_deref());
+        line.into_line()
+    }
+}

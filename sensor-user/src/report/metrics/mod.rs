@@ -1,0 +1,211 @@
+//! Events and counters of all stages come in; Prometheus metrics with bounded label sets go out.
+
+mod calls;
+mod labels;
+mod registry;
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use prometheus::IntCounterVec;
+use prometheus::IntGaugeVec;
+use prometheus::TextEncoder;
+
+use crate::report::Error;
+use crate::report::Event;
+use crate::report::event::Seen;
+use calls::CallMetrics;
+use registry::Registrar;
+
+/// All metrics of the agent. Shared: each method locks only what it changes.
+#[derive(Debug)]
+pub struct Metrics {
+    registrar: Registrar,
+    calls: Mutex<CallMetrics>,
+    connections: IntCounterVec,
+    connections_open: IntGaugeVec,
+    lost_records: IntCounterVec,
+    lost_bytes: IntCounterVec,
+    records: IntCounterVec,
+    ring_bytes: IntGaugeVec,
+    ring_used_bytes: IntGaugeVec,
+    stage_events: IntCounterVec,
+    probes: IntGaugeVec,
+    processes: IntGaugeVec,
+    attachments: IntCounterVec,
+    hellos: IntCounterVec,
+    memory: IntGaugeVec,
+    ready: IntGaugeVec,
+    absolutes: Mutex<Absolutes>,
+}
+
+/// Last values of counters that are kept elsewhere, by metric, and by what they count.
+type Absolutes = HashMap<(&'static str, &'static str, &'static str), u64>;
+
+impl Metrics {
+    /// Registers all metrics. A label whose values come from outside takes `label_values_max` of them; what comes
+    /// later is counted under `other`.
+    pub fn new(label_values_max: usize) -> Result<Self, Error> {
+        let mut r = Registrar::default();
+        let info =
+            r.gauge("tollgate_agent_info", "Version of the agent; always 1.", &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            calls: Mutex::new(CallMetrics::new(&mut r, label_values_max)?),
+            connections: r.counter(
+                "tollgate_capture_connections_total",
+                "Connections to AI providers, by how much of their plaintext was seen and why not all.",
+                &["coverage", "reason"],
+            )?,
+            connections_open: r.gauge("tollgate_capture_connections_open", "Connections followed now.", &[])?,
+            lost_records: r.counter(
+                "tollgate_capture_lost_records_total",
+                "Records that were lost, by reason.",
+                &["reason"],
+            )?,
+            lost_bytes: r.counter(
+                "tollgate_capture_lost_bytes_total",
+                "Plaintext bytes that were lost, by reason.",
+                &["reason"],
+            )?,
+            records: r.counter("tollgate_capture_records_total", "Records taken out of a ring buffer.", &["ring"])?,
+            ring_bytes: r.gauge("tollgate_capture_ring_bytes", "Size of a ring buffer.", &["ring"])?,
+            ring_used_bytes: r.gauge(
+                "tollgate_capture_ring_used_bytes",
+                "Bytes of a ring buffer that wait to be read.",
+                &["ring"],
+            )?,
+            stage_events: r.counter(
+                "tollgate_agent_stage_events_total",
+                "What the stages of the agent and the kernel half count, by stage and event.",
+                &["stage", "event"],
+            )?,
+            probes: r.gauge("tollgate_probes_attached", "Probes set now, by TLS library.", &["library"])?,
+            processes: r.gauge("tollgate_probes_processes", "Processes that carry probes now.", &[])?,
+            attachments: r.counter(
+                "tollgate_probes_attachments_total",
+                "Processes that were given probes, by what they showed and by result.",
+                &["why", "result"],
+            )?,
+            hellos: r.counter(
+                "tollgate_probes_hellos_total",
+                "ClientHellos with an AI name; where the probes did not stand yet, the first request may be missed.",
+                &["probed"],
+            )?,
+            memory: r.gauge("tollgate_agent_resident_memory_bytes", "Resident memory of the agent.", &[])?,
+            ready: r.gauge("tollgate_agent_ready", "1 while the agent sees all it should see.", &[])?,
+            absolutes: Mutex::default(),
+            registrar: r,
+        })
+    }
+
+    /// Counts one event.
+    pub fn observe(&self, event: &Event) {
+        match event {
+            Event::Call(call) => locked(&self.calls).observe(call),
+            Event::Connection(one) => {
+                self.connections.with_label_values(&[one.seen.as_str(), ""]).inc();
+            }
+            // A connection of which a part was seen is counted at its end.
+            Event::Coverage(one) if one.seen != Seen::Blind => {}
+            Event::Coverage(one) => {
+                self.connections.with_label_values(&[one.seen.as_str(), one.reason]).inc();
+            }
+            Event::Loss(loss) => {
+                self.lost_records.with_label_values(&[loss.reason]).inc_by(loss.records);
+                self.lost_bytes
+                    .with_label_values(&[loss.reason])
+                    .inc_by(loss.bytes.unwrap_or_default());
+            }
+            Event::Agent(_) => {}
+        }
+    }
+
+    /// Brings a counter that a stage, or the kernel half, keeps up to its absolute value.
+    pub fn set_stage_event(&self, stage: &'static str, event: &'static str, absolute: u64) {
+        let more = self.more(("stage", stage, event), absolute);
+        self.stage_events.with_label_values(&[stage, event]).inc_by(more);
+    }
+
+    /// Brings the number of processes that were given probes up to its absolute value.
+    pub fn set_attachments(&self, why: &'static str, result: &'static str, absolute: u64) {
+        let more = self.more(("attachments", why, result), absolute);
+        self.attachments.with_label_values(&[why, result]).inc_by(more);
+    }
+
+    /// Brings the number of `ClientHello`s with an AI name, before or after the probes stood, up to its absolute value.
+    pub fn set_hellos(&self, is_probed: bool, absolute: u64) {
+        let probed = if is_probed { "yes" } else { "no" };
+        let more = self.more(("hellos", probed, ""), absolute);
+        self.hellos.with_label_values(&[probed]).inc_by(more);
+    }
+
+    /// Brings the number of records taken out of a ring buffer up to its absolute value, and says how full it is.
+    pub fn set_ring(&self, ring: &'static str, records: u64, used_bytes: u64, size_bytes: u64) {
+        let more = self.more(("ring", ring, ""), records);
+        self.records.with_label_values(&[ring]).inc_by(more);
+        self.ring_used_bytes.with_label_values(&[ring]).set(signed(used_bytes));
+        self.ring_bytes.with_label_values(&[ring]).set(signed(size_bytes));
+    }
+
+    /// Says how many connections are followed.
+    pub fn set_connections_open(&self, count: u64) {
+        self.connections_open.with_label_values::<&str>(&[]).set(signed(count));
+    }
+
+    /// Says how many probes are set in one library.
+    pub fn set_probes(&self, library: &'static str, count: u64) {
+        self.probes.with_label_values(&[library]).set(signed(count));
+    }
+
+    /// Says how many processes carry probes.
+    pub fn set_processes(&self, count: u64) {
+        self.processes.with_label_values::<&str>(&[]).set(signed(count));
+    }
+
+    /// Says whether the agent is ready.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.ready.with_label_values::<&str>(&[]).set(i64::from(is_ready));
+    }
+
+    /// All metrics in the text format of Prometheus.
+    pub fn text(&self) -> Result<String, Error> {
+        if let Some(bytes) = resident_bytes() {
+            self.memory.with_label_values::<&str>(&[]).set(signed(bytes));
+        }
+        Ok(TextEncoder::new().encode_to_string(&self.registrar.registry.gather())?)
+    }
+
+    /// One line a metric: name, kind, labels, help.
+    pub fn description(&self) -> String {
+        self.registrar.description()
+    }
+
+    /// What came to a counter since it was last set. One that went back was begun anew.
+    fn more(&self, counter: (&'static str, &'static str, &'static str), absolute: u64) -> u64 {
+        let before = locked(&self.absolutes).insert(counter, absolute).unwrap_or_default();
+        absolute.checked_sub(before).unwrap_or(absolute)
+    }
+}
+
+/// A panic elsewhere leaves counters that are still right.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Second number of `/proc/self/statm`, in pages.
+fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+#[cfg(test)]
+mod tests;

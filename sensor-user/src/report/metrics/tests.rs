@@ -1,0 +1,116 @@
+//! Sample events come in; the text that Prometheus reads is compared.
+
+use super::*;
+use crate::report::sinks::sample;
+
+fn value<'a>(text: &'a str, series: &str) -> &'a str {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series))
+        .unwrap_or_else(|| panic!("{series} in:\n{text}"));
+    line.trim()
+}
+
+#[test]
+fn golden_file_holds_every_metric() {
+    let metrics = Metrics::new(200).unwrap();
+    sample::compare(
+        "metrics.txt",
+        include_str!("../../../../tests/golden/metrics.txt"),
+        &metrics.description(),
+    );
+}
+
+#[test]
+fn names_follow_the_convention() {
+    for line in Metrics::new(200).unwrap().description().lines() {
+        let mut words = line.split(' ');
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        assert!(name.starts_with("tollgate_"), "{line}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+        assert_eq!(name.ends_with("_seconds"), kind == "histogram", "{line}");
+        assert!(line.ends_with('.'), "{line}");
+    }
+}
+
+#[test]
+fn call_is_counted_with_tokens_dollars_and_times() {
+    let metrics = Metrics::new(200).unwrap();
+    for event in sample::events() {
+        metrics.observe(&event);
+    }
+    metrics.observe(&Event::Call(Box::new(sample::call())));
+    let text = metrics.text().unwrap();
+    let model = r#"model="gpt-4o-mini-2024-07-18",provider="openai""#;
+    let series = r#"tollgate_provider_calls_total{coverage="complete",model="gpt-4o-mini-2024-07-18",operation="chat",provider="openai",status="2xx"}"#;
+    assert_eq!(value(&text, series), "2");
+    for (class, count) in
+        [("input", "360"), ("cache_read", "2048"), ("output", "368"), ("reasoning", "256")]
+    {
+        assert_eq!(
+            value(&text, &format!(r#"tollgate_provider_tokens_total{{class="{class}",{model}}}"#)),
+            count
+        );
+    }
+    assert_eq!(
+        value(&text, &format!(r#"tollgate_spend_cost_usd_total{{basis="reported",{model}}}"#)),
+        "0.000582"
+    );
+    let key =
+        r#"tollgate_credential_cost_usd_total{fingerprint="9f3c2e1a00112233445566778899aabb"}"#;
+    assert_eq!(value(&text, key), "0.000582");
+    assert_eq!(
+        value(&text, r#"tollgate_provider_first_token_seconds_count{provider="openai"}"#),
+        "2"
+    );
+    assert_eq!(
+        value(&text, r#"tollgate_workload_unattributed_calls_total{missing="process"}"#),
+        "1"
+    );
+    assert_eq!(
+        value(&text, r#"tollgate_capture_lost_bytes_total{reason="payload_no_room"}"#),
+        "98304"
+    );
+    assert!(value(&text, "tollgate_agent_resident_memory_bytes").len() > 6);
+}
+
+#[test]
+fn models_beyond_the_bound_are_counted_as_other() {
+    let metrics = Metrics::new(200).unwrap();
+    let mut call = sample::call();
+    for number in 0..250 {
+        call.call.response_model = Some(format!("made-up-{number}"));
+        metrics.observe(&Event::Call(Box::new(call.clone())));
+    }
+    let text = metrics.text().unwrap();
+    let models =
+        text.lines().filter(|line| line.starts_with("tollgate_provider_calls_total{")).count();
+    assert_eq!(models, 201);
+    assert_eq!(value(&text, r#"tollgate_report_labels_folded_total{label="model"}"#), "50");
+}
+
+#[test]
+fn ten_thousand_small_amounts_add_up_exactly() {
+    let metrics = Metrics::new(200).unwrap();
+    let call = Event::Call(Box::new(sample::call()));
+    for _ in 0..10_000 {
+        metrics.observe(&call);
+    }
+    let text = metrics.text().unwrap();
+    let key =
+        r#"tollgate_credential_cost_usd_total{fingerprint="9f3c2e1a00112233445566778899aabb"}"#;
+    assert_eq!(value(&text, key), "2.91");
+}
+
+#[test]
+fn counter_kept_elsewhere_only_grows() {
+    let metrics = Metrics::new(200).unwrap();
+    for absolute in [3, 7, 7, 2, 4] {
+        metrics.set_stage_event("http", "requests", absolute);
+    }
+    let text = metrics.text().unwrap();
+    assert_eq!(
+        value(&text, r#"tollgate_agent_stage_events_total{event="requests",stage="http"}"#),
+        "11"
+    );
+}

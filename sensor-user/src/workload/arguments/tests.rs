@@ -1,0 +1,89 @@
+//! Command lines as people type them come in; what is kept of them is compared.
+
+use super::*;
+
+/// Arguments joined by `|`, before and after.
+const CASES: &[(&str, &str)] = &[
+    // Nothing secret.
+    ("python3|-m|http.server|8080", "python3|-m|http.server|8080"),
+    ("node|/srv/app/server.js|--port=3000", "node|/srv/app/server.js|--port=3000"),
+    (
+        "llm|--model|gpt-4o-mini-2024-07-18|--max-tokens|512",
+        "llm|--model|gpt-4o-mini-2024-07-18|--max-tokens|512",
+    ),
+    ("ssh|-p|2222|ana@example.org", "ssh|-p|2222|ana@example.org"),
+    (
+        "vim|/home/ana/src/long-file-name-with-many-words.rs",
+        "vim|/home/ana/src/long-file-name-with-many-words.rs",
+    ),
+    ("tool|--author=ana|--keyboard|us", "tool|--author=ana|--keyboard|us"),
+    ("nginx: worker process", "nginx: worker process"),
+    (
+        "java|-Xmx512m|-cp|/opt/a.jar:/opt/b.jar|Main",
+        "java|-Xmx512m|-cp|/opt/a.jar:/opt/b.jar|Main",
+    ),
+    // Keys by their prefix.
+    ("tool|sk-test-not-a-real-key-1234", "tool|[redacted]"),
+    ("tool|--x=sk-proj-FAKEFAKEFAKEFAKE0000", "tool|--x=[redacted]"),
+    ("tool|AIzaFAKE000000000000000000000000000000", "tool|[redacted]"),
+    ("tool|key:ghp_FAKE00000000000000000000000000000000", "tool|key:[redacted]"),
+    ("tool|/opt/hf_FAKE0000000000000000/x", "tool|/opt/[redacted]/x"),
+    // Keys by the name before them.
+    ("tool|--api-key|hunter2|run", "tool|--api-key|[redacted]|run"),
+    ("tool|--password=hunter2", "tool|--password=[redacted]"),
+    ("env|OPENAI_API_KEY=hunter2|python3", "env|OPENAI_API_KEY=[redacted]|python3"),
+    ("tool|--clientSecret=hunter2", "tool|--clientSecret=[redacted]"),
+    ("tool|-Dapp.token=hunter2", "tool|-Dapp.token=[redacted]"),
+    ("curl|-u|ana:hunter2|-HX-Api-Key:hunter2", "curl|-u|[redacted]|-HX-Api-Key:[redacted]"),
+    ("tool|--token|--verbose|x", "tool|--token|--verbose|x"),
+    // URLs.
+    ("curl|https://ana:hunter2@example.org/v1/x", "curl|https://[redacted]@example.org/v1/x"),
+    ("curl|https://example.org/v1/m?key=hunter2#part", "curl|https://example.org/v1/m?[redacted]"),
+    (
+        "x|HTTPS_PROXY=http://ana:hunter2@10.0.0.1:3128",
+        "x|HTTPS_PROXY=http://[redacted]@10.0.0.1:3128",
+    ),
+    ("x|--base-url=https://a.example/v1", "x|--base-url=https://a.example/v1"),
+    // Prompts, bodies, headers, code.
+    ("claude|-p|hunter2", "claude|-p|[redacted]"),
+    ("llm|tell me a story", "llm|[redacted]"),
+    ("curl|-d|{\"input\":1}|--data=hunter2", "curl|-d|[redacted]|--data=[redacted]"),
+    ("curl|-H|Authorization: Bearer hunter2", "curl|-H|[redacted]"),
+    ("python3|-c|import os", "python3|-c|[redacted]"),
+    ("bash|-c|exec\u{a0}x", "bash|-c|[redacted]"),
+    ("llm|日本語の質問", "llm|[redacted]"),
+    ("x|/home/zoë/app", "x|/home/zoë/app"),
+    // Random looking words.
+    ("tool|0123456789abcdef0123456789abcdef", "tool|[redacted]"),
+    ("tool|Zm9vYmFy_0aB1cD2eF3-gH4iJ5kL6mN7oP8", "tool|[redacted]"),
+    ("/nix/store/0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f-node/bin/node", "/nix/store/[redacted]/bin/node"),
+    ("tool|12345678901234567890123", "tool|12345678901234567890123"),
+];
+
+#[test]
+fn secrets_and_texts_are_taken_out_and_the_rest_stays() {
+    for (before, after) in CASES {
+        let mut bytes = before.replace('|', "\0").into_bytes();
+        bytes.push(0);
+        assert_eq!(redact(&bytes).join("|"), *after, "{before}");
+    }
+}
+
+#[test]
+fn count_and_length_are_bounded() {
+    let many = b"a\0b\0".repeat(1000);
+    let kept = redact(&many);
+    assert!(kept.len() <= ARGUMENTS_MAX + 2);
+    let long = format!("{}\0{}\0", "é/".repeat(1000), "x".repeat(5000));
+    for argument in redact(long.as_bytes()) {
+        assert!(argument.len() <= ARGUMENT_BYTES_MAX + '…'.len_utf8());
+    }
+}
+
+#[test]
+fn empty_and_broken_bytes_do_no_harm() {
+    assert_eq!(redact(b""), Vec::<String>::new());
+    assert_eq!(redact(b"\0"), [""]);
+    assert_eq!(redact(b"a\0\0b"), ["a", "", "b"]);
+    assert_eq!(redact(b"\xff\xfe").len(), 1);
+}

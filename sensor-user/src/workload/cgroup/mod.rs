@@ -1,0 +1,141 @@
+//! The text of `/proc/PID/cgroup` comes in; the process's cgroup, container and systemd unit go out.
+
+use crate::workload::Container;
+
+/// Hexadecimal digits of a full container id.
+const ID_LEN: usize = 64;
+
+/// Prefixes that a runtime puts before the id, with the runtime's name.
+const PREFIXES: [(&str, &str); 6] = [
+    ("docker-", "docker"),
+    ("cri-containerd-", "containerd"),
+    ("nerdctl-", "containerd"),
+    ("crio-", "cri-o"),
+    ("libpod-payload-", "podman"),
+    ("libpod-", "podman"),
+];
+
+/// Folders that a runtime puts its containers into, with the runtime's name.
+const FOLDERS: [(&str, &str); 3] =
+    [("docker", "docker"), ("default", "containerd"), ("k8s.io", "containerd")];
+
+/// Ends of names that are systemd units which hold processes.
+const UNITS: [&str; 6] = [".service", ".scope", ".socket", ".mount", ".swap", ".busname"];
+
+/// Where a process stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Path in the v2 hierarchy, or in a v1 one where that says more.
+    pub cgroup: String,
+    /// Innermost container.
+    pub container: Option<Container>,
+    /// Innermost systemd unit within the container, or of the host where there is none.
+    pub unit: Option<String>,
+}
+
+impl Place {
+    /// Reads the lines `id:controllers:path` of a v2, hybrid or v1 machine.
+    pub fn parse(text: &str) -> Self {
+        let mut paths: Vec<(u8, &str)> = text.lines().filter_map(ranked).collect();
+        paths.sort_by_key(|(rank, _)| *rank);
+        let informative = |path: &&str| !path.is_empty() && *path != "/";
+        let first = || paths.iter().map(|(_, path)| *path).find(informative);
+        let found = paths.iter().find_map(|(_, path)| container(path).map(|found| (*path, found)));
+        let Some((path, (container, inside))) = found else {
+            let cgroup = first().unwrap_or("/");
+            return Self { cgroup: cgroup.to_owned(), container: None, unit: unit(cgroup) };
+        };
+        Self { cgroup: path.to_owned(), container: Some(container), unit: unit(inside) }
+    }
+}
+
+/// Path of a line, and how much it is trusted to say where the process stands: v2, systemd's own, then controllers.
+fn ranked(line: &str) -> Option<(u8, &str)> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    let rank = match controllers {
+        "" => 0,
+        "name=systemd" => 1,
+        "pids" => 2,
+        _ => 3,
+    };
+    Some((rank, clean(path)))
+}
+
+/// Takes off ` (deleted)` and, from a path seen out of another cgroup namespace, the leading `/..`.
+fn clean(path: &str) -> &str {
+    let mut path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    while let Some(rest) = path.strip_prefix("/..") {
+        if !rest.is_empty() && !rest.starts_with('/') {
+            break;
+        }
+        path = rest;
+    }
+    path
+}
+
+/// The innermost container of a path, and the path below it.
+fn container(path: &str) -> Option<(Container, &str)> {
+    let mut above = path;
+    while let Some((parent, name)) = above.rsplit_once('/') {
+        let folder = parent.rsplit('/').next().unwrap_or_default();
+        if let Some(container) = of_name(folder, name) {
+            let inside = path.get(above.len()..).unwrap_or_default();
+            return Some((container, inside));
+        }
+        above = parent;
+    }
+    None
+}
+
+fn of_name(folder: &str, name: &str) -> Option<Container> {
+    let made = |id: &str, runtime| Some(Container { id: id.to_owned(), runtime });
+    let bare = name.strip_suffix(".scope").unwrap_or(name);
+    // A slice given to the cgroupfs driver: `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
+    if let Some((before, id)) = bare.rsplit_once(':') {
+        let prefix = before.rsplit(':').next().unwrap_or_default();
+        let runtime = PREFIXES.iter().find(|(known, _)| known.trim_end_matches('-') == prefix);
+        return is_id(id)
+            .then(|| made(id, runtime.map_or("unknown", |(_, runtime)| *runtime)))
+            .flatten();
+    }
+    for (prefix, runtime) in PREFIXES {
+        if let Some(id) = bare.strip_prefix(prefix).filter(|id| is_id(id)) {
+            return made(id, runtime);
+        }
+    }
+    if let Some(name) = name.strip_prefix("lxc.payload.") {
+        return made(name, "lxc");
+    }
+    if folder == "lxc" {
+        return made(name, "lxc");
+    }
+    if is_id(bare) {
+        let runtime = FOLDERS.iter().find(|(known, _)| *known == folder);
+        return made(bare, runtime.map_or("unknown", |(_, runtime)| *runtime));
+    }
+    // ECS on Fargate: `<task id>-<number>` below the task's folder.
+    let (task, number) = bare.split_once('-')?;
+    let fargate = task == folder
+        && task.len() == 32
+        && is_hex(task)
+        && number.bytes().all(|byte| byte.is_ascii_digit());
+    if fargate { made(bare, "unknown") } else { None }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_LEN && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The innermost unit of a path; systemd puts `_` before names that the kernel could take for its own files.
+fn unit(path: &str) -> Option<String> {
+    let name = path.rsplit('/').find(|name| UNITS.iter().any(|end| name.ends_with(end)))?;
+    Some(name.strip_prefix('_').unwrap_or(name).to_owned())
+}
+
+#[cfg(test)]
+mod tests;

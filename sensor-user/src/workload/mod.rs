@@ -1,0 +1,61 @@
+//! Process ids come in; who runs there (executable, arguments, parents, user, container, unit) goes out.
+
+mod arguments;
+mod cgroup;
+mod config;
+mod metrics;
+mod procfs;
+mod table;
+mod users;
+
+pub use cgroup::Place;
+pub use config::Config;
+pub use metrics::Metrics;
+pub use procfs::Roots;
+pub use procfs::ticks_of_boot_ns;
+pub use table::Table;
+
+/// One ancestor of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Executable path, or the short name in brackets where the path cannot be read.
+    pub executable: String,
+}
+
+/// Container a process runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Full container id.
+    pub id: String,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, or `unknown`.
+    pub runtime: &'static str,
+}
+
+/// Who made a call. The texts are what processes say of themselves: a sink escapes control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Process id in the first PID namespace.
+    pub pid: u32,
+    /// Start of the process in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start_ticks: u64,
+    /// Path of the executable, ` (deleted)` cut off; the short name in brackets where the path cannot be read any more.
+    pub executable: String,
+    /// Arguments with secrets replaced by `[redacted]`, bounded.
+    pub command_line: Vec<String>,
+    /// Parent, grandparent, … up to eight.
+    pub ancestors: Vec<Ancestor>,
+    /// Effective user id.
+    pub uid: u32,
+    /// Name of that user as the host's user database has it.
+    pub user: Option<String>,
+    /// Login user (`/proc/PID/loginuid`), where set.
+    pub login_user: Option<String>,
+    /// cgroup path below the root of the v2 hierarchy (or of a v1 one where v2 says `/`).
+    pub cgroup: String,
+    /// Container, where there is one.
+    pub container: Option<Container>,
+    /// systemd unit, where there is one.
+    pub systemd_unit: Option<String>,
+}

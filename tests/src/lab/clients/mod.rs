@@ -1,0 +1,12 @@
+//! A specification of calls comes in; a real client makes them inside a namespace, and what it saw goes out.
+
+pub mod install;
+pub mod load;
+pub mod run;
+pub mod seen;
+pub mod spec;
+
+pub use self::install::Kit;
+pub use self::run::Running;
+pub use self::seen::{Seen, SeenCall};
+pub use self::spec::{Api, CLIENTS, Client, Program, Spec};
