@@ -12,8 +12,9 @@ pub const TIER_HUGE: usize = 32768;
 /// Chunks copied of one TLS call; the kernel allows 33 tail calls in a row. What lies beyond is a known gap.
 pub const CHUNKS_PER_CALL_MAX: u32 = 32;
 
-/// Payload bytes captured in each direction of a connection before the agent has decided whether it is AI traffic.
-pub const PROBATION_BYTES_MAX: u64 = 16 * 1024;
+/// Payload bytes captured in each direction of a connection before the agent has decided whether it is AI traffic: a
+/// whole call of usual size, because a fast answer is over before the decision reaches the kernel.
+pub const PROBATION_BYTES_MAX: u64 = 256 * 1024;
 
 /// Longest host name that is matched in the kernel, a power of two; RFC 1035 allows 253, no AI provider needs more.
 pub const NAME_MAX: usize = 128;

@@ -134,6 +134,9 @@ pub const SOCKET_HELD: u32 = 4;
 /// A TLS object was bound to the socket.
 pub const SOCKET_BOUND: u32 = 8;
 
+/// The socket's ClientHello carried an AI name.
+pub const SOCKET_AI: u32 = 16;
+
 /// A name seen on a socket, with the socket.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

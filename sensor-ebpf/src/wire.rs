@@ -8,10 +8,12 @@ use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, TIER_MEDIUM, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_HELD, Header, Hello, KIND_ANSWER, KIND_BOUND, KIND_HELLO, KIND_QUESTION, Record, SOCKET_BOUND,
+    FLAG_AI_NAME, FLAG_HELD, Header, Hello, KIND_ANSWER, KIND_BOUND, KIND_HELLO, KIND_QUESTION, Record, SOCKET_AI, SOCKET_BOUND,
     SOCKET_HELD, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
 };
-use sensor_common::state::{COUNT_BOUND_ON_WIRE, COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, COUNT_RECORD_NO_ROOM};
+use sensor_common::state::{
+    COUNT_BOUND_ON_WIRE, COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, COUNT_RECORD_NO_ROOM, VERDICT_WATCH,
+};
 
 use crate::maps::{CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting};
 use crate::names;
@@ -31,6 +33,14 @@ const DNS_HEADER_LEN: u32 = 12;
 const HELLO_MIN: u32 = 43;
 /// Extensions walked through in search of the server name.
 const EXTENSIONS_MAX: u32 = 32;
+/// Lowest type of a TLS record (RFC 8446, 5.1).
+const RECORD_TYPE_MIN: u8 = 0x14;
+/// Type of a record with application data.
+const RECORD_TYPE_APPLICATION: u8 = 0x17;
+/// Type, version and length of a record.
+const RECORD_HEAD_LEN: usize = 5;
+/// Records of one packet that are looked at.
+const RECORDS_MAX: u32 = 4;
 const HELLO_LEN: usize = size_of::<Hello>();
 
 /// Where a packet's parts begin.
@@ -106,16 +116,36 @@ fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
         return None;
     }
     if head[0] == 0x16 && head[5] == 1 {
+        let verdict = hello(ctx, packet, payload);
         bind(ctx, packet, payload + 11);
-        return Some(hello(ctx, packet, payload));
+        return Some(verdict);
     }
-    if head[0] == 0x17 {
+    if head[0] >= RECORD_TYPE_MIN && head[0] <= RECORD_TYPE_APPLICATION {
         let until = WIRE_WANTED.get(0)?;
         if *until > now() {
-            bind(ctx, packet, payload + 5);
+            records(ctx, packet, payload);
         }
     }
     None
+}
+
+/// Looks for a TLS object's bytes in the records of a packet: writes that wait for the window leave together.
+#[inline(always)]
+fn records(ctx: &SkBuffContext, packet: Packet, payload: u32) {
+    let mut at = payload;
+    let mut walked = 0;
+    while walked < RECORDS_MAX {
+        let Ok(head) = ctx.load::<[u8; RECORD_HEAD_LEN]>(at as usize) else { return };
+        if head[1] != 3 {
+            return;
+        }
+        if head[0] == RECORD_TYPE_APPLICATION {
+            bind(ctx, packet, at + RECORD_HEAD_LEN as u32);
+        }
+        // The mask keeps the verifier's range of `at` the same in every round, so that rounds can be compared.
+        at = (at + RECORD_HEAD_LEN as u32 + u32::from(u16::from_be_bytes([head[3], head[4]]))) & 0xffff;
+        walked += 1;
+    }
 }
 
 /// The socket of a packet: as noted at `connect`, or as far as the packet tells.
@@ -160,6 +190,10 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32) {
     let mut socket = socket_of(ctx, packet, cookie);
     if socket.tgid == 0 {
         socket.tgid = owner.key.tgid as u32;
+    }
+    if socket.flags & SOCKET_AI != 0 {
+        // SAFETY: as above; the name has decided, the agent need not.
+        unsafe { (*connection).verdict = VERDICT_WATCH };
     }
     socket.flags |= SOCKET_BOUND | SOCKET_OF_INTEREST;
     let _ = SOCKETS.insert(&cookie, &socket, 0);
@@ -259,7 +293,7 @@ fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     let hold = ai && !probed && socket.tgid != 0 && setting(&HOLD_HELLO) != 0 && socket.flags & SOCKET_HELD == 0;
     socket.flags |= SOCKET_HELLO_SEEN;
     if ai {
-        socket.flags |= SOCKET_OF_INTEREST;
+        socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;
     }
     if hold {
         socket.flags |= SOCKET_HELD;

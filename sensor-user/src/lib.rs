@@ -1,7 +1,7 @@
 //! The Tollgate agent: kernel records come in; AI calls with who, which key, which model and what price go out.
 
 pub mod agent;
-//pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod redact;
 

@@ -56,6 +56,7 @@ pub(super) struct Shared {
     pub(super) table: Table<u64>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) http: http::Config,
+    pub(super) provider: provider::Config,
     /// Pieces on their way from the table to a decoder; empty between records, kept for its memory.
     pub(super) pieces: Vec<Piece>,
 }
@@ -96,6 +97,10 @@ impl Connection {
         for part in self.writes.commit(accepted) {
             self.push(Direction::Sent, part, shared);
         }
+        // A connection that was joined and not found on the wire is looked for while its socket is surely open.
+        if self.socket.is_none() && !self.fresh && self.found.is_none() {
+            self.found = self.look_up();
+        }
     }
 
     /// Takes plaintext that was read.
@@ -109,7 +114,7 @@ impl Connection {
             let start = if self.fresh { Start::Fresh } else { Start::Joined };
             // Whoever gives way is found idle by its own clock.
             let _other = shared.table.open(self.id, start, part.at_ns);
-            let tracker = Tracker::new(Arc::clone(&shared.catalogue), provider::Config::default(), name);
+            let tracker = Tracker::new(Arc::clone(&shared.catalogue), shared.provider.clone(), name);
             let decoder = Decoder::new(&shared.http);
             self.plaintext = Some(Box::new(Plaintext { decoder, tracker }));
         }

@@ -216,6 +216,7 @@ impl Intent {
                 self.attach(pid, Why::Eager, now);
             }
         }
+        self.workloads().expire(now);
         self.status.set_probes(self.registry.probe_count(), self.registry.pids().len());
     }
 
@@ -261,8 +262,14 @@ impl Intent {
 
     fn after_attach(&mut self, pid: u32, why: Why, probes: usize, now: u64) {
         self.status.attached(why, probes);
+        tracing::debug!(pid, probes, why = why.as_str(), "probes set");
         if self.registry.libraries_of(pid).is_empty() {
             if matches!(why, Why::Probation | Why::Forked) {
+                self.release(pid);
+                return;
+            }
+            // Who only asked for an address (a resolver, a tool) is not blind: it never spoke TLS.
+            if why == Why::Question {
                 self.release(pid);
                 return;
             }

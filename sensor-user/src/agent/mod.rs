@@ -12,6 +12,7 @@
 
 mod clock;
 mod connection;
+mod doctor;
 mod intent;
 mod links;
 mod notice;
@@ -45,6 +46,7 @@ use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
 use self::setup::Stages;
 use self::telemetry::Telemetry;
+pub use self::doctor::examine;
 pub use self::setup::Outputs;
 
 /// The one TLS family that is probed so far (`tls.library`).
@@ -223,6 +225,11 @@ async fn serve(
         let _finished = tokio::time::timeout(SLEEP, server).await;
     }
     outcome
+}
+
+/// Name of this machine, as events carry it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// An error with all its causes, on one line.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sensor_common::record::{FLAG_SENT, FLAG_AI_NAME};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_SENT, SOCKET_AI};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
 use crate::bpf::VerdictMap;
@@ -85,6 +85,7 @@ impl Pipeline {
             Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
             Body::Bound(socket) => {
                 connection.socket = Some(*socket);
+                connection.judged |= socket.flags & SOCKET_AI != 0;
                 if let Some((name, ai)) = self.names.remove(&header.aux) {
                     connection.name = connection.name.take().or(name);
                     if ai {

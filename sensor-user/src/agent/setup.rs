@@ -153,11 +153,12 @@ pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Sende
         }
     }
     let status = Arc::new(Status::default());
-    let workloads = Arc::new(Mutex::new(workload::Table::new(workload::Roots::default(), workload::Config::default())));
+    let workloads = Arc::new(Mutex::new(workload::Table::new(workload::Roots::default(), config.workload.clone())));
     let shared = Shared {
         table: Table::new(&config.reassembly),
         catalogue: Arc::clone(&catalogue),
         http: config.http.clone(),
+        provider: config.provider.clone(),
         pieces: Vec::new(),
     };
     let pipeline_stage = Pipeline {

@@ -120,6 +120,11 @@ impl Status {
         COUNTERS.into_iter().zip(values).collect()
     }
 
+    /// Processes that could not be probed.
+    pub(super) fn attach_failures(&self) -> u64 {
+        self.counters.first().map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
     /// ClientHellos to AI providers that passed before, and after, the probes stood.
     pub(super) fn hellos(&self) -> [u64; 2] {
         [Count::HelloBeforeProbes, Count::HelloAfterProbes]

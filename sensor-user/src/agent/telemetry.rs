@@ -56,6 +56,7 @@ impl Telemetry {
         for (why, count) in self.status.attached_by_reason() {
             self.metrics.set_attachments(why, "attached", count);
         }
+        self.metrics.set_attachments("any", "failed", self.status.attach_failures());
         let [before, after] = self.status.hellos();
         self.metrics.set_hellos(false, before);
         self.metrics.set_hellos(true, after);

@@ -126,6 +126,11 @@ impl Kernel {
         program.try_into().map_err(program_error("loading", name))
     }
 
+    /// Whether probes are `uprobe_multi` links, which are taken away at once.
+    pub fn has_multi_links(&self) -> bool {
+        self.multi.is_some()
+    }
+
     /// Attaches everything that is not tied to one process.
     pub fn attach_machine(&mut self) -> Result<(), Error> {
         let root = cgroup::root()?;

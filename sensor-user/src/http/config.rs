@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// Bounds on what one connection may cost.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Bytes of one head (start line and header fields), or of one trailer section; servers refuse far shorter ones.

@@ -81,7 +81,8 @@ fn resolve(found: &Found, read: impl Fn(u64) -> Option<Function>) -> Plan {
         }
     }
     if let Some(channel) = channel_probe(found, &read) {
-        plan.probes.push(channel);
+        // What ties a TLS object to its socket stands before the first plaintext is seen.
+        plan.probes.insert(0, channel);
     }
     plan
 }

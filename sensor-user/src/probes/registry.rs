@@ -82,8 +82,10 @@ impl Registry {
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let executable = executable.to_string_lossy();
         let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable);
-        let (likely, rest): (Vec<_>, Vec<_>) =
+        let (mut likely, rest): (Vec<_>, Vec<_>) =
             mappings.into_iter().partition(|mapping| mapping.path == executable || is_likely(mapping.file_name()));
+        // What ties a TLS object to its socket stands before the first plaintext is seen.
+        likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
         self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
         if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {

@@ -21,7 +21,7 @@ use crate::provider::target::Target;
 use crate::provider::unlisted;
 
 /// Bounds of one connection's tracker.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Requests followed at once; HTTP/2 servers allow about 100.

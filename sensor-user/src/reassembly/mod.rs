@@ -79,7 +79,7 @@ pub struct Loss {
 }
 
 /// Bounds on what is held back for order's sake.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Milliseconds a missing part is waited for; rings of different processors are read some milliseconds apart.

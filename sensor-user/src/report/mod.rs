@@ -17,7 +17,9 @@ pub use doctor::Finding;
 pub use event::Event;
 pub use filter::Filter;
 pub use metrics::Metrics;
+pub use sinks::JsonLines;
 pub use sinks::Sink;
+pub use sinks::Terminal;
 
 use std::io;
 use std::net::SocketAddr;

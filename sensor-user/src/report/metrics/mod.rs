@@ -31,7 +31,6 @@ pub struct Metrics {
     lost_bytes: IntCounterVec,
     records: IntCounterVec,
     ring_bytes: IntGaugeVec,
-    ring_used_bytes: IntGaugeVec,
     stage_events: IntCounterVec,
     probes: IntGaugeVec,
     processes: IntGaugeVec,
@@ -73,11 +72,6 @@ impl Metrics {
             )?,
             records: r.counter("tollgate_capture_records_total", "Records taken out of a ring buffer.", &["ring"])?,
             ring_bytes: r.gauge("tollgate_capture_ring_bytes", "Size of a ring buffer.", &["ring"])?,
-            ring_used_bytes: r.gauge(
-                "tollgate_capture_ring_used_bytes",
-                "Bytes of a ring buffer that wait to be read.",
-                &["ring"],
-            )?,
             stage_events: r.counter(
                 "tollgate_agent_stage_events_total",
                 "What the stages of the agent and the kernel half count, by stage and event.",
@@ -143,12 +137,15 @@ impl Metrics {
         self.hellos.with_label_values(&[probed]).inc_by(more);
     }
 
-    /// Brings the number of records taken out of a ring buffer up to its absolute value, and says how full it is.
-    pub fn set_ring(&self, ring: &'static str, records: u64, used_bytes: u64, size_bytes: u64) {
-        let more = self.more(("ring", ring, ""), records);
+    /// Brings the number of records taken out of a ring buffer up to its absolute value.
+    pub fn set_records(&self, ring: &'static str, absolute: u64) {
+        let more = self.more(("records", ring, ""), absolute);
         self.records.with_label_values(&[ring]).inc_by(more);
-        self.ring_used_bytes.with_label_values(&[ring]).set(signed(used_bytes));
-        self.ring_bytes.with_label_values(&[ring]).set(signed(size_bytes));
+    }
+
+    /// Says how large a ring buffer is.
+    pub fn set_ring_bytes(&self, ring: &'static str, bytes: u64) {
+        self.ring_bytes.with_label_values(&[ring]).set(signed(bytes));
     }
 
     /// Says how many connections are followed.

@@ -14,7 +14,7 @@ const MIXED_MIN: usize = 32;
 const KEY_REST_MIN: usize = 6;
 
 /// Beginnings of keys and tokens in use, lower case.
-const KEY_PREFIXES: [&str; 34] = [
+const KEY_PREFIXES: [&str; 32] = [
     "sk-",
     "sk_",
     "pk-",
@@ -44,8 +44,6 @@ const KEY_PREFIXES: [&str; 34] = [
     "glpat-",
     "xoxb-",
     "xoxp-",
-    "akia",
-    "asia",
     "eyj",
     "npm_",
     "pypi-",
@@ -180,7 +178,9 @@ fn word(text: &str) -> String {
 fn is_key(part: &str) -> bool {
     let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '~');
     let mut tokens = part.split(|c: char| !token(c));
-    tokens.any(|token| has_key_prefix(token) || has_long_run(token) || is_mixed(token))
+    tokens.any(|token| {
+        has_key_prefix(token) || is_aws_key(token) || has_long_run(token) || is_mixed(token)
+    })
 }
 
 fn has_key_prefix(token: &str) -> bool {
@@ -189,6 +189,15 @@ fn has_key_prefix(token: &str) -> bool {
         let rest = token.strip_prefix(prefix).unwrap_or_default();
         rest.len() >= KEY_REST_MIN
             && (rest.bytes().any(|byte| byte.is_ascii_digit()) || prefix.starts_with("sk"))
+    })
+}
+
+/// `AKIA…` and `ASIA…`; not `asia-northeast1`.
+fn is_aws_key(token: &str) -> bool {
+    let rest = token.strip_prefix("AKIA").or_else(|| token.strip_prefix("ASIA"));
+    rest.is_some_and(|rest| {
+        rest.len() == 16
+            && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
     })
 }
 

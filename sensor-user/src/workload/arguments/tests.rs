@@ -28,6 +28,7 @@ const CASES: &[(&str, &str)] = &[
     ("tool|AIzaFAKE000000000000000000000000000000", "tool|[redacted]"),
     ("tool|key:ghp_FAKE00000000000000000000000000000000", "tool|key:[redacted]"),
     ("tool|/opt/hf_FAKE0000000000000000/x", "tool|/opt/[redacted]/x"),
+    ("tool|AKIAFAKEFAKEFAKEFAKE|asia-northeast1", "tool|[redacted]|asia-northeast1"),
     // Keys by the name before them.
     ("tool|--api-key|hunter2|run", "tool|--api-key|[redacted]|run"),
     ("tool|--password=hunter2", "tool|--password=[redacted]"),

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
 /// From this width on, columns stand two blanks apart.
-const WIDE: usize = 120;
+const WIDE: usize = 160;
 
 /// One thing that is shown of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,9 @@ const NUMBERS: [(&str, usize); 6] =
 
 /// All tables.
 pub(super) fn text(totals: &Totals, look: &Look) -> String {
+    if totals.all.calls == 0 {
+        return "no call has been seen\n".to_owned();
+    }
     let numbers = NUMBERS
         .iter()
         .fold(0, |sum: usize, (_, width)| sum.saturating_add(*width).saturating_add(1));

@@ -16,6 +16,24 @@ fn shown(events: &[Event], width: Option<usize>, colour: bool, with_totals: bool
     String::from_utf8(out).unwrap()
 }
 
+#[test]
+fn golden_file_shows_the_view_at_several_widths() {
+    let mut text = String::new();
+    for width in [None, Some(140), Some(80)] {
+        text.push_str(&shown(&sample::events(), width, false, true));
+    }
+    sample::compare(
+        "terminal.txt",
+        include_str!("../../../../../tests/golden/terminal.txt"),
+        &text,
+    );
+}
+
+#[test]
+fn totals_of_nothing_say_so() {
+    assert_eq!(shown(&[], None, false, true), "no call has been seen\n");
+}
+
 fn calls() -> Vec<Event> {
     vec![Event::Call(Box::new(sample::call())), sample::bare()]
 }

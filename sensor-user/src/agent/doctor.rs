@@ -1,0 +1,116 @@
+//! This machine comes in; what the agent can see here, what not, why, and what to do about it goes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bpf::features::{self, Level};
+use crate::bpf::{Kernel, Settings};
+use crate::config::Config;
+use crate::probes::learned::Program;
+use crate::probes::{Planner, connections, executable_mappings};
+use crate::report::Finding;
+use crate::report::doctor::State;
+
+/// TLS libraries that are recognised by their file name and not yet probed.
+const UNSUPPORTED: [(&str, &str); 3] =
+    [("libgnutls.so", "GnuTLS"), ("libnss3.so", "NSS"), ("libjvm.so", "Java's own TLS (JSSE)")];
+/// Programs named in one finding.
+const NAMED_MAX: usize = 8;
+
+/// Looks at everything; loads the kernel half, attaches it to the machine, and takes it away again.
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let facts = features::survey();
+    let fatal = facts.iter().any(|fact| fact.level == Level::Fatal);
+    let mut findings: Vec<_> = facts.into_iter().map(of_fact).collect();
+    if fatal {
+        findings.push(finding("kernel half", State::Blind, "not tried", "something above is missing", ""));
+    } else {
+        findings.push(kernel_half(config));
+    }
+    findings.extend(libraries(config));
+    findings
+}
+
+fn finding(area: &str, state: State, what: impl Into<String>, why: &str, action: &str) -> Finding {
+    Finding { area: area.to_owned(), state, what: what.into(), why: why.to_owned(), action: action.to_owned() }
+}
+
+fn of_fact(fact: features::Fact) -> Finding {
+    let state = match fact.level {
+        Level::Fine => State::Ok,
+        Level::Limited => State::Limited,
+        Level::Fatal => State::Blind,
+    };
+    finding(fact.what, state, fact.found, fact.why, fact.action)
+}
+
+fn kernel_half(config: &Config) -> Finding {
+    let settings = Settings {
+        data_ring_bytes: config.capture.ring_bytes,
+        hold_client_hello: config.capture.hold_client_hello,
+    };
+    let loaded = Kernel::load(&settings).and_then(|mut kernel| kernel.attach_machine().map(|()| kernel));
+    match loaded {
+        Ok(kernel) if kernel.has_multi_links() => {
+            finding("kernel half", State::Ok, "loads, attaches; probes by uprobe_multi links", "", "")
+        }
+        Ok(_) => finding(
+            "kernel half",
+            State::Limited,
+            "loads, attaches; probes by perf events",
+            "taking such a probe away takes up to a quarter of a second each: stopping the agent is slow",
+            "boot Linux 6.10 or newer",
+        ),
+        Err(error) => finding(
+            "kernel half",
+            State::Blind,
+            super::chain(&error),
+            "without it nothing is seen",
+            "report this with the kernel's version",
+        ),
+    }
+}
+
+/// Which programs that run now can be seen, and which not.
+fn libraries(config: &Config) -> Vec<Finding> {
+    let mut planner = Planner::default();
+    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut blind: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    let connected: BTreeSet<_> =
+        connections::processes_connected_to(&config.capture.scan_ports).into_iter().collect();
+    let own = std::process::id();
+    for pid in connections::process_ids().into_iter().filter(|pid| *pid != own) {
+        let Some((program, _)) = Program::of_process(pid) else { continue };
+        let mappings = executable_mappings(pid).unwrap_or_default();
+        let mut found = false;
+        for mapping in &mappings {
+            let path = &mapping.path;
+            let likely = path.contains("ssl") || *path == program.executable;
+            let plan = likely.then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok())).flatten();
+            if plan.is_some_and(|plan| plan.carries_data) {
+                found = true;
+                seen.entry(path.clone()).or_default().insert(program.file_name().to_owned());
+            }
+        }
+        let name = |(file, library): &(&str, &'static str)| {
+            mappings.iter().any(|mapping| mapping.file_name().starts_with(file)).then_some(*library)
+        };
+        let unsupported = UNSUPPORTED.iter().find_map(name);
+        let unknown = connected.contains(&pid).then_some("a TLS library that was not recognised");
+        if let (false, Some(library)) = (found, unsupported.or(unknown)) {
+            blind.entry(library).or_default().insert(program.file_name().to_owned());
+        }
+    }
+    let list = |programs: BTreeSet<String>| {
+        let more = programs.len().saturating_sub(NAMED_MAX);
+        let named = programs.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+        if more == 0 { named } else { format!("{named} and {more} more") }
+    };
+    let ok = seen.into_iter().map(|(library, programs)| {
+        finding("tls", State::Ok, format!("{library}: {}", list(programs)), "", "")
+    });
+    let limited = blind.into_iter().map(|(library, programs)| {
+        let why = "calls of these programs are seen as connections only";
+        finding("tls", State::Limited, format!("{library}: {}", list(programs)), why, "")
+    });
+    ok.chain(limited).collect()
+}

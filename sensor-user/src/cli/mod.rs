@@ -1,0 +1,114 @@
+//! The command line comes in; one command with its checked options goes out.
+
+mod generate;
+mod run;
+
+pub use generate::completions;
+pub use generate::man;
+pub use run::Listen;
+pub use run::Run;
+pub use run::Show;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use clap_complete::Shell;
+
+/// Sees every AI call of this machine: who made it, with which key, to which model, at what price.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tollgate", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Watch this machine in the foreground and show each AI call as it ends.
+    Run(Box<Run>),
+    /// Tell what can be seen on this machine, what cannot, why, and what to do about it.
+    Doctor {
+        /// How the findings are written.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Print or check the configuration.
+    Config {
+        /// Which of the two.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Print a completion script, as `tollgate completions bash > /etc/bash_completion.d/tollgate`.
+    Completions {
+        /// The shell that will read it.
+        shell: Shell,
+    },
+    /// Print the manual page, as `tollgate man | man -l -`.
+    Man,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigAction {
+    /// Print a configuration file with every key, its documentation and its default.
+    Sample,
+    /// Say whether a configuration file is right, and where not.
+    Check {
+        /// The file.
+        #[arg(default_value = crate::config::DEFAULT_PATH)]
+        path: PathBuf,
+    },
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people: aligned, with colours on a terminal.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Whether the operator asks for no colours (<https://no-color.org>): `NO_COLOR` is set to anything but nothing.
+pub fn is_colour_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn command_line_is_read() {
+        let cli = Cli::try_parse_from(["tollgate", "config", "check", "a.toml"]).unwrap();
+        let Command::Config { action } = cli.command else { panic!("{cli:?}") };
+        assert_eq!(action, ConfigAction::Check { path: PathBuf::from("a.toml") });
+        assert!(Cli::try_parse_from(["tollgate", "doctor", "--output", "xml"]).is_err());
+        assert!(Cli::try_parse_from(["tollgate", "status"]).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Every client and API, whole and streamed: one call each, with exact tokens, dollars, process, key, address and times.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tollgate_tests::lab::Lab;
+use tollgate_tests::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY};
+use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Spec};
+use tollgate_tests::lab::net::Options;
+use tollgate_tests::lab::provider::fact::Fact;
+
+use crate::sensor::Sensor;
+
+/// Counts that no default produces.
+const USAGE: &str = "in=1001,cached=32,write=16,out=257,reasoning=19,chunks=5,size=5000";
+/// How far the sensor's time to first token may be from the lab's own: the sensor measures in the client, from its
+/// first byte, the lab in the server.
+const FIRST_TOKEN_TOLERANCE_MS: f64 = 250.0;
+
+pub(crate) fn lab() -> Lab {
+    Lab::up(&Options::default()).expect("the lab needs root and the packages it names")
+}
+
+/// What the provider counted, in the words of the event; a count that was not on the wire is absent.
+fn expected_tokens(fact: &Fact) -> [(&'static str, Option<u64>); 5] {
+    let usage = fact.usage.filter(|_| fact.usage_on_wire);
+    let cached = usage.map(|usage| usage.cached);
+    let written = usage.map(|usage| usage.cache_write.saturating_add(usage.cache_write_1h));
+    [
+        ("gen_ai.usage.input_tokens", usage.map(|usage| usage.all_input())),
+        ("gen_ai.usage.output_tokens", usage.map(|usage| usage.output)),
+        ("gen_ai.usage.cache_read.input_tokens", cached),
+        ("gen_ai.usage.cache_creation.input_tokens", written),
+        ("gen_ai.usage.reasoning.output_tokens", usage.map(|usage| usage.reasoning)),
+    ]
+}
+
+/// Compares everything the sensor says of a call with what the provider knows.
+pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str) {
+    if !matches!(fact.operation.as_str(), "embeddings" | "count_tokens") {
+        for (name, count) in expected_tokens(fact) {
+            // The providers leave classes out that are zero or that their wire format lacks.
+            let seen = call[name].as_u64();
+            assert!(seen == count || (seen.is_none() && count == Some(0)), "{what}: {name} {seen:?} is not {count:?}");
+        }
+    }
+    if let (Some(cost), true) = (&fact.cost_usd, fact.usage_on_wire) {
+        assert_eq!(call["tollgate.cost.usd"].as_str(), Some(cost.as_str()), "{what}");
+    }
+    assert_eq!(call["http.response.status_code"].as_u64(), Some(u64::from(fact.status)), "{what}");
+    assert_eq!(call["server.address"].as_str(), Some(fact.host.as_str()), "{what}");
+    assert_eq!(call["network.peer.address"].as_str(), Some(fact.local.ip().to_string().as_str()), "{what}");
+    assert_eq!(call["gen_ai.request.model"].as_str(), Some(fact.model.as_str()), "{what}");
+    assert_eq!(call["tollgate.coverage"].as_str(), Some("complete"), "{what}");
+    let hint = call["tollgate.credential.hint"].as_str().unwrap_or_default();
+    assert!(hint.ends_with(&fact.key_last4) && hint.len() < 24, "{what}: {hint}");
+    let executable = call["process.executable.path"].as_str().unwrap_or_default();
+    let name = Path::new(executable).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let wanted = match client.program {
+        Program::Python => "python",
+        Program::Node => "node",
+        Program::Curl => "curl",
+    };
+    assert!(name.starts_with(wanted), "{what}: {executable}");
+    let protocol = if fact.protocol == "h2" { "2" } else { "1.1" };
+    assert_eq!(call["network.protocol.version"].as_str(), Some(protocol), "{what}");
+}
+
+/// Every way a client offers, each with an id of its own.
+fn ways(client: &Client) -> Vec<(Api, bool)> {
+    let all = client.apis.iter().flat_map(|api| [(*api, false), (*api, true)]);
+    all.filter(|(api, stream)| !(*stream && matches!(api, Api::Embeddings | Api::CountTokens))).collect()
+}
+
+fn check(program: Program) {
+    let lab = lab();
+    // The first call of a program that was never seen may be missed; here each is seen once before it counts.
+    let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    for client in CLIENTS.iter().filter(|client| client.program == program) {
+        for (api, stream) in ways(client) {
+            let what = format!("{} {api:?} stream={stream}", client.name);
+            let id = what.replace([' ', '='], "-");
+            let mut spec = Spec::new(client.name, api).scenario(&format!("id={id},{USAGE}"));
+            spec.stream = stream;
+            let seen = lab.run(&spec).unwrap();
+            assert!(seen.calls.iter().all(|call| call.error.is_none()), "{what}: {seen:?}");
+            let facts = lab.facts_of(&id, 1).unwrap();
+            let [fact] = facts.as_slice() else { panic!("{what}: {} facts", facts.len()) };
+            if matches!(api, Api::CountTokens | Api::Embeddings) {
+                // These answers carry no id: the call is found by its path.
+                continue;
+            }
+            let call = sensor.call_of(fact).unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
+            assert_same(&call, fact, client, &what);
+            if stream && fact.t_first_token_ns != 0 {
+                let first = call["tollgate.time_to_first_token_ms"].as_f64().unwrap_or(f64::NAN);
+                let own = fact.t_first_token_ns.saturating_sub(fact.t_request_ns);
+                let own = std::time::Duration::from_nanos(own).as_secs_f64() * 1e3;
+                assert!((first - own).abs() < FIRST_TOKEN_TOLERANCE_MS, "{what}: {first} ms is not {own} ms");
+            }
+        }
+    }
+    assert_private(&sensor);
+}
+
+/// Nothing the sensor writes holds a key or a prompt.
+pub(crate) fn assert_private(sensor: &Sensor) {
+    let everything = sensor.everything();
+    for secret in [OPENAI_KEY, ANTHROPIC_KEY, "Say something, please."] {
+        assert!(!everything.contains(secret), "a key or prompt of {} bytes was written", secret.len());
+    }
+}
+
+#[test]
+fn every_python_client_is_reported_exactly() {
+    check(Program::Python);
+}
+
+#[test]
+fn every_node_client_is_reported_exactly() {
+    check(Program::Node);
+}
+
+#[test]
+fn every_curl_client_is_reported_exactly() {
+    check(Program::Curl);
+}

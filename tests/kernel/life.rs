@@ -1,0 +1,78 @@
+//! The sensor comes and goes: clients older than it, restarts under traffic, and nothing left behind.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tollgate_tests::lab::CLIENT_DEADLINE;
+use tollgate_tests::lab::clients::load::Load;
+use tollgate_tests::lab::clients::{CLIENTS, Spec};
+
+use crate::clients::{assert_private, assert_same, lab};
+use crate::sensor::Sensor;
+
+/// Clients that keep their connection from one call to the next, one of each stack and way of sending.
+const KEEPING: [&str; 5] = ["openai-sync", "openai-async", "aiohttp", "node-openai", "node-undici"];
+
+#[test]
+fn client_older_than_the_sensor_is_seen_on_its_old_connection() {
+    let lab = lab();
+    for name in KEEPING {
+        let client = CLIENTS.iter().find(|client| client.name == name).unwrap();
+        let id = format!("older-{name}");
+        let spec = Spec::new(name, client.apis[0]).two_phases().scenario(&format!("id={id}"));
+        let mut running = lab.start(&spec).unwrap();
+        running.wait_ready(CLIENT_DEADLINE).unwrap();
+        let sensor = Sensor::start("").unwrap();
+        sensor.wait_probed(running.pid()).unwrap();
+        running.go().unwrap();
+        running.finish(CLIENT_DEADLINE).unwrap();
+        let facts = lab.facts_of(&id, 2).unwrap();
+        let fact = facts.last().unwrap();
+        assert_eq!(facts.first().unwrap().connection, fact.connection, "{name} made a new connection");
+        let call = sensor.call_of(fact).unwrap_or_else(|error| panic!("{name}: {error:#}\n{}", sensor.log()));
+        assert_same(&call, fact, client, name);
+    }
+}
+
+#[test]
+fn killed_ten_times_under_traffic_no_client_sees_an_error() {
+    let lab = lab();
+    let mut sensor = Sensor::start("").unwrap();
+    let load = Load {
+        calls: 6_000,
+        rate: 300,
+        warm: true,
+        scenario: "id=killed,chunks=5,flush=batch".to_owned(),
+        ..Load::default()
+    };
+    let mut running = lab.start_load(&load).unwrap();
+    running.wait_ready(Duration::from_secs(60)).unwrap();
+    running.go().unwrap();
+    for _ in 0..10 {
+        sensor.kill_and_restart().unwrap();
+    }
+    let figures = running.finish(Duration::from_secs(240)).unwrap();
+    assert_eq!(figures.failed, 0);
+    let facts = lab.facts_of("killed", 6_000).unwrap();
+    let last = facts.iter().max_by_key(|fact| fact.t_request_ns).unwrap();
+    sensor.call_of(last).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    assert_private(&sensor);
+}
+
+#[test]
+fn stopped_sensor_leaves_nothing_within_a_second() {
+    let lab = lab();
+    let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let spec = Spec::new("curl-h1", CLIENTS.iter().find(|client| client.name == "curl-h1").unwrap().apis[0]);
+    lab.run(&spec.scenario("id=stopped")).unwrap();
+    let fact = lab.facts_of("stopped", 1).unwrap().remove(0);
+    sensor.call_of(&fact).unwrap();
+    let pid = sensor.pid();
+    let took = sensor.stop().unwrap();
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    // Shared machines are slow; the bound is wide, the figure itself stands in the benchmarks.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let pinned = fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();
+    assert!(pinned.into_iter().all(|entry| !entry.file_name().to_string_lossy().contains("tollgate")));
+}

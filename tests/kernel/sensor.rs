@@ -1,0 +1,164 @@
+//! A configuration comes in; a running sensor goes out, with the events it has written so far.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tollgate_tests::harness::{temp_folder, wait_until};
+use tollgate_tests::lab::provider::fact::Fact;
+
+/// Time in which the sensor loads its programs, on a machine that runs all tests at once.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Time in which a call that has ended is reported.
+const EVENT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running sensor; killed when dropped.
+pub(crate) struct Sensor {
+    child: Child,
+    folder: TempDir,
+    starts: u32,
+    options: String,
+}
+
+impl Sensor {
+    /// Starts a sensor of this test's own; `options` are lines of its `[capture]` section.
+    pub(crate) fn start(options: &str) -> Result<Self> {
+        let folder = temp_folder("sensor")?;
+        let child = spawn(folder.path(), options, 0)?;
+        let sensor = Self { child, folder, starts: 1, options: options.to_owned() };
+        sensor.wait_started()?;
+        Ok(sensor)
+    }
+
+    /// Kills the sensor without warning and starts it again on the same state.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
+        self.child.kill().context("killing the sensor")?;
+        self.child.wait().context("waiting for the sensor")?;
+        self.child = spawn(self.folder.path(), &self.options, self.starts)?;
+        self.starts = self.starts.saturating_add(1);
+        self.wait_started()
+    }
+
+    /// Asks the sensor to stop; gives back how long that took.
+    pub(crate) fn stop(&mut self) -> Result<Duration> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let began = std::time::Instant::now();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the sensor ended with {status}: {}", self.log());
+        Ok(began.elapsed())
+    }
+
+    /// Process id of the sensor.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_started(&self) -> Result<()> {
+        let started = |event: &Value| {
+            event["event.name"] == "tollgate.agent" && event["tollgate.agent.state"] == "started"
+        };
+        let wanted = usize::try_from(self.starts)?;
+        let found = wait_until(START_DEADLINE, "the sensor to start", || {
+            (self.events().iter().filter(|event| started(event)).count() >= wanted).then_some(())
+        });
+        found.with_context(|| self.log())
+    }
+
+    /// Waits until the sensor holds a probe in the process: its breakpoints are in the process's memory then, and only
+    /// the sensor's own count of probed processes tells.
+    pub(crate) fn wait_probed(&self, pid: u32) -> Result<()> {
+        let log = || self.log();
+        let found = wait_until(START_DEADLINE, "probes in the process", || {
+            log().lines().any(|line| line.contains(&format!("pid={pid} ")) && line.contains("probes set")).then_some(())
+        });
+        found.with_context(log)
+    }
+
+    /// Every event written so far, over all starts.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        (0..self.starts)
+            .filter_map(|start| fs::read_to_string(events_file(self.folder.path(), start)).ok())
+            .flat_map(|text| text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// All text the sensor has written: events, logs, state.
+    pub(crate) fn everything(&self) -> String {
+        let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        let state = fs::read_dir(self.folder.path().join("state")).into_iter().flatten().flatten();
+        files.chain(state).filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
+    }
+
+    /// What the sensor said on standard error.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The calls reported so far.
+    pub(crate) fn calls(&self) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["event.name"] == "tollgate.call").collect()
+    }
+
+    /// Waits until the call that answered with the fact's id is reported; fails where it is reported more than once.
+    pub(crate) fn call_of(&self, fact: &Fact) -> Result<Value> {
+        let found = wait_until(EVENT_DEADLINE, "the call's event", || {
+            let calls: Vec<_> =
+                self.calls().into_iter().filter(|call| call["gen_ai.response.id"] == fact.id.as_str()).collect();
+            (!calls.is_empty()).then_some(calls)
+        });
+        let calls = found.with_context(|| format!("no event for {} {} {}", fact.scenario, fact.id, fact.path))?;
+        ensure!(calls.len() == 1, "{} events for {}", calls.len(), fact.id);
+        calls.into_iter().next().context("one call")
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        // A sensor that has already ended needs no killing.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn events_file(folder: &Path, start: u32) -> PathBuf {
+    folder.join(format!("events.{start}.jsonl"))
+}
+
+fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
+    let config = folder.join("tollgate.toml");
+    let state = folder.join("state");
+    let text =
+        format!("[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n", state.display().to_string());
+    fs::write(&config, text)?;
+    let events = File::create(events_file(folder, start))?;
+    let log = File::options().append(true).create(true).open(folder.join("log"))?;
+    Command::new(binary()?)
+        .env("RUST_LOG", "warn,sensor_user::agent=debug")
+        .args(["run", "--output", "json", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(events)
+        .stderr(log)
+        .spawn()
+        .context("starting the sensor")
+}
+
+/// The sensor under test: `TOLLGATE_BIN`, or the one built beside this test, or the release build.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(3).context("a target folder")?;
+    let beside = own.ancestors().nth(2).context("a profile folder")?.join("tollgate");
+    let release = target.join("release/tollgate");
+    [release, beside]
+        .into_iter()
+        .find(|path| path.is_file())
+        .context("the sensor is not built: run `cargo xtask build`, or the tests by `cargo xtask test`")
+}
