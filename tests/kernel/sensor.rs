@@ -133,12 +133,11 @@ fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
     let text =
-        format!("[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n", state.display().to_string());
+        format!("[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n", state.display().to_string());
     fs::write(&config, text)?;
     let events = File::create(events_file(folder, start))?;
     let log = File::options().append(true).create(true).open(folder.join("log"))?;
     Command::new(binary()?)
-        .env("RUST_LOG", "warn,sensor_user::agent=debug")
         .args(["run", "--output", "json", "--config"])
         .arg(&config)
         .stdin(Stdio::null())

@@ -182,7 +182,7 @@ impl Intent {
     fn learn(&mut self, pid: u32) {
         let Some((program, commands)) = Program::of_process(pid) else { return };
         let name = program.executable.clone();
-        let known = Known { libraries: self.registry.libraries_of(pid).to_vec(), commands };
+        let known = Known { libraries: self.registry.paths_of(pid).to_vec(), commands };
         match self.learned.add(program, &known) {
             Ok(true) => self.announce(&known.commands),
             Ok(false) => {}

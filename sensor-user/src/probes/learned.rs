@@ -28,7 +28,7 @@ pub struct Program {
 /// What is remembered of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Paths of the TLS libraries it talked to AI through.
+    /// Paths of the files that were probed in it: TLS libraries, and what they write through.
     pub libraries: Vec<String>,
     /// File names it was started under: what the kernel calls its processes.
     pub commands: Vec<String>,

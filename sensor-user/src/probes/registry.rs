@@ -62,6 +62,8 @@ pub struct Attached {
 struct Process {
     links: Vec<ProbeLink>,
     files: HashSet<(String, u64)>,
+    /// Paths of all probed files.
+    paths: Vec<String>,
     libraries: Vec<String>,
     why: Why,
 }
@@ -151,9 +153,11 @@ impl Registry {
         let process = self.processes.entry(pid).or_insert_with(|| Process {
             links: Vec::new(),
             files: HashSet::new(),
+            paths: Vec::new(),
             libraries: Vec::new(),
             why,
         });
+        process.paths.push(path.to_owned());
         process.links.extend(links);
         process.files.insert(identity.clone());
         if plan.carries_data {
@@ -222,6 +226,11 @@ impl Registry {
     /// Paths of the TLS libraries probed in a process.
     pub fn libraries_of(&self, pid: u32) -> &[String] {
         self.processes.get(&pid).map_or(&[], |process| &process.libraries)
+    }
+
+    /// Paths of all files probed in a process: TLS libraries, and what they write through.
+    pub fn paths_of(&self, pid: u32) -> &[String] {
+        self.processes.get(&pid).map_or(&[], |process| &process.paths)
     }
 
     /// How many probes are set.

@@ -270,12 +270,13 @@ impl Answer {
 
     /// Keeps the provider's word for an error; the most telling one stands first in the plan.
     fn note_error(&mut self, slot: Option<&Slot>) {
-        let word = slot.and_then(Slot::text).filter(|word| is_error_word(word));
+        let text = slot.and_then(Slot::text).filter(|text| is_error_word(text));
+        // AWS writes a namespace before `#`.
+        let word = text.as_deref().and_then(|text| text.rsplit('#').find(|word| !word.is_empty()));
         // A rate limit's type is the thing that ran out; its code says what happened.
         let vague = matches!(self.error.as_deref(), None | Some("tokens" | "requests"));
-        if vague && word.is_some() {
-            // AWS writes a namespace before `#`.
-            self.error = word.map(|w| w.rsplit('#').next().unwrap_or_default().to_owned());
+        if let Some(word) = word.filter(|_| vague) {
+            self.error = Some(word.to_owned());
         }
     }
 
