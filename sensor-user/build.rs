@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=TOLLGATE_BPF_OBJECT");
-    let architecture = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let built = here.join(format!("../target/bpf/tollgate-{architecture}.o"));
-    let object = env::var("TOLLGATE_BPF_OBJECT").map_or(built, PathBuf::from);
+    let architecture = env::var_os("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let built = here.join(format!("../target/bpf/tollgate-{}.o", architecture.display()));
+    let object = env::var_os("TOLLGATE_BPF_OBJECT").map_or(built, PathBuf::from);
     if !object.is_file() {
         println!(
             "cargo::error=the kernel half is not built: {} is missing; run `cargo xtask build`",

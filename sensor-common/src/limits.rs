@@ -18,6 +18,8 @@ pub const PROBATION_BYTES_MAX: u64 = 256 * 1024;
 
 /// Longest host name that is matched in the kernel, a power of two; RFC 1035 allows 253, no AI provider needs more.
 pub const NAME_MAX: usize = 128;
+/// Bytes of a name that are looked at, from its end; the verifiers of older kernels follow no longer loop.
+pub const NAME_SCAN_MAX: u32 = 96;
 
 /// Bytes of a ClientHello's client random (RFC 8446, 4.1.2), and of the part of a record that identifies it on the wire.
 pub const WIRE_KEY_LEN: usize = 32;

@@ -10,7 +10,7 @@ pub const MAP_CONNECTIONS: &str = "CONNECTIONS";
 pub const MAP_VERDICTS: &str = "VERDICTS";
 /// Processes that carry probes.
 pub const MAP_PROCESSES: &str = "PROCESSES";
-/// Reversed host names of AI providers, matched by longest prefix.
+/// Host names of AI providers, by hash.
 pub const MAP_NAMES: &str = "NAMES";
 /// Addresses of AI providers.
 pub const MAP_ADDRESSES: &str = "ADDRESSES";

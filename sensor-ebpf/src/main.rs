@@ -3,6 +3,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod dns;
 mod maps;
 mod names;
 mod process;

@@ -5,8 +5,8 @@ use core::arch::asm;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
 use sensor_common::limits::{
-    ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, NAMES_MAX, PROCESSES_MAX,
-    PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
+    ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, NAMES_MAX,
+    PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
 };
 use sensor_common::record::Socket;
 use sensor_common::state::{COUNTERS, Call, Connection, ConnectionKey, WireOwner};
@@ -19,7 +19,8 @@ pub static DATA: RingBuf = RingBuf::with_byte_size(DATA_RING_BYTES, 0);
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
 /// TLS objects.
 #[map]
-pub static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+pub static CONNECTIONS: LruHashMap<ConnectionKey, Connection> =
+    LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
 /// What the agent decided about a connection on probation, by connection id.
 #[map]
 pub static VERDICTS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
@@ -28,7 +29,8 @@ pub static VERDICTS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(CONNECT
 pub static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(CALLS_MAX, 0);
 /// Bytes that a TLS object is about to put on the wire.
 #[map]
-pub static WIRE: LruHashMap<[u8; WIRE_KEY_LEN], WireOwner> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+pub static WIRE: LruHashMap<[u8; WIRE_KEY_LEN], WireOwner> =
+    LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
 /// Until when some TLS object waits to be found on the wire (kernel monotonic nanoseconds).
 #[map]
 pub static WIRE_WANTED: Array<u64> = Array::with_max_entries(1, 0);
@@ -88,6 +90,8 @@ pub fn setting(value: &'static u32) -> u32 {
 pub fn count(reason: u32) {
     if let Some(counter) = REASONS.get_ptr_mut(reason) {
         // SAFETY: the pointer is a live, aligned array element; `core` has no atomic addition for this target.
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64, options(nostack)) };
+        unsafe {
+            asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64, options(nostack))
+        };
     }
 }

@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use sensor_common::limits::NAME_MAX;
+use sensor_common::limits::{NAME_MAX, NAME_SCAN_MAX};
 use sensor_common::state::{NAME_EXACT, NAME_HASH_START, NAME_SUFFIX, name_hash_step};
 
 use crate::maps::NAMES;
@@ -16,26 +16,25 @@ pub fn masked(index: u32) -> usize {
     masked as usize
 }
 
-/// Looks up the suffixes of `name[start..len]`, last byte first: each that begins with a dot, and the whole name.
+/// Looks up the suffixes of `name[start..len]`, last byte first: each that begins with a dot, then the whole name.
 #[inline(always)]
 pub fn is_ai(name: &[u8; NAME_MAX], start: u32, len: u32) -> bool {
     let mut hash = NAME_HASH_START;
     let mut step = 0u32;
-    while step < NAME_MAX as u32 {
+    while step < NAME_SCAN_MAX {
         if step + start >= len {
-            break;
-        }
-        let index = masked(len - 1 - step);
-        // SAFETY: `index` was masked to below the length of the array.
-        let byte = unsafe { *name.get_unchecked(index) };
-        hash = name_hash_step(hash, byte);
-        let wanted = if index == start as usize { NAME_EXACT } else { NAME_SUFFIX };
-        if byte == b'.' || index == start as usize {
             // SAFETY: the value is copied out at once.
-            if let Some(flags) = unsafe { NAMES.get(&hash) } {
-                if *flags & wanted != 0 {
-                    return true;
-                }
+            let whole = unsafe { NAMES.get(&hash) };
+            return whole.is_some_and(|flags| *flags & NAME_EXACT != 0);
+        }
+        // SAFETY: the index was masked to below the length of the array.
+        let byte = unsafe { *name.get_unchecked(masked(len - 1 - step)) };
+        hash = name_hash_step(hash, byte);
+        if byte == b'.' {
+            // SAFETY: the value is copied out at once.
+            let suffix = unsafe { NAMES.get(&hash) };
+            if suffix.is_some_and(|flags| *flags & NAME_SUFFIX != 0) {
+                return true;
             }
         }
         step += 1;

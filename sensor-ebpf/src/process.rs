@@ -1,14 +1,17 @@
 //! Processes come by as they execute, fork and end; those of interest go out as records.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
+};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use sensor_common::record::{KIND_EXEC, KIND_EXIT, KIND_FORK};
 use sensor_common::state::{COUNT_EVENT_NO_ROOM, PROCESS_PROBED};
 
 use crate::maps::{
-    EVENTS, PROCESSES, PROGRAMS, TASK_GROUP_LEADER, TASK_PID, TASK_START_BOOTTIME, TASK_TGID, count, setting,
+    EVENTS, PROCESSES, PROGRAMS, TASK_GROUP_LEADER, TASK_PID, TASK_START_BOOTTIME, TASK_TGID,
+    count, setting,
 };
 use crate::ring::{READER_EVENTS, cgroup, emit, header};
 
@@ -22,7 +25,9 @@ pub fn start_ns() -> u64 {
     // SAFETY: the helper cannot fail; its result is only ever read through `bpf_probe_read_kernel`.
     let task = unsafe { bpf_get_current_task() };
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
-    let Ok(leader) = (unsafe { bpf_probe_read_kernel((task + u64::from(leader_at)) as *const u64) }) else {
+    let Ok(leader) =
+        (unsafe { bpf_probe_read_kernel((task + u64::from(leader_at)) as *const u64) })
+    else {
         return 0;
     };
     // SAFETY: as above.
@@ -71,15 +76,18 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     }
     let (pid_at, tgid_at) = (setting(&TASK_PID), setting(&TASK_TGID));
     if pid_at == 0 || tgid_at == 0 {
+        aya_log_ebpf::warn!(&ctx, "fork of process {} is not followed: task layout unknown", tgid);
         return 0;
     }
     let arguments = ctx.as_ptr().cast::<u64>();
     // SAFETY: sched_process_fork has two arguments; the second is the child's task.
     let child = unsafe { *arguments.add(1) };
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
-    let pid = unsafe { bpf_probe_read_kernel((child + u64::from(pid_at)) as *const u32) }.unwrap_or(0);
+    let pid =
+        unsafe { bpf_probe_read_kernel((child + u64::from(pid_at)) as *const u32) }.unwrap_or(0);
     // SAFETY: as above.
-    let child_tgid = unsafe { bpf_probe_read_kernel((child + u64::from(tgid_at)) as *const u32) }.unwrap_or(0);
+    let child_tgid =
+        unsafe { bpf_probe_read_kernel((child + u64::from(tgid_at)) as *const u32) }.unwrap_or(0);
     if pid != 0 && pid == child_tgid {
         report(KIND_FORK, u64::from(pid));
     }

@@ -55,6 +55,25 @@ pub fn header(kind: u32, connection: u64) -> Header {
     }
 }
 
+/// A header without the current thread: packets are also sent on behalf of others.
+#[inline(always)]
+pub fn quiet_header(kind: u32, connection: u64) -> Header {
+    Header {
+        kind,
+        flags: 0,
+        at_ns: now(),
+        tgid: 0,
+        tid: 0,
+        start_ns: 0,
+        connection,
+        offset: 0,
+        call_len: 0,
+        captured: 0,
+        aux: 0,
+        cgroup: 0,
+    }
+}
+
 /// Kernel monotonic clock, nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {

@@ -2,18 +2,21 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE,
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_TCP_CLOSE,
 };
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::{cgroup_sock_addr, sock_ops};
 use aya_ebpf::maps::RingBuf;
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
-use sensor_common::record::{Header, KIND_CLOSED, KIND_CONNECT, Record, SOCKET_OF_INTEREST, Socket};
+use sensor_common::record::{
+    Header, KIND_CLOSED, KIND_CONNECT, Record, SOCKET_OF_INTEREST, Socket,
+};
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
 use crate::maps::{ADDRESSES, EVENTS, SOCKETS, count};
-use crate::ring::{READER_EVENTS, header, now, wake_flag};
+use crate::ring::{READER_EVENTS, header, now, quiet_header, wake_flag};
 
 /// Address family of IPv4.
 pub const FAMILY_V4: u32 = 2;
@@ -163,7 +166,7 @@ fn closed(ctx: &SockOpsContext) {
         last.bytes_sent = (*ctx.ops).bytes_acked;
         last.bytes_received = (*ctx.ops).bytes_received;
     }
-    if !emit_socket(&EVENTS, READER_EVENTS, header(KIND_CLOSED, cookie), &last) {
+    if !emit_socket(&EVENTS, READER_EVENTS, quiet_header(KIND_CLOSED, cookie), &last) {
         count(COUNT_EVENT_NO_ROOM);
     }
 }

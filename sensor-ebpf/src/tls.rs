@@ -1,15 +1,16 @@
 //! Entries and returns of the OpenSSL family's functions come by; plaintext records and commits go out.
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use sensor_common::names::TAIL_COPY;
 use sensor_common::record::{FLAG_SENT, KIND_COMMIT};
 use sensor_common::state::{
-    CALL_HANDSHAKE, CALL_PROBATION, CALL_READ, CALL_WRITE, COUNT_CALL_TABLE_FULL, COUNT_CONNECTION_TABLE_FULL,
-    COUNT_IGNORED_CALLS, COUNT_RECORD_NO_ROOM, COUNT_RETURN_WITHOUT_ENTRY, Call, Connection, ConnectionKey,
-    VERDICT_IGNORE, VERDICT_PROBATION,
+    CALL_HANDSHAKE, CALL_PROBATION, CALL_READ, CALL_WRITE, COUNT_CALL_TABLE_FULL,
+    COUNT_CONNECTION_TABLE_FULL, COUNT_IGNORED_CALLS, COUNT_RECORD_NO_ROOM,
+    COUNT_RETURN_WITHOUT_ENTRY, Call, Connection, ConnectionKey, VERDICT_IGNORE, VERDICT_PROBATION,
 };
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, VERDICTS, count};
@@ -22,6 +23,14 @@ pub fn key_of(object: u64) -> ConnectionKey {
     ConnectionKey { tgid: bpf_get_current_pid_tgid() >> 32, object }
 }
 
+/// A number that no other connection has: two processors may read the same nanosecond.
+#[inline(always)]
+fn unique_id() -> u64 {
+    // SAFETY: the helper takes no arguments and cannot fail.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    (now() << 8) | u64::from(processor & 0xff)
+}
+
 /// The connection of a TLS object, made at first sight.
 #[inline(always)]
 pub fn connection(key: &ConnectionKey) -> Option<*mut Connection> {
@@ -29,7 +38,7 @@ pub fn connection(key: &ConnectionKey) -> Option<*mut Connection> {
         return Some(found);
     }
     let fresh = Connection {
-        id: now(),
+        id: unique_id(),
         start_ns: start_ns(),
         sent: 0,
         received: 0,
@@ -107,7 +116,9 @@ fn enter(entry: &Entry) -> bool {
 /// proto: int SSL_write(SSL *ssl, const void *buf, int num);
 #[uprobe]
 pub fn tls_write(ctx: ProbeContext) -> u32 {
-    let (Some(object), Some(buffer), Some(num)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2)) else {
+    let (Some(object), Some(buffer), Some(num)) =
+        (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2))
+    else {
         return 0;
     };
     // The argument is an int: the upper half of the register is undefined.
@@ -158,7 +169,9 @@ pub fn tls_read(ctx: ProbeContext) -> u32 {
 /// proto: int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes);
 #[uprobe]
 pub fn tls_read_ex(ctx: ProbeContext) -> u32 {
-    let (Some(object), Some(buffer), Some(written)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(3)) else {
+    let (Some(object), Some(buffer), Some(written)) =
+        (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(3))
+    else {
         return 0;
     };
     enter(&Entry { object, buffer, length: 0, written, state: CALL_READ });

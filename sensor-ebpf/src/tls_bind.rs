@@ -8,7 +8,9 @@ use sensor_common::limits::{NAME_MAX, TIER_SMALL, WIRE_KEY_LEN};
 use sensor_common::record::{
     FLAG_AI_NAME, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME, Record,
 };
-use sensor_common::state::{COUNT_RECORD_NO_ROOM, Connection, VERDICT_PROBATION, VERDICT_WATCH, WireOwner};
+use sensor_common::state::{
+    COUNT_RECORD_NO_ROOM, Connection, VERDICT_PROBATION, VERDICT_WATCH, WireOwner,
+};
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, WIRE, WIRE_WANTED, count};
 use crate::names;
@@ -33,7 +35,9 @@ const WIRE_WAIT_NS: u64 = 2_000_000_000;
 /// proto: long SSL_ctrl(SSL *ssl, int cmd, long larg, void *parg);
 #[uprobe]
 pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
-    let (Some(object), Some(command), Some(name)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(3)) else {
+    let (Some(object), Some(command), Some(name)) =
+        (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(3))
+    else {
         return 0;
     };
     if command & 0xffff_ffff == CTRL_SET_HOST_NAME && name != 0 {
@@ -66,11 +70,21 @@ fn set_name(object: u64, name: u64) {
     };
     let target = entry.as_mut_ptr();
     // SAFETY: the payload is longer than a name; the helper writes at most `NAME_MAX` bytes, terminator included.
-    let read =
-        unsafe { bpf_probe_read_user_str((&raw mut (*target).payload).cast(), NAME_MAX as u32, name as *const _) };
+    let read = unsafe {
+        bpf_probe_read_user_str(
+            (&raw mut (*target).payload).cast(),
+            NAME_MAX as u32,
+            name as *const _,
+        )
+    };
     let length = if read > 1 && read <= NAME_MAX as i64 { (read - 1) as u32 } else { 0 };
     // SAFETY: the payload begins with `NAME_MAX` bytes that the helper has filled as far as `length`.
-    let ai = length != 0 && names::is_ai(unsafe { &*(&raw const (*target).payload).cast::<[u8; NAME_MAX]>() }, 0, length);
+    let ai = length != 0
+        && names::is_ai(
+            unsafe { &*(&raw const (*target).payload).cast::<[u8; NAME_MAX]>() },
+            0,
+            length,
+        );
     if ai && seen.verdict == VERDICT_PROBATION {
         // SAFETY: as above.
         unsafe { (*connection).verdict = VERDICT_WATCH };
@@ -178,7 +192,10 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
     let from = data + if hello { RANDOM_AT } else { CONTENT_AT } as u64;
     let mut wire = [0u8; WIRE_KEY_LEN];
     // SAFETY: the helper writes exactly the array.
-    if unsafe { bpf_probe_read_user(wire.as_mut_ptr().cast(), WIRE_KEY_LEN as u32, from as *const _) } != 0 {
+    if unsafe {
+        bpf_probe_read_user(wire.as_mut_ptr().cast(), WIRE_KEY_LEN as u32, from as *const _)
+    } != 0
+    {
         return 0;
     }
     // SAFETY: a live element of the LRU map.

@@ -14,8 +14,8 @@ use sensor_common::record::{
     FLAG_FRESH, FLAG_NO_ROOM, FLAG_PROBATION, FLAG_SENT, FLAG_UNREADABLE, Header, KIND_DATA, Record,
 };
 use sensor_common::state::{
-    CALL_PROBATION, CALL_READ, COUNT_CHUNKS_OVER_LIMIT, COUNT_PAYLOAD_NO_ROOM, COUNT_PROBATION_PAYLOAD,
-    COUNT_RECORD_NO_ROOM, COUNT_UNREADABLE, Call, VERDICT_IGNORE,
+    CALL_PROBATION, CALL_READ, COUNT_CHUNKS_OVER_LIMIT, COUNT_PAYLOAD_NO_ROOM,
+    COUNT_PROBATION_PAYLOAD, COUNT_RECORD_NO_ROOM, COUNT_UNREADABLE, Call, VERDICT_IGNORE,
 };
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, count};
@@ -49,7 +49,9 @@ fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
     let length = clamp::<N>(length);
     let target = entry.as_mut_ptr();
     // SAFETY: `target` is reserved memory of a whole record; the helper writes at most `N` bytes into its payload.
-    let failed = unsafe { bpf_probe_read_user((&raw mut (*target).payload).cast(), length as u32, from as *const _) };
+    let failed = unsafe {
+        bpf_probe_read_user((&raw mut (*target).payload).cast(), length as u32, from as *const _)
+    };
     let mut first = [0u8; 2];
     if failed == 0 {
         record.captured = length as u32;

@@ -6,19 +6,22 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use sensor_common::limits::{NAME_MAX, TIER_MEDIUM, WIRE_KEY_LEN};
+use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_HELD, Header, Hello, KIND_ANSWER, KIND_BOUND, KIND_HELLO, KIND_QUESTION, Record, SOCKET_AI, SOCKET_BOUND,
-    SOCKET_HELD, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
+    FLAG_AI_NAME, FLAG_FRESH, FLAG_HELD, Header, Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI,
+    SOCKET_BOUND, SOCKET_HELD, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
 };
 use sensor_common::state::{
     COUNT_BOUND_ON_WIRE, COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, COUNT_RECORD_NO_ROOM, VERDICT_WATCH,
 };
 
-use crate::maps::{CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting};
+use crate::dns;
+use crate::maps::{
+    CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting,
+};
 use crate::names;
 use crate::process::is_probed;
-use crate::ring::{READER_DATA, READER_EVENTS, now, wake_flag};
+use crate::ring::{READER_DATA, READER_EVENTS, now, quiet_header, wake_flag};
 use crate::sockets::{FAMILY_V4, FAMILY_V6, emit_socket};
 
 /// Verdict: the packet passes.
@@ -28,11 +31,12 @@ const DROP: i32 = 0;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const PORT_DNS: u16 = 53;
-const DNS_HEADER_LEN: u32 = 12;
 /// A record head, a handshake head, the version and the random: shorter payloads are of no interest.
 const HELLO_MIN: u32 = 43;
 /// Extensions walked through in search of the server name.
 const EXTENSIONS_MAX: u32 = 32;
+/// Where the client random stands in a record that begins with a ClientHello.
+const RANDOM_AT: u32 = 11;
 /// Lowest type of a TLS record (RFC 8446, 5.1).
 const RECORD_TYPE_MIN: u8 = 0x14;
 /// Type of a record with application data.
@@ -41,7 +45,8 @@ const RECORD_TYPE_APPLICATION: u8 = 0x17;
 const RECORD_HEAD_LEN: usize = 5;
 /// Records of one packet that are looked at.
 const RECORDS_MAX: u32 = 4;
-const HELLO_LEN: usize = size_of::<Hello>();
+/// Bytes of a [`Hello`], as a record's payload.
+pub const HELLO_LEN: usize = size_of::<Hello>();
 
 /// Where a packet's parts begin.
 #[derive(Clone, Copy)]
@@ -86,7 +91,7 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
         PROTOCOL_TCP => tcp(&ctx, packet).unwrap_or(PASS),
         PROTOCOL_UDP => {
             if half(&ctx, packet.transport + 2) == Some(PORT_DNS) {
-                question(&ctx, packet.transport + 8);
+                dns::question(&ctx, packet.transport + 8);
             }
             PASS
         }
@@ -99,7 +104,7 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
 pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
     let Some(packet) = packet(&ctx) else { return PASS };
     if packet.protocol == PROTOCOL_UDP && half(&ctx, packet.transport) == Some(PORT_DNS) {
-        answer(&ctx, packet.transport + 8, packet.length);
+        dns::answer(&ctx, packet.transport + 8, packet.length);
     }
     PASS
 }
@@ -117,7 +122,7 @@ fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
     }
     if head[0] == 0x16 && head[5] == 1 {
         let verdict = hello(ctx, packet, payload);
-        bind(ctx, packet, payload + 11);
+        bind(ctx, packet, payload + RANDOM_AT, FLAG_FRESH);
         return Some(verdict);
     }
     if head[0] >= RECORD_TYPE_MIN && head[0] <= RECORD_TYPE_APPLICATION {
@@ -140,10 +145,11 @@ fn records(ctx: &SkBuffContext, packet: Packet, payload: u32) {
             return;
         }
         if head[0] == RECORD_TYPE_APPLICATION {
-            bind(ctx, packet, at + RECORD_HEAD_LEN as u32);
+            bind(ctx, packet, at + RECORD_HEAD_LEN as u32, 0);
         }
         // The mask keeps the verifier's range of `at` the same in every round, so that rounds can be compared.
-        at = (at + RECORD_HEAD_LEN as u32 + u32::from(u16::from_be_bytes([head[3], head[4]]))) & 0xffff;
+        at = (at + RECORD_HEAD_LEN as u32 + u32::from(u16::from_be_bytes([head[3], head[4]])))
+            & 0xffff;
         walked += 1;
     }
 }
@@ -161,8 +167,10 @@ fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
     if packet.family == FAMILY_V4 {
         let local = ctx.load::<[u8; 4]>(12).unwrap_or([0; 4]);
         let remote = ctx.load::<[u8; 4]>(16).unwrap_or([0; 4]);
-        socket.local_address = [local[0], local[1], local[2], local[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        socket.remote_address = [remote[0], remote[1], remote[2], remote[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        socket.local_address =
+            [local[0], local[1], local[2], local[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        socket.remote_address =
+            [remote[0], remote[1], remote[2], remote[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     } else {
         socket.local_address = ctx.load::<[u8; 16]>(8).unwrap_or([0; 16]);
         socket.remote_address = ctx.load::<[u8; 16]>(24).unwrap_or([0; 16]);
@@ -172,14 +180,15 @@ fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
 
 /// Ties the TLS object that is about to write these bytes to the socket that sends them.
 #[inline(always)]
-fn bind(ctx: &SkBuffContext, packet: Packet, at: u32) {
+fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     let Ok(key) = ctx.load::<[u8; WIRE_KEY_LEN]>(at as usize) else { return };
     // SAFETY: the value is copied out at once.
     let Some(owner) = (unsafe { WIRE.get(&key) }) else { return };
     let owner = *owner;
     let Some(connection) = CONNECTIONS.get_ptr_mut(&owner.key) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
-    let (id, start_ns, bound) = unsafe { ((*connection).id, (*connection).start_ns, (*connection).cookie) };
+    let (id, start_ns, bound) =
+        unsafe { ((*connection).id, (*connection).start_ns, (*connection).cookie) };
     if id != owner.connection || bound != 0 {
         return;
     }
@@ -199,28 +208,16 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32) {
     let _ = SOCKETS.insert(&cookie, &socket, 0);
     let _ = WIRE.remove(&key);
     count(COUNT_BOUND_ON_WIRE);
-    let record = Header { tgid: owner.key.tgid as u32, tid: 0, start_ns, aux: cookie, ..quiet_header(KIND_BOUND, id) };
+    let record = Header {
+        tgid: owner.key.tgid as u32,
+        tid: 0,
+        start_ns,
+        flags,
+        aux: cookie,
+        ..quiet_header(KIND_BOUND, id)
+    };
     if !emit_socket(&DATA, READER_DATA, record, &socket) {
         count(COUNT_RECORD_NO_ROOM);
-    }
-}
-
-/// A header without the current thread: packets are also sent on behalf of others.
-#[inline(always)]
-fn quiet_header(kind: u32, connection: u64) -> Header {
-    Header {
-        kind,
-        flags: 0,
-        at_ns: now(),
-        tgid: 0,
-        tid: 0,
-        start_ns: 0,
-        connection,
-        offset: 0,
-        call_len: 0,
-        captured: 0,
-        aux: 0,
-        cgroup: 0,
     }
 }
 
@@ -247,14 +244,23 @@ fn server_name(ctx: &SkBuffContext, payload: u32) -> Option<(u32, u32)> {
 
 /// Loads up to `N` bytes of a packet into reserved memory; says how many.
 #[inline(always)]
-fn load<const N: usize>(ctx: &SkBuffContext, at: u32, length: u32, target: *mut u8) -> u32 {
-    let mut clamped = u64::from(length);
-    // SAFETY: only the named register is changed, to at most `N`; LLVM would drop a comparison it can prove needless.
-    unsafe {
-        asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) clamped, const N, options(nomem, nostack));
-    }
-    if clamped == 0 {
+pub fn load<const N: usize>(ctx: &SkBuffContext, at: u32, length: u32, target: *mut u8) -> u32 {
+    if length == 0 {
         return 0;
+    }
+    let mut clamped = u64::from(length);
+    // SAFETY: only the named register is changed, to at least one and at most `N`; LLVM would drop comparisons that it
+    // can prove needless, and the verifiers of older kernels cannot.
+    unsafe {
+        asm!(
+            "if {0} <= {1} goto +1",
+            "{0} = {1}",
+            "if {0} > 0 goto +1",
+            "{0} = 1",
+            inout(reg) clamped,
+            const N,
+            options(nomem, nostack)
+        );
     }
     // SAFETY: `target` has room for `N` bytes.
     let failed = unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, target.cast(), clamped as u32) };
@@ -282,7 +288,8 @@ fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     // SAFETY: the payload is a `Hello`, eight-byte aligned.
     let body = unsafe { (&raw mut (*target).payload).cast::<Hello>() };
     // SAFETY: `body` is reserved memory of a whole `Hello`.
-    let length = load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
+    let length =
+        load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
     // SAFETY: the name is filled as far as `length`.
     let ai = length != 0 && names::is_ai(unsafe { &(*body).name }, 0, length);
     let probed = is_probed(socket.tgid);
@@ -290,7 +297,11 @@ fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         entry.discard(0);
         return PASS;
     }
-    let hold = ai && !probed && socket.tgid != 0 && setting(&HOLD_HELLO) != 0 && socket.flags & SOCKET_HELD == 0;
+    let hold = ai
+        && !probed
+        && socket.tgid != 0
+        && setting(&HOLD_HELLO) != 0
+        && socket.flags & SOCKET_HELD == 0;
     socket.flags |= SOCKET_HELLO_SEEN;
     if ai {
         socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;
@@ -314,99 +325,4 @@ fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     }
     entry.submit(wake_flag(READER_EVENTS, record.at_ns));
     if hold { DROP } else { PASS }
-}
-
-/// Turns the labels of a DNS name into dots; gives its length with a leading dot, 0 where it is not a plain name.
-#[inline(always)]
-fn dotted(name: &mut [u8; NAME_MAX], length: u32) -> u32 {
-    let mut left = 0u8;
-    let mut at = 0usize;
-    while at < NAME_MAX {
-        if at as u32 >= length {
-            return 0;
-        }
-        // SAFETY: `at` is below the length of the array.
-        let byte = unsafe { name.get_unchecked_mut(at) };
-        if left == 0 {
-            if *byte == 0 {
-                return at as u32;
-            }
-            if *byte > 63 {
-                return 0;
-            }
-            left = *byte;
-            *byte = b'.';
-        } else {
-            // The mask keeps the verifier's range the same in every round.
-            left = left.wrapping_sub(1) & 63;
-        }
-        at += 1;
-    }
-    0
-}
-
-/// Reports a DNS question about an AI name, with the process that asks.
-#[inline(always)]
-fn question(ctx: &SkBuffContext, message: u32) {
-    // SAFETY: the context is a socket buffer, which the helper takes.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let Some(mut entry) = EVENTS.reserve::<Record<HELLO_LEN>>(0) else {
-        count(COUNT_EVENT_NO_ROOM);
-        return;
-    };
-    let target = entry.as_mut_ptr();
-    // SAFETY: the payload is a `Hello`, eight-byte aligned.
-    let body = unsafe { (&raw mut (*target).payload).cast::<Hello>() };
-    let at = message + DNS_HEADER_LEN;
-    // SAFETY: `body` is reserved memory of a whole `Hello`.
-    let loaded = load::<NAME_MAX>(ctx, at, ctx.len().wrapping_sub(at), unsafe { (&raw mut (*body).name).cast() });
-    // SAFETY: the name is filled as far as `loaded`.
-    let length = dotted(unsafe { &mut (*body).name }, loaded);
-    // Through memory, the verifier forgets which of the many exits was taken.
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(&raw mut (*body).name_len, length) };
-    // SAFETY: as above.
-    let length = unsafe { core::ptr::read_volatile(&raw const (*body).name_len) };
-    // SAFETY: as above.
-    if length < 2 || !names::is_ai(unsafe { &(*body).name }, 1, length) {
-        entry.discard(0);
-        return;
-    }
-    // SAFETY: the value is copied out at once.
-    let tgid = unsafe { SOCKETS.get(&cookie) }.map_or(0, |socket| socket.tgid);
-    let mut record = quiet_header(KIND_QUESTION, cookie);
-    record.tgid = tgid;
-    record.flags = FLAG_AI_NAME;
-    record.captured = HELLO_LEN as u32;
-    record.call_len = HELLO_LEN as u32;
-    // SAFETY: `target` is reserved memory of a whole record.
-    unsafe {
-        (&raw mut (*body).socket).write(Socket { cookie, tgid, ..Socket::default() });
-        (&raw mut (*body).name_len).write(length);
-        (&raw mut (*body).reserved).write(0);
-        (&raw mut (*target).header).write(record);
-    }
-    entry.submit(wake_flag(READER_EVENTS, record.at_ns));
-}
-
-/// Hands a DNS answer to the agent, which keeps those about AI names.
-#[inline(always)]
-fn answer(ctx: &SkBuffContext, message: u32, length: u32) {
-    let Some(mut entry) = EVENTS.reserve::<Record<TIER_MEDIUM>>(0) else {
-        count(COUNT_EVENT_NO_ROOM);
-        return;
-    };
-    let target = entry.as_mut_ptr();
-    let mut record = quiet_header(KIND_ANSWER, 0);
-    // SAFETY: `target` is reserved memory of a whole record.
-    let payload = unsafe { (&raw mut (*target).payload).cast() };
-    record.call_len = length.wrapping_sub(message);
-    record.captured = load::<TIER_MEDIUM>(ctx, message, record.call_len, payload);
-    if record.captured == 0 {
-        entry.discard(0);
-        return;
-    }
-    // SAFETY: as above.
-    unsafe { (&raw mut (*target).header).write(record) };
-    entry.submit(wake_flag(READER_EVENTS, record.at_ns));
 }

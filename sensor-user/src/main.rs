@@ -43,7 +43,11 @@ fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
 fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = options.configuration()?;
     let level = EnvFilter::try_new(&config.log.level).context("reading the log level")?;
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(level).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(level)
+        .with_ansi(false)
+        .init();
     let out = io::stdout();
     let sink: Box<dyn Sink + Send> = match options.output {
         Output::Json => Box::new(JsonLines::new(out, agent::host_name())),
@@ -65,7 +69,9 @@ fn examine(output: Output) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout();
     match output {
         Output::Json => doctor::write_json(&mut out, &findings)?,
-        Output::Text => doctor::write_text(&mut out, &findings, &Look::of_stdout(cli::is_colour_unwanted()))?,
+        Output::Text => {
+            doctor::write_text(&mut out, &findings, &Look::of_stdout(cli::is_colour_unwanted()))?
+        }
     }
     let blind = doctor::worst(&findings) == State::Blind;
     Ok(if blind { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -8,7 +8,7 @@ use tollgate_tests::lab::CLIENT_DEADLINE;
 use tollgate_tests::lab::clients::load::Load;
 use tollgate_tests::lab::clients::{CLIENTS, Spec};
 
-use crate::clients::{assert_private, assert_same, lab};
+use crate::openssl::{assert_private, assert_same, lab};
 use crate::sensor::Sensor;
 
 /// Clients that keep their connection from one call to the next, one of each stack and way of sending.
@@ -29,8 +29,14 @@ fn client_older_than_the_sensor_is_seen_on_its_old_connection() {
         running.finish(CLIENT_DEADLINE).unwrap();
         let facts = lab.facts_of(&id, 2).unwrap();
         let fact = facts.last().unwrap();
-        assert_eq!(facts.first().unwrap().connection, fact.connection, "{name} made a new connection");
-        let call = sensor.call_of(fact).unwrap_or_else(|error| panic!("{name}: {error:#}\n{}", sensor.log()));
+        assert_eq!(
+            facts.first().unwrap().connection,
+            fact.connection,
+            "{name} made a new connection"
+        );
+        let call = sensor
+            .call_of(fact)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}\n{}", sensor.log()));
         assert_same(&call, fact, client, name);
     }
 }
@@ -64,7 +70,10 @@ fn killed_ten_times_under_traffic_no_client_sees_an_error() {
 fn stopped_sensor_leaves_nothing_within_a_second() {
     let lab = lab();
     let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
-    let spec = Spec::new("curl-h1", CLIENTS.iter().find(|client| client.name == "curl-h1").unwrap().apis[0]);
+    let spec = Spec::new(
+        "curl-h1",
+        CLIENTS.iter().find(|client| client.name == "curl-h1").unwrap().apis[0],
+    );
     lab.run(&spec.scenario("id=stopped")).unwrap();
     let fact = lab.facts_of("stopped", 1).unwrap().remove(0);
     sensor.call_of(&fact).unwrap();
@@ -74,5 +83,7 @@ fn stopped_sensor_leaves_nothing_within_a_second() {
     // Shared machines are slow; the bound is wide, the figure itself stands in the benchmarks.
     assert!(took < Duration::from_secs(10), "{took:?}");
     let pinned = fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();
-    assert!(pinned.into_iter().all(|entry| !entry.file_name().to_string_lossy().contains("tollgate")));
+    assert!(
+        pinned.into_iter().all(|entry| !entry.file_name().to_string_lossy().contains("tollgate"))
+    );
 }

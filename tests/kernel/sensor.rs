@@ -16,6 +16,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Time in which a call that has ended is reported.
 const EVENT_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Time after which a call that was not reported counts as missed.
+const SOON: Duration = Duration::from_secs(2);
+
 /// A running sensor; killed when dropped.
 pub(crate) struct Sensor {
     child: Child,
@@ -41,6 +44,24 @@ impl Sensor {
         self.child = spawn(self.folder.path(), &self.options, self.starts)?;
         self.starts = self.starts.saturating_add(1);
         self.wait_started()
+    }
+
+    /// Stops the sensor and starts it again on the same state with other options.
+    pub(crate) fn restart_with(&mut self, options: &str) -> Result<()> {
+        self.stop()?;
+        options.clone_into(&mut self.options);
+        self.child = spawn(self.folder.path(), &self.options, self.starts)?;
+        self.starts = self.starts.saturating_add(1);
+        self.wait_started()
+    }
+
+    /// The call that answered with the fact's id, if it is reported before a later, certain call of the same sensor
+    /// would be: the records of a call are decoded within a tenth of a second.
+    pub(crate) fn soon_call_of(&self, fact: &Fact) -> Option<Value> {
+        let found = wait_until(SOON, "the call's event", || {
+            self.calls().into_iter().find(|call| call["gen_ai.response.id"] == fact.id.as_str())
+        });
+        found.ok()
     }
 
     /// Asks the sensor to stop; gives back how long that took.
@@ -74,7 +95,10 @@ impl Sensor {
     pub(crate) fn wait_probed(&self, pid: u32) -> Result<()> {
         let log = || self.log();
         let found = wait_until(START_DEADLINE, "probes in the process", || {
-            log().lines().any(|line| line.contains(&format!("pid={pid} ")) && line.contains("probes set")).then_some(())
+            log()
+                .lines()
+                .any(|line| line.contains(&format!("pid={pid} ")) && line.contains("probes set"))
+                .then_some(())
         });
         found.with_context(log)
     }
@@ -83,7 +107,9 @@ impl Sensor {
     pub(crate) fn events(&self) -> Vec<Value> {
         (0..self.starts)
             .filter_map(|start| fs::read_to_string(events_file(self.folder.path(), start)).ok())
-            .flat_map(|text| text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>())
+            .flat_map(|text| {
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>()
+            })
             .collect()
     }
 
@@ -107,11 +133,15 @@ impl Sensor {
     /// Waits until the call that answered with the fact's id is reported; fails where it is reported more than once.
     pub(crate) fn call_of(&self, fact: &Fact) -> Result<Value> {
         let found = wait_until(EVENT_DEADLINE, "the call's event", || {
-            let calls: Vec<_> =
-                self.calls().into_iter().filter(|call| call["gen_ai.response.id"] == fact.id.as_str()).collect();
+            let calls: Vec<_> = self
+                .calls()
+                .into_iter()
+                .filter(|call| call["gen_ai.response.id"] == fact.id.as_str())
+                .collect();
             (!calls.is_empty()).then_some(calls)
         });
-        let calls = found.with_context(|| format!("no event for {} {} {}", fact.scenario, fact.id, fact.path))?;
+        let calls = found
+            .with_context(|| format!("no event for {} {} {}", fact.scenario, fact.id, fact.path))?;
         ensure!(calls.len() == 1, "{} events for {}", calls.len(), fact.id);
         calls.into_iter().next().context("one call")
     }
@@ -132,8 +162,10 @@ fn events_file(folder: &Path, start: u32) -> PathBuf {
 fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
-    let text =
-        format!("[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n", state.display().to_string());
+    let text = format!(
+        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n",
+        state.display().to_string()
+    );
     fs::write(&config, text)?;
     let events = File::create(events_file(folder, start))?;
     let log = File::options().append(true).create(true).open(folder.join("log"))?;
@@ -156,8 +188,7 @@ fn binary() -> Result<PathBuf> {
     let target = own.ancestors().nth(3).context("a target folder")?;
     let beside = own.ancestors().nth(2).context("a profile folder")?.join("tollgate");
     let release = target.join("release/tollgate");
-    [release, beside]
-        .into_iter()
-        .find(|path| path.is_file())
-        .context("the sensor is not built: run `cargo xtask build`, or the tests by `cargo xtask test`")
+    [release, beside].into_iter().find(|path| path.is_file()).context(
+        "the sensor is not built: run `cargo xtask build`, or the tests by `cargo xtask test`",
+    )
 }

@@ -28,6 +28,12 @@ pub fn monotonic_ns() -> u64 {
     secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
 }
 
+/// Shows a measured figure beside the test's result, captured or not.
+pub fn note(text: &str) {
+    // A closed output loses the note, not the test.
+    let _closed = writeln!(std::io::stderr().lock(), "note: {text}");
+}
+
 /// Reports whether this process may create network namespaces.
 pub fn is_root() -> bool {
     geteuid().is_root()

@@ -22,7 +22,8 @@ pub(crate) const EVENT: &str = "data: {\"id\":\"chatcmpl-AbCdEfGhIjKlMnOpQrStUvW
     \"finish_reason\":null}],\"usage\":null}\n\n";
 
 /// A prompt as it stands in a request, with the escapes of a text.
-const PROSE: &str = "The quick brown fox jumps over the lazy dog, \\\"twice\\\", and then it rests for a while.\\n";
+const PROSE: &str =
+    "The quick brown fox jumps over the lazy dog, \\\"twice\\\", and then it rests for a while.\\n";
 
 /// Counts what it is told, so that nothing can be left out.
 #[derive(Default)]
@@ -53,7 +54,15 @@ impl SseSink for Tally {
 /// A load whose chunks are pieces.
 fn load(name: &'static str, plain: Vec<Vec<u8>>, round: Box<dyn FnMut()>) -> Load {
     let chunks = u64::try_from(plain.len()).unwrap_or(0);
-    Load { name, bytes: length(&plain), chunks, unit: "pieces", plain, must_not_allocate: true, round }
+    Load {
+        name,
+        bytes: length(&plain),
+        chunks,
+        unit: "pieces",
+        plain,
+        must_not_allocate: true,
+        round,
+    }
 }
 
 /// All loads of this file.
@@ -61,7 +70,11 @@ pub(crate) fn loads() -> Vec<Load> {
     vec![
         reassembly_in_order(),
         http1_body("http1-length", "Content-Length: 1152921504606846976", pieces(&repeated(EVENT))),
-        http1_body("http1-chunked", "Transfer-Encoding: chunked", pieces(&chunked(&repeated(EVENT)))),
+        http1_body(
+            "http1-chunked",
+            "Transfer-Encoding: chunked",
+            pieces(&chunked(&repeated(EVENT))),
+        ),
         http2_data(),
         sse("sse", pieces(&repeated(EVENT))),
         sse("sse-by-event", repeated(EVENT).chunks(EVENT.len()).map(<[u8]>::to_vec).collect()),
@@ -82,20 +95,25 @@ fn reassembly_in_order() -> Load {
     let mut table = Table::new(&reassembly::Config::default());
     let _none = table.open(0_u64, Start::Fresh, 0);
     let (mut offset, mut out) = (0_u64, Vec::new());
-    load("reassembly", plain, Box::new(move || {
-        for bytes in &chunks {
-            let length = u64::try_from(bytes.len()).unwrap_or(0);
-            let chunk = Chunk { offset, at_ns: 1, bytes: bytes.clone() };
-            let _none = table.push(0, Direction::Received, chunk, &mut out);
-            offset = offset.wrapping_add(length);
-            black_box(&mut out).clear();
-        }
-    }))
+    load(
+        "reassembly",
+        plain,
+        Box::new(move || {
+            for bytes in &chunks {
+                let length = u64::try_from(bytes.len()).unwrap_or(0);
+                let chunk = Chunk { offset, at_ns: 1, bytes: bytes.clone() };
+                let _none = table.push(0, Direction::Received, chunk, &mut out);
+                offset = offset.wrapping_add(length);
+                black_box(&mut out).clear();
+            }
+        }),
+    )
 }
 
 fn chunked(body: &[u8]) -> Vec<u8> {
     // Chunks of one event each, as servers write them.
-    let chunk = |event: &[u8]| [format!("{:x}\r\n", event.len()).as_bytes(), event, b"\r\n"].concat();
+    let chunk =
+        |event: &[u8]| [format!("{:x}\r\n", event.len()).as_bytes(), event, b"\r\n"].concat();
     body.chunks(EVENT.len()).flat_map(chunk).collect()
 }
 
@@ -103,16 +121,24 @@ fn http1_body(name: &'static str, framing: &str, plain: Vec<Vec<u8>>) -> Load {
     let mut connection = http1::Connection::new(&Config::default(), Direction::Sent);
     let mut tally = Tally::default();
     let piece = |text: String| Piece::Data { at_ns: 1, bytes: Bytes::from(text) };
-    connection.push(Direction::Sent, &piece("GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned()), &mut tally);
+    connection.push(
+        Direction::Sent,
+        &piece("GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned()),
+        &mut tally,
+    );
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n");
     connection.push(Direction::Received, &piece(head), &mut tally);
     let data = data(&plain);
-    load(name, plain, Box::new(move || {
-        for piece in &data {
-            connection.push(Direction::Received, black_box(piece), &mut tally);
-        }
-        black_box(&mut tally);
-    }))
+    load(
+        name,
+        plain,
+        Box::new(move || {
+            for piece in &data {
+                connection.push(Direction::Received, black_box(piece), &mut tally);
+            }
+            black_box(&mut tally);
+        }),
+    )
 }
 
 /// A frame (RFC 9113, 4.1) on stream 1.
@@ -127,7 +153,9 @@ fn http2_data() -> Load {
     let mut connection = http2::Connection::new(&Config::default(), false);
     let mut tally = Tally::default();
     let piece = |bytes: Vec<u8>| Piece::Data { at_ns: 1, bytes: Bytes::from(bytes) };
-    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(1, 5, &[0x82, 0x84, 0x87])].concat();
+    let preface =
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(1, 5, &[0x82, 0x84, 0x87])]
+            .concat();
     connection.push(Direction::Sent, &piece(preface), &mut tally);
     connection.push(Direction::Received, &piece(frame(1, 4, &[0x88])), &mut tally);
     // Frames do not begin where TLS records do.
@@ -135,22 +163,30 @@ fn http2_data() -> Load {
     let frames: Vec<u8> = body.chunks(PIECE_BYTES / 2).flat_map(|part| frame(0, 0, part)).collect();
     let plain = pieces(&frames);
     let data = data(&plain);
-    load("http2-data", plain, Box::new(move || {
-        for piece in &data {
-            connection.push(Direction::Received, black_box(piece), &mut tally);
-        }
-        black_box(&mut tally);
-    }))
+    load(
+        "http2-data",
+        plain,
+        Box::new(move || {
+            for piece in &data {
+                connection.push(Direction::Received, black_box(piece), &mut tally);
+            }
+            black_box(&mut tally);
+        }),
+    )
 }
 
 fn sse(name: &'static str, plain: Vec<Vec<u8>>) -> Load {
     let (mut parser, mut tally, input) = (Parser::new(), Tally::default(), plain.clone());
-    load(name, plain, Box::new(move || {
-        for piece in &input {
-            parser.push(black_box(piece), &mut tally);
-        }
-        black_box(&mut tally);
-    }))
+    load(
+        name,
+        plain,
+        Box::new(move || {
+            for piece in &input {
+                parser.push(black_box(piece), &mut tally);
+            }
+            black_box(&mut tally);
+        }),
+    )
 }
 
 fn gzipped_sse() -> Load {
@@ -165,7 +201,8 @@ fn gzipped_sse() -> Load {
         let (mut parser, mut tally) = (Parser::new(), Tally::default());
         let Ok(mut decoder) = coding::Decoder::new(b"gzip", &config) else { return };
         for piece in &coded {
-            let outcome = decoder.push(black_box(piece), &mut |bytes| parser.push(bytes, &mut tally));
+            let outcome =
+                decoder.push(black_box(piece), &mut |bytes| parser.push(bytes, &mut tally));
             debug_assert!(outcome.is_ok(), "the body is a good one");
         }
         black_box(tally.0);
@@ -186,7 +223,9 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 
 fn request() -> String {
     let prompt = PROSE.repeat(crate::ROUND_BYTES / PROSE.len());
-    format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"model\":\"gpt-4o-mini\",\"stream\":true}}")
+    format!(
+        "{{\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"model\":\"gpt-4o-mini\",\"stream\":true}}"
+    )
 }
 
 fn skim(name: &'static str, bytes: Vec<u8>) -> Load {

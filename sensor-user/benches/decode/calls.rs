@@ -62,8 +62,11 @@ impl Path {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        let Ok(capture::Record { header, body: Body::Data(plain) }) = capture::decode(bytes) else { return };
-        let direction = if header.flags & FLAG_SENT != 0 { Direction::Sent } else { Direction::Received };
+        let Ok(capture::Record { header, body: Body::Data(plain) }) = capture::decode(bytes) else {
+            return;
+        };
+        let direction =
+            if header.flags & FLAG_SENT != 0 { Direction::Sent } else { Direction::Received };
         let [sent, received] = self.base;
         let base = if direction == Direction::Sent { sent } else { received };
         if self.arena.capacity() < plain.len() {
@@ -77,9 +80,13 @@ impl Path {
             self.decoder.push(direction, piece, &mut self.tracker);
         }
         for mut call in self.tracker.take_calls() {
-            let identity = call.credential.take().map(|place| self.keyring.identify(&place, &call.provider));
+            let identity =
+                call.credential.take().map(|place| self.keyring.identify(&place, &call.provider));
             let cost = self.prices.price(&Query::of(&call, AT_UNIX_SECONDS));
-            debug_assert!(cost.picodollars.is_some_and(|amount| amount > 0), "the call has its price");
+            debug_assert!(
+                cost.picodollars.is_some_and(|amount| amount > 0),
+                "the call has its price"
+            );
             black_box((identity, cost, call));
             self.calls = self.calls.wrapping_add(1);
         }
@@ -95,7 +102,8 @@ fn records() -> Vec<Vec<u8>> {
         "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\n\
          Authorization: Bearer sk-proj-BENCHFAKE0000\r\nContent-Length: {REQUEST_BYTES}\r\n\r\n{front}{prompt}{back}"
     );
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let usage = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[],\"usage\":{\"prompt_tokens\":900,\
         \"completion_tokens\":50,\"total_tokens\":950}}\n\ndata: [DONE]\n\n";
     let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
@@ -103,17 +111,22 @@ fn records() -> Vec<Vec<u8>> {
     said.extend((0..EVENTS).map(|_| (0, chunk(EVENT))));
     said.push((0, chunk(usage) + "0\r\n\r\n"));
     let mut offsets = [0_u64; 2];
-    said.iter().zip(1..).map(|((flags, text), at_ns)| {
-        let [sent, received] = &mut offsets;
-        let offset = if *flags == FLAG_SENT { sent } else { received };
-        let record = record((*flags, *offset, at_ns), text.as_bytes());
-        *offset = offset.wrapping_add(u64::try_from(text.len()).unwrap_or(0));
-        record
-    }).collect()
+    said.iter()
+        .zip(1..)
+        .map(|((flags, text), at_ns)| {
+            let [sent, received] = &mut offsets;
+            let offset = if *flags == FLAG_SENT { sent } else { received };
+            let record = record((*flags, *offset, at_ns), text.as_bytes());
+            *offset = offset.wrapping_add(u64::try_from(text.len()).unwrap_or(0));
+            record
+        })
+        .collect()
 }
 
 fn record((flags, offset, at_ns): (u32, u64, u64), payload: &[u8]) -> Vec<u8> {
-    let Ok(mut header) = Header::read_from_bytes(&[0; record::HEADER_LEN]) else { return Vec::new() };
+    let Ok(mut header) = Header::read_from_bytes(&[0; record::HEADER_LEN]) else {
+        return Vec::new();
+    };
     header.kind = KIND_DATA;
     header.connection = 1;
     header.captured = u32::try_from(payload.len()).unwrap_or(0);
@@ -129,8 +142,12 @@ pub(crate) fn loads() -> anyhow::Result<Vec<Load>> {
     let plain: Vec<_> = (0..CALLS).flat_map(|_| records.clone()).collect();
     // A call moves both directions on by the same number of bytes.
     let moved = |sent: bool| {
-        let of = |bytes: &&Vec<u8>| capture::decode(bytes).is_ok_and(|r| (r.header.flags & FLAG_SENT != 0) == sent);
-        let plain = |bytes: &Vec<u8>| u64::try_from(bytes.len().saturating_sub(record::HEADER_LEN)).unwrap_or(0);
+        let of = |bytes: &&Vec<u8>| {
+            capture::decode(bytes).is_ok_and(|r| (r.header.flags & FLAG_SENT != 0) == sent)
+        };
+        let plain = |bytes: &Vec<u8>| {
+            u64::try_from(bytes.len().saturating_sub(record::HEADER_LEN)).unwrap_or(0)
+        };
         records.iter().filter(of).map(plain).sum::<u64>()
     };
     let moved = [moved(true), moved(false)];

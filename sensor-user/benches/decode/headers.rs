@@ -53,7 +53,8 @@ pub(crate) fn loads() -> Vec<Load> {
     let round = move || {
         for _ in 0..BLOCKS {
             let mut bytes = 0_usize;
-            let told = decoder.decode(black_box(&block), &mut |_, value| bytes = bytes.wrapping_add(value.len()));
+            let told = decoder
+                .decode(black_box(&block), &mut |_, value| bytes = bytes.wrapping_add(value.len()));
             debug_assert!(told.is_ok(), "the block is a good one");
             black_box(bytes);
         }

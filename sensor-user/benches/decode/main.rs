@@ -89,7 +89,10 @@ fn main() -> anyhow::Result<()> {
         .measurement_time(Duration::from_secs(1))
         .sample_size(30)
         .configure_from_args();
-    let mut loads = [bodies::loads(), headers::loads(), calls::loads()?].into_iter().flatten().collect::<Vec<_>>();
+    let mut loads = [bodies::loads(), headers::loads(), calls::loads()?]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>();
     for load in &mut loads {
         allocations(load)?;
     }

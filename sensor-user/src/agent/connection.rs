@@ -41,6 +41,8 @@ pub(super) struct Connection {
     /// Calls reported so far.
     pub(super) reported_calls: u64,
     fresh: bool,
+    /// The socket was found by the client random of the ClientHello.
+    pub(super) by_random: bool,
     writes: Writes,
     /// Made at the first plaintext, when the name is known.
     plaintext: Option<Box<Plaintext>>,
@@ -75,6 +77,7 @@ impl Connection {
             judged: false,
             reported_calls: 0,
             fresh: header.flags & FLAG_FRESH != 0,
+            by_random: false,
             writes: Writes::default(),
             plaintext: None,
         }
@@ -114,7 +117,8 @@ impl Connection {
             let start = if self.fresh { Start::Fresh } else { Start::Joined };
             // Whoever gives way is found idle by its own clock.
             let _other = shared.table.open(self.id, start, part.at_ns);
-            let tracker = Tracker::new(Arc::clone(&shared.catalogue), shared.provider.clone(), name);
+            let tracker =
+                Tracker::new(Arc::clone(&shared.catalogue), shared.provider.clone(), name);
             let decoder = Decoder::new(&shared.http);
             self.plaintext = Some(Box::new(Plaintext { decoder, tracker }));
         }
@@ -155,7 +159,10 @@ impl Connection {
 
     /// Calls that have ended since the last time.
     pub(super) fn calls(&mut self) -> Vec<Call> {
-        self.plaintext.as_mut().map(|plaintext| plaintext.tracker.take_calls().collect()).unwrap_or_default()
+        self.plaintext
+            .as_mut()
+            .map(|plaintext| plaintext.tracker.take_calls().collect())
+            .unwrap_or_default()
     }
 
     /// What the connection has turned out to be.
@@ -167,7 +174,7 @@ impl Connection {
     /// the descriptor given to the TLS object, or the only connection that the process has.
     pub(super) fn remote(&mut self) -> (Option<SocketAddr>, Option<&'static str>) {
         if let Some(socket) = &self.socket {
-            let binding = if self.fresh { "client_random" } else { "wire_record" };
+            let binding = if self.by_random { "client_random" } else { "wire_record" };
             return (capture::remote_of(socket), Some(binding));
         }
         if self.found.is_none() {
@@ -189,7 +196,11 @@ impl Connection {
     }
 
     /// The connection as it is reported at its end; `None` where it did not lead to AI.
-    pub(super) fn ending(&mut self, time: Timestamp, process: Process) -> Option<report::event::Connection> {
+    pub(super) fn ending(
+        &mut self,
+        time: Timestamp,
+        process: Process,
+    ) -> Option<report::event::Connection> {
         if !self.judged && self.reported_calls == 0 {
             return None;
         }

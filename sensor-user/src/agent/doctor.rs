@@ -22,7 +22,13 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     let fatal = facts.iter().any(|fact| fact.level == Level::Fatal);
     let mut findings: Vec<_> = facts.into_iter().map(of_fact).collect();
     if fatal {
-        findings.push(finding("kernel half", State::Blind, "not tried", "something above is missing", ""));
+        findings.push(finding(
+            "kernel half",
+            State::Blind,
+            "not tried",
+            "something above is missing",
+            "",
+        ));
     } else {
         findings.push(kernel_half(config));
     }
@@ -31,7 +37,13 @@ pub fn examine(config: &Config) -> Vec<Finding> {
 }
 
 fn finding(area: &str, state: State, what: impl Into<String>, why: &str, action: &str) -> Finding {
-    Finding { area: area.to_owned(), state, what: what.into(), why: why.to_owned(), action: action.to_owned() }
+    Finding {
+        area: area.to_owned(),
+        state,
+        what: what.into(),
+        why: why.to_owned(),
+        action: action.to_owned(),
+    }
 }
 
 fn of_fact(fact: features::Fact) -> Finding {
@@ -48,11 +60,16 @@ fn kernel_half(config: &Config) -> Finding {
         data_ring_bytes: config.capture.ring_bytes,
         hold_client_hello: config.capture.hold_client_hello,
     };
-    let loaded = Kernel::load(&settings).and_then(|mut kernel| kernel.attach_machine().map(|()| kernel));
+    let loaded =
+        Kernel::load(&settings).and_then(|mut kernel| kernel.attach_machine().map(|()| kernel));
     match loaded {
-        Ok(kernel) if kernel.has_multi_links() => {
-            finding("kernel half", State::Ok, "loads, attaches; probes by uprobe_multi links", "", "")
-        }
+        Ok(kernel) if kernel.has_multi_links() => finding(
+            "kernel half",
+            State::Ok,
+            "loads, attaches; probes by uprobe_multi links",
+            "",
+            "",
+        ),
         Ok(_) => finding(
             "kernel half",
             State::Limited,
@@ -85,7 +102,9 @@ fn libraries(config: &Config) -> Vec<Finding> {
         for mapping in &mappings {
             let path = &mapping.path;
             let likely = path.contains("ssl") || *path == program.executable;
-            let plan = likely.then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok())).flatten();
+            let plan = likely
+                .then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok()))
+                .flatten();
             if plan.is_some_and(|plan| plan.carries_data) {
                 found = true;
                 seen.entry(path.clone()).or_default().insert(program.file_name().to_owned());

@@ -17,13 +17,16 @@ use crate::probes::{Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 
-use super::status::Status;
 use super::notice::{FromPipeline, ToPipeline};
+use super::status::Status;
 
 /// How often running processes are looked over: libraries loaded late, processes gone, probation over.
 pub(super) const LOOK_OVER: Duration = Duration::from_secs(2);
 /// Tries to find the TLS library of a process that showed intent before it loaded one.
 const TRIES_MAX: u8 = 8;
+
+/// Processes whose program is remembered beyond their end.
+const ORIGINS_MAX: usize = 16_384;
 
 /// What the thread owns.
 pub(super) struct Intent {
@@ -39,6 +42,8 @@ pub(super) struct Intent {
     pub(super) pipeline: SyncSender<ToPipeline>,
     pub(super) status: Arc<Status>,
     pub(super) config: Arc<Config>,
+    /// Which program each process is or was that carried probes.
+    pub(super) origins: HashMap<u32, (Program, Known)>,
     /// Processes on probation, with the time their probation ends.
     pub(super) probation: HashMap<u32, u64>,
     /// Processes without a TLS library so far, with the tries that are left and the next one's time.
@@ -58,7 +63,8 @@ impl Intent {
         }
         let own = std::process::id();
         for pid in connections::process_ids() {
-            let known = Program::of_process(pid).is_some_and(|(program, _)| self.learned.get(&program).is_some());
+            let known = Program::of_process(pid)
+                .is_some_and(|(program, _)| self.learned.get(&program).is_some());
             if known && pid != own {
                 self.attach(pid, Why::Learned, now);
             }
@@ -76,15 +82,20 @@ impl Intent {
         match &record.body {
             Body::Hello(hello) => {
                 let name = capture::name_of(hello);
-                let ai = header.flags & FLAG_AI_NAME != 0 && name.as_deref().is_some_and(|name| self.is_ai(name));
+                let ai = header.flags & FLAG_AI_NAME != 0
+                    && name.as_deref().is_some_and(|name| self.is_ai(name));
                 if ai && header.tgid != 0 {
-                    self.status.hello_seen(self.registry.why(header.tgid).is_some(), header.flags & FLAG_HELD != 0);
+                    self.status.hello_seen(
+                        self.registry.why(header.tgid).is_some(),
+                        header.flags & FLAG_HELD != 0,
+                    );
                     self.show_intent(header.tgid, Why::Hello, now);
                 }
                 self.notify(ToPipeline::Hello { socket: hello.socket, name, ai });
             }
             Body::Question(hello) => {
-                if header.tgid != 0 && capture::name_of(hello).is_some_and(|name| self.is_ai(&name)) {
+                if header.tgid != 0 && capture::name_of(hello).is_some_and(|name| self.is_ai(&name))
+                {
                     self.show_intent(header.tgid, Why::Question, now);
                 }
             }
@@ -138,9 +149,14 @@ impl Intent {
         let probed = self.registry.why(pid).is_some();
         let Some((program, _)) = Program::of_process(pid) else { return };
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
-            self.mark(pid);
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
-                Ok(attached) => self.status.attached(Why::Learned, attached.probes),
+                Ok(attached) => {
+                    // A ClientHello is held back until the process is marked, so the mark comes last.
+                    self.mark(pid);
+                    self.status.attached(Why::Learned, attached.probes);
+                    tracing::debug!(pid, probes = attached.probes, why = "learned", "probes set");
+                    self.remember(pid);
+                }
                 Err(error) => self.attach_failed(pid, &error),
             }
             self.workloads().resolve(pid, now);
@@ -180,9 +196,9 @@ impl Intent {
     }
 
     fn learn(&mut self, pid: u32) {
-        let Some((program, commands)) = Program::of_process(pid) else { return };
+        // A short program has ended by now: what it was is remembered from the time its probes were set.
+        let Some((program, known)) = self.origins.get(&pid).cloned() else { return };
         let name = program.executable.clone();
-        let known = Known { libraries: self.registry.paths_of(pid).to_vec(), commands };
         match self.learned.add(program, &known) {
             Ok(true) => self.announce(&known.commands),
             Ok(false) => {}
@@ -222,8 +238,12 @@ impl Intent {
 
     /// Tries again with processes that had no TLS library when they showed intent.
     pub(super) fn try_again(&mut self, now: u64) {
-        let due: Vec<_> =
-            self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(pid, (left, _))| (*pid, *left)).collect();
+        let due: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, (_, at))| *at <= now)
+            .map(|(pid, (left, _))| (*pid, *left))
+            .collect();
         for (pid, left) in due {
             self.waiting.remove(&pid);
             self.attach(pid, Why::Connect, now);
@@ -243,18 +263,15 @@ impl Intent {
     }
 
     fn attach(&mut self, pid: u32, why: Why, now: u64) {
-        // The kernel half reports forks and the end only of marked processes.
-        if why != Why::Eager {
-            self.mark(pid);
-        }
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 if why != Why::Eager {
+                    // A ClientHello is held back until the process is marked, so the mark comes last.
+                    self.mark(pid);
                     self.after_attach(pid, why, attached.probes, now);
                 }
             }
             Err(error) => {
-                self.processes.unmark(pid);
                 self.attach_failed(pid, &error);
             }
         }
@@ -277,10 +294,21 @@ impl Intent {
             let next = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
             self.waiting.entry(pid).or_insert((TRIES_MAX, next)).1 = next;
         }
+        self.remember(pid);
         if why == Why::Probation {
             self.probation.insert(pid, now.saturating_add(self.config.capture.probation_ns()));
         }
         self.workloads().resolve(pid, now);
+    }
+
+    /// Notes which program a probed process is.
+    fn remember(&mut self, pid: u32) {
+        let Some((program, commands)) = Program::of_process(pid) else { return };
+        if self.origins.len() >= ORIGINS_MAX {
+            self.origins.clear();
+        }
+        let known = Known { libraries: self.registry.paths_of(pid).to_vec(), commands };
+        self.origins.insert(pid, (program, known));
     }
 
     fn attach_failed(&self, pid: u32, error: &crate::probes::Error) {

@@ -41,13 +41,13 @@ use crate::report::server;
 use crate::report::server::Readiness;
 
 use self::clock::Clock;
+pub use self::doctor::examine;
 use self::intent::{Intent, LOOK_OVER};
 use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
+pub use self::setup::Outputs;
 use self::setup::Stages;
 use self::telemetry::Telemetry;
-pub use self::doctor::examine;
-pub use self::setup::Outputs;
 
 /// The one TLS family that is probed so far (`tls.library`).
 const TLS_LIBRARY: &str = crate::probes::openssl::LIBRARY;
@@ -68,33 +68,49 @@ const BATCH: usize = 512;
 
 /// Runs the agent until a signal ends it, or one of its threads does.
 pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting tokio")?;
     let (events, events_out) = sync_channel(EVENTS_MAX);
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
     let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
-    let Stages { intent, pipeline, event_ring, data_ring, counters, status, config } = stages;
+    let Stages { intent, pipeline, event_ring, data_ring, counters, diagnostics, status, config } =
+        stages;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut ends) = mpsc::channel(8);
     let watch = |name| Watched { name, ended: ended.clone() };
     let outputs_metrics = Arc::clone(&outputs.metrics);
     let wants_totals = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&wants_totals);
-    let reporter = spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
+    let reporter =
+        spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
     let flag = Arc::clone(&stop);
-    let decoder = spawn("pipeline", watch("pipeline"), move || decode(pipeline, data_ring, &pipeline_in, &flag))?;
+    let decoder = spawn("pipeline", watch("pipeline"), move || {
+        decode(pipeline, data_ring, &pipeline_in, &flag)
+    })?;
     let flag = Arc::clone(&stop);
-    let attacher = spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
+    let attacher =
+        spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
     let clock = Clock::read();
     let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
     // A full queue or a dead reporter is noticed below; these lines are then the least of it.
     let say = |state| drop(events.try_send(agent(state)));
     say("started");
     let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
-    let telemetry =
-        Telemetry { metrics, readiness, status, counters, events: events.clone(), clock, lost: HashMap::new() };
+    let telemetry = Telemetry {
+        metrics,
+        readiness,
+        status,
+        counters,
+        diagnostics,
+        events: events.clone(),
+        clock,
+        lost: HashMap::new(),
+    };
     let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
     say("stopping");
     stop.store(true, Ordering::Relaxed);
@@ -127,7 +143,10 @@ fn spawn(
         let _watched = watched;
         work();
     };
-    thread::Builder::new().name(name.to_owned()).spawn(guarded).with_context(|| format!("starting the {name} thread"))
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)
+        .with_context(|| format!("starting the {name} thread"))
 }
 
 fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
@@ -135,7 +154,12 @@ fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
 }
 
 /// Reads the plaintext ring.
-fn decode(mut pipeline: Pipeline, mut ring: Ring, notices: &Receiver<ToPipeline>, stop: &AtomicBool) {
+fn decode(
+    mut pipeline: Pipeline,
+    mut ring: Ring,
+    notices: &Receiver<ToPipeline>,
+    stop: &AtomicBool,
+) {
     let mut quiet = QUIET_ROUNDS;
     let mut ticked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -183,6 +207,11 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
         }
         ring.wait(Some(if intent.is_waiting() { SHORT_SLEEP } else { SLEEP }));
     }
+    // What was learnt in the last moment outlives the agent too.
+    notices
+        .try_iter()
+        .take(NOTICES_MAX)
+        .for_each(|notice| intent.on_notice(notice, Clock::monotonic_ns()));
     links::close(intent.registry.detach_all());
 }
 
@@ -200,7 +229,8 @@ async fn serve(
     let server = match config.report.listen.parse() {
         Ok(address) => {
             let listener = server::listen(address).await?;
-            let (metrics, readiness) = (Arc::clone(&telemetry.metrics), Arc::clone(&telemetry.readiness));
+            let (metrics, readiness) =
+                (Arc::clone(&telemetry.metrics), Arc::clone(&telemetry.readiness));
             let until = async { drop(stopped.await) };
             Some(tokio::spawn(server::serve(listener, metrics, readiness, until)))
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sensor_common::record::{FLAG_AI_NAME, FLAG_SENT, SOCKET_AI};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
 use crate::bpf::VerdictMap;
@@ -20,11 +20,11 @@ use crate::spend::{Prices, Query};
 use crate::workload::Table as Workloads;
 use crate::workload::ticks_of_boot_ns;
 
+use super::TLS_LIBRARY;
+use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
 use super::notice::{FromPipeline, ToPipeline};
-use super::clock::Clock;
 use super::status::Status;
-use super::TLS_LIBRARY;
 
 /// Connections decoded at once; the same bound as the kernel's table.
 const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
@@ -75,7 +75,9 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.observe(header);
         match &record.body {
-            Body::Data(_) if header.flags & FLAG_SENT != 0 => connection.sent(part(header, bytes), &mut self.shared),
+            Body::Data(_) if header.flags & FLAG_SENT != 0 => {
+                connection.sent(part(header, bytes), &mut self.shared)
+            }
             Body::Data(_) => connection.received(part(header, bytes), &mut self.shared),
             Body::Commit => connection.committed(header.aux, &mut self.shared),
             Body::Name(_) => {
@@ -85,6 +87,7 @@ impl Pipeline {
             Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
             Body::Bound(socket) => {
                 connection.socket = Some(*socket);
+                connection.by_random = header.flags & FLAG_FRESH != 0;
                 connection.judged |= socket.flags & SOCKET_AI != 0;
                 if let Some((name, ai)) = self.names.remove(&header.aux) {
                     connection.name = connection.name.take().or(name);
@@ -125,14 +128,17 @@ impl Pipeline {
             ToPipeline::Closed { socket, at_ns } => {
                 self.names.remove(&socket.cookie);
                 for connection in self.connections.values_mut() {
-                    if connection.socket.as_ref().is_some_and(|bound| bound.cookie == socket.cookie) {
+                    if connection.socket.as_ref().is_some_and(|bound| bound.cookie == socket.cookie)
+                    {
                         connection.socket = Some(socket);
                         connection.ends_ns = Some(at_ns);
                     }
                 }
             }
             ToPipeline::Exited { pid, at_ns } => {
-                for connection in self.connections.values_mut().filter(|connection| connection.pid == pid) {
+                for connection in
+                    self.connections.values_mut().filter(|connection| connection.pid == pid)
+                {
                     connection.ends_ns.get_or_insert(at_ns);
                 }
             }
@@ -170,10 +176,17 @@ impl Pipeline {
     /// Ends connections whose socket or process has ended, and gives out what waited too long for a missing part.
     pub(super) fn tick(&mut self, now_ns: u64) {
         let grace = u64::try_from(END_GRACE.as_nanos()).unwrap_or(u64::MAX);
-        let over = |connection: &&Connection| connection.ends_ns.is_some_and(|at| at.saturating_add(grace) <= now_ns);
-        let ended: Vec<_> = self.connections.values().filter(over).map(|connection| connection.id).collect();
+        let over = |connection: &&Connection| {
+            connection.ends_ns.is_some_and(|at| at.saturating_add(grace) <= now_ns)
+        };
+        let ended: Vec<_> =
+            self.connections.values().filter(over).map(|connection| connection.id).collect();
         for id in ended {
-            let at = self.connections.get(&id).and_then(|connection| connection.ends_ns).unwrap_or(now_ns);
+            let at = self
+                .connections
+                .get(&id)
+                .and_then(|connection| connection.ends_ns)
+                .unwrap_or(now_ns);
             self.end(id, at);
         }
         let connections = &mut self.connections;
@@ -205,7 +218,9 @@ impl Pipeline {
 
     fn end(&mut self, id: u64, at_ns: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            self.shared.table.close(id, at_ns, |direction, pieces| connection.pieces(direction, pieces));
+            self.shared
+                .table
+                .close(id, at_ns, |direction, pieces| connection.pieces(direction, pieces));
             connection.close(at_ns);
         }
         self.after(id);

@@ -47,8 +47,12 @@ const WELL_KNOWN: [&str; 6] = [
 const TOTALS_LOOK: Duration = Duration::from_millis(200);
 
 /// The sending ends of all channels.
-pub(super) type Senders =
-    (SyncSender<Event>, SyncSender<ToPipeline>, SyncSender<FromPipeline>, SyncSender<Vec<ProbeLink>>);
+pub(super) type Senders = (
+    SyncSender<Event>,
+    SyncSender<ToPipeline>,
+    SyncSender<FromPipeline>,
+    SyncSender<Vec<ProbeLink>>,
+);
 
 /// Everything that the threads own.
 pub(super) struct Stages {
@@ -57,6 +61,7 @@ pub(super) struct Stages {
     pub(super) event_ring: Ring,
     pub(super) data_ring: Ring,
     pub(super) counters: Counters,
+    pub(super) diagnostics: Box<dyn FnMut()>,
     pub(super) status: Arc<Status>,
     pub(super) config: Arc<Config>,
 }
@@ -119,7 +124,10 @@ impl Outputs {
 }
 
 /// Makes every stage; nothing is attached to a process yet.
-pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Senders) -> anyhow::Result<Stages> {
+pub(super) fn stages(
+    config: Config,
+    (events, pipeline, intent, detached): Senders,
+) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
     let state = &config.files.state;
     fs::DirBuilder::new()
@@ -127,7 +135,8 @@ pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Sende
         .mode(0o700)
         .create(state)
         .with_context(|| format!("making the state folder {}", state.display()))?;
-    let learned = Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
+    let learned =
+        Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
     let keyring = Keyring::new(fleet_key(&config)?);
@@ -136,12 +145,14 @@ pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Sende
         hold_client_hello: config.capture.hold_client_hello,
     };
     let mut kernel = Kernel::load(&settings)?;
+    let diagnostics = Box::new(kernel.diagnostics()?);
     let mut names = kernel.names()?;
     let hosts = catalogue.ai_hosts().map(|host| host.pattern);
     for pattern in hosts.chain(config.capture.intent_hosts.iter().map(String::as_str)) {
         names.add(pattern)?;
     }
-    let (event_ring, data_ring, counters) = (kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?);
+    let (event_ring, data_ring, counters) =
+        (kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?);
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     kernel.attach_machine()?;
@@ -153,7 +164,10 @@ pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Sende
         }
     }
     let status = Arc::new(Status::default());
-    let workloads = Arc::new(Mutex::new(workload::Table::new(workload::Roots::default(), config.workload.clone())));
+    let workloads = Arc::new(Mutex::new(workload::Table::new(
+        workload::Roots::default(),
+        config.workload.clone(),
+    )));
     let shared = Shared {
         table: Table::new(&config.reassembly),
         catalogue: Arc::clone(&catalogue),
@@ -188,10 +202,20 @@ pub(super) fn stages(config: Config, (events, pipeline, intent, detached): Sende
         pipeline,
         status: Arc::clone(&status),
         config: Arc::clone(&config),
+        origins: HashMap::new(),
         probation: HashMap::new(),
         waiting: HashMap::new(),
     };
-    Ok(Stages { intent: intent_stage, pipeline: pipeline_stage, event_ring, data_ring, counters, status, config })
+    Ok(Stages {
+        intent: intent_stage,
+        pipeline: pipeline_stage,
+        event_ring,
+        data_ring,
+        counters,
+        diagnostics,
+        status,
+        config,
+    })
 }
 
 /// The text of a file, or nothing where no file is configured.
@@ -208,15 +232,21 @@ fn fleet_key(config: &Config) -> anyhow::Result<FleetKey> {
     let own = config.files.state.join("fleet.key");
     let path = if configured.as_os_str().is_empty() { &own } else { configured };
     match fs::read_to_string(path) {
-        Ok(text) => FleetKey::parse(&text).with_context(|| format!("reading the fleet key {}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path == &own => new_fleet_key(path),
-        Err(error) => Err(error).with_context(|| format!("reading the fleet key {}", path.display())),
+        Ok(text) => FleetKey::parse(&text)
+            .with_context(|| format!("reading the fleet key {}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path == &own => {
+            new_fleet_key(path)
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("reading the fleet key {}", path.display()))
+        }
     }
 }
 
 fn new_fleet_key(path: &PathBuf) -> anyhow::Result<FleetKey> {
     let mut bytes = [0u8; 32];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("asking for random bytes")?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("asking for random bytes")?;
     let key = FleetKey::new(bytes);
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -224,12 +254,15 @@ fn new_fleet_key(path: &PathBuf) -> anyhow::Result<FleetKey> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("making the fleet key {}", path.display()))?;
-    file.write_all(key.to_text().expose()).and_then(|()| file.sync_all()).context("writing the fleet key")?;
+    file.write_all(key.to_text().expose())
+        .and_then(|()| file.sync_all())
+        .context("writing the fleet key")?;
     Ok(key)
 }
 
 /// What the agent says of itself.
 pub(super) fn agent_event(time: Timestamp, state: &'static str) -> event::Agent {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
+    let kernel =
+        fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
     event::Agent { time, state, message: None, version: env!("CARGO_PKG_VERSION"), kernel }
 }

@@ -127,8 +127,9 @@ impl Status {
 
     /// ClientHellos to AI providers that passed before, and after, the probes stood.
     pub(super) fn hellos(&self) -> [u64; 2] {
-        [Count::HelloBeforeProbes, Count::HelloAfterProbes]
-            .map(|what| self.counters.get(what as usize).map_or(0, |counter| counter.load(Ordering::Relaxed)))
+        [Count::HelloBeforeProbes, Count::HelloAfterProbes].map(|what| {
+            self.counters.get(what as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        })
     }
 
     /// Processes attached to so far, by reason.
@@ -139,6 +140,7 @@ impl Status {
 
     /// Probes, probed processes and decoded connections at this time.
     pub(super) fn gauges(&self) -> [u64; 3] {
-        [&self.probes, &self.processes, &self.connections].map(|gauge| gauge.load(Ordering::Relaxed))
+        [&self.probes, &self.processes, &self.connections]
+            .map(|gauge| gauge.load(Ordering::Relaxed))
     }
 }

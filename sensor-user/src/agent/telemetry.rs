@@ -35,6 +35,8 @@ pub(super) struct Telemetry {
     pub(super) readiness: Arc<Readiness>,
     pub(super) status: Arc<Status>,
     pub(super) counters: Counters,
+    /// Hands what the kernel half says of itself on to the log.
+    pub(super) diagnostics: Box<dyn FnMut()>,
     pub(super) events: SyncSender<Event>,
     pub(super) clock: Clock,
     /// Losses reported so far.
@@ -44,6 +46,7 @@ pub(super) struct Telemetry {
 impl Telemetry {
     /// Reads all counters and hands them on.
     pub(super) fn publish(&mut self) {
+        (self.diagnostics)();
         for (reason, count) in self.counters.read() {
             self.metrics.set_stage_event("kernel", reason, count);
             if LOSSES.contains(&reason) {

@@ -97,7 +97,11 @@ mod tests {
     fn lost_return_is_made_good_by_the_next_offset() {
         let mut writes = Writes::default();
         assert!(writes.enter(part(0, "abcd")).is_empty());
-        assert_eq!(text(&writes.enter(part(4, "efgh"))), "", "a chunk of the same call looks alike");
+        assert_eq!(
+            text(&writes.enter(part(4, "efgh"))),
+            "",
+            "a chunk of the same call looks alike"
+        );
         assert_eq!(text(&writes.enter(part(20, "x"))), "abcdefgh");
     }
 

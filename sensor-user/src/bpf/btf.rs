@@ -37,8 +37,8 @@ pub struct TaskOffsets {
 
 /// Reads the offsets from the running kernel.
 pub fn task_offsets() -> Result<TaskOffsets, Error> {
-    let bytes =
-        fs::read(Path::new(VMLINUX)).map_err(|source| Error::Read { path: VMLINUX.into(), source })?;
+    let bytes = fs::read(Path::new(VMLINUX))
+        .map_err(|source| Error::Read { path: VMLINUX.into(), source })?;
     let types = Types::parse(&bytes)?;
     let member = |name: &str| {
         types
@@ -75,7 +75,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 impl<'a> Types<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::walk(bytes).ok_or_else(|| Error::Btf("the blob is cut short or of an unknown kind".to_owned()))
+        Self::walk(bytes)
+            .ok_or_else(|| Error::Btf("the blob is cut short or of an unknown kind".to_owned()))
     }
 
     fn walk(bytes: &'a [u8]) -> Option<Self> {
@@ -104,12 +105,14 @@ impl<'a> Types<'a> {
                 KIND_ARRAY => 12,
                 _ => 0,
             };
-            composites.push((entry == 12 && matches!(kind, KIND_STRUCT | KIND_UNION)).then_some(Composite {
-                name,
-                members_at: at,
-                count,
-                bitfields: info >> 31 == 1,
-            }));
+            composites.push(
+                (entry == 12 && matches!(kind, KIND_STRUCT | KIND_UNION)).then_some(Composite {
+                    name,
+                    members_at: at,
+                    count,
+                    bitfields: info >> 31 == 1,
+                }),
+            );
             let size = usize::try_from(count).ok()?.checked_mul(entry)?.checked_add(fixed)?;
             at = at.checked_add(size)?;
         }
@@ -117,7 +120,9 @@ impl<'a> Types<'a> {
     }
 
     fn text_is(&self, name: u32, wanted: &str) -> bool {
-        let Some(start) = usize::try_from(name).ok().and_then(|name| self.strings_at.checked_add(name)) else {
+        let Some(start) =
+            usize::try_from(name).ok().and_then(|name| self.strings_at.checked_add(name))
+        else {
             return false;
         };
         let rest = self.bytes.get(start..).unwrap_or_default();

@@ -43,7 +43,13 @@ pub struct Fact {
     pub action: &'static str,
 }
 
-fn fact(what: &'static str, found: impl Into<String>, level: Level, why: &'static str, action: &'static str) -> Fact {
+fn fact(
+    what: &'static str,
+    found: impl Into<String>,
+    level: Level,
+    why: &'static str,
+    action: &'static str,
+) -> Fact {
     Fact { what, found: found.into(), level, why, action }
 }
 
@@ -67,7 +73,13 @@ fn kernel(release: &str) -> Fact {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let level = if version < KERNEL_MIN { Level::Fatal } else { Level::Fine };
     let why = "ring buffers and the program types in use exist from Linux 5.10 on";
-    fact("kernel", release, level, why, if level == Level::Fatal { "boot Linux 5.10 or newer" } else { "" })
+    fact(
+        "kernel",
+        release,
+        level,
+        why,
+        if level == Level::Fatal { "boot Linux 5.10 or newer" } else { "" },
+    )
 }
 
 fn types(present: bool) -> Fact {
@@ -75,7 +87,13 @@ fn types(present: bool) -> Fact {
     if present {
         fact("btf", btf::VMLINUX, Level::Fine, why, "")
     } else {
-        fact("btf", "missing", Level::Fatal, why, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian's and Ubuntu's are)")
+        fact(
+            "btf",
+            "missing",
+            Level::Fatal,
+            why,
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian's and Ubuntu's are)",
+        )
     }
 }
 
@@ -95,7 +113,8 @@ fn hierarchy(root: Option<PathBuf>) -> Fact {
 
 fn locked(lockdown: Option<&str>) -> Fact {
     let why = "lockdown=confidentiality forbids reading kernel memory, and so the start time of processes";
-    let mode = lockdown.and_then(|text| text.split('[').nth(1)).and_then(|rest| rest.split(']').next());
+    let mode =
+        lockdown.and_then(|text| text.split('[').nth(1)).and_then(|rest| rest.split(']').next());
     match mode {
         Some("confidentiality") => fact(
             "lockdown",
@@ -120,7 +139,13 @@ fn capabilities(status: &str) -> Vec<Fact> {
             if held.checked_shr(bit).unwrap_or(0) & 1 == 1 {
                 fact(name, "held", Level::Fine, why, "")
             } else {
-                fact(name, "missing", Level::Fatal, why, "run as root, or grant the capability to the service")
+                fact(
+                    name,
+                    "missing",
+                    Level::Fatal,
+                    why,
+                    "run as root, or grant the capability to the service",
+                )
             }
         })
         .collect()

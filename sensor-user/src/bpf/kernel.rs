@@ -7,14 +7,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::maps::RingBuf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
-use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError};
+use aya::programs::{
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
+};
 use aya::programs::{RawTracePoint, SockOps, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader};
-use sensor_common::{ABI_VERSION, names};
+use aya_log::EbpfLogger;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use sensor_common::names;
 
 use super::maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap, take};
 use super::multi::{MultiPrograms, descriptor_of, is_usable};
-use super::{Error, Ring, btf, cgroup, raw};
+use super::{Error, Ring, abi, btf, cgroup, raw};
 
 /// The kernel half, as built by `cargo xtask build` for this architecture.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_BPF_OBJECT"));
@@ -74,13 +78,16 @@ fn program_error(step: &'static str, program: &str) -> impl FnOnce(ProgramError)
 impl Kernel {
     /// Loads every program; nothing is attached yet.
     pub fn load(settings: &Settings) -> Result<Self, Error> {
+        abi::check(OBJECT)?;
+        // Before Linux 5.11, maps count against the locked memory of the process; a refusal shows when they are made.
+        let unlimited = Rlimit { current: None, maximum: None };
+        let _older_kernels = setrlimit(Resource::Memlock, unlimited);
         let offsets = btf::task_offsets()?;
         let hold = u32::from(settings.hold_client_hello);
         let types = Btf::from_sys_fs().map_err(|source| Error::Btf(source.to_string()))?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&types))
             .map_max_entries(names::MAP_DATA, settings.data_ring_bytes)
-            .override_global("ABI", &ABI_VERSION, true)
             .override_global("HOLD_HELLO", &hold, true)
             .override_global("TASK_GROUP_LEADER", &offsets.group_leader, true)
             .override_global("TASK_START_BOOTTIME", &offsets.start_boottime, true)
@@ -101,7 +108,11 @@ impl Kernel {
     }
 
     fn set_tails(&mut self) -> Result<(), Error> {
-        let failed = |source| Error::Raw { step: "tail-calling", program: names::PROGRAM_COPY.to_owned(), source };
+        let failed = |source| Error::Raw {
+            step: "tail-calling",
+            program: names::PROGRAM_COPY.to_owned(),
+            source,
+        };
         let multi = self.multi.as_ref().and_then(|multi| multi.descriptor(names::PROGRAM_COPY));
         let copy = match multi {
             Some(descriptor) => descriptor.try_clone_to_owned(),
@@ -153,9 +164,13 @@ impl Kernel {
         pid: Option<u32>,
     ) -> Result<ProbeLink, Error> {
         if let Some(multi) = &self.multi {
-            return multi.attach(program, file, offset, pid).map(|link| ProbeLink { _held: Held::Multi(link) });
+            return multi
+                .attach(program, file, offset, pid)
+                .map(|link| ProbeLink { _held: Held::Multi(link) });
         }
-        let scope = pid.and_then(NonZeroU32::new).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        let scope = pid
+            .and_then(NonZeroU32::new)
+            .map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
         // The open file is named, so that containers, overlays and deleted files work.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let probe = self.uprobe(program)?;
@@ -164,6 +179,13 @@ impl Kernel {
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
         Ok(ProbeLink { _held: Held::Perf(link) })
+    }
+
+    /// Takes what the kernel half has to say of itself: each call of the result hands it on to the log.
+    pub fn diagnostics(&mut self) -> Result<impl FnMut() + use<>, Error> {
+        let mut logger = EbpfLogger::init(&mut self.ebpf)
+            .map_err(|error| Error::Mismatch(format!("its diagnostics cannot be read: {error}")))?;
+        Ok(move || logger.flush())
     }
 
     /// Takes the ring of plaintext records; once.
@@ -225,6 +247,8 @@ fn attach(program: &mut Program, hook: Hook, root: &File) -> Result<(), ProgramE
         Hook::Tracepoint(point) => <&mut RawTracePoint>::try_from(program)?.attach(point).map(drop),
         Hook::Address => <&mut CgroupSockAddr>::try_from(program)?.attach(root, mode).map(drop),
         Hook::Socket => <&mut SockOps>::try_from(program)?.attach(root, mode).map(drop),
-        Hook::Packet(kind) => <&mut CgroupSkb>::try_from(program)?.attach(root, kind, mode).map(drop),
+        Hook::Packet(kind) => {
+            <&mut CgroupSkb>::try_from(program)?.attach(root, kind, mode).map(drop)
+        }
     }
 }

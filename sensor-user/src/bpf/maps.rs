@@ -12,8 +12,12 @@ use sensor_common::state::{
 use super::Error;
 
 /// Takes a map out of the loaded object.
-pub(super) fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
-    let map = ebpf.take_map(name).ok_or_else(|| Error::Mismatch(format!("it has no map {name}")))?;
+pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, Error> {
+    let map =
+        ebpf.take_map(name).ok_or_else(|| Error::Mismatch(format!("it has no map {name}")))?;
     T::try_from(map).map_err(|source| Error::Map { map: name, source: Box::new(source) })
 }
 
@@ -109,7 +113,10 @@ pub struct Counters(pub(super) Array<MapData, u64>);
 impl Counters {
     /// Reads all counters with their names.
     pub fn read(&self) -> Vec<(&'static str, u64)> {
-        (0u32..).zip(COUNTERS).map(|(index, name)| (name, self.0.get(&index, 0).unwrap_or(0))).collect()
+        (0u32..)
+            .zip(COUNTERS)
+            .map(|(index, name)| (name, self.0.get(&index, 0).unwrap_or(0)))
+            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Settings come in; the loaded and attached kernel half goes out, as maps, rings and probe links. The only user of aya.
 
+mod abi;
 pub mod btf;
 pub mod cgroup;
 pub mod features;
@@ -69,6 +70,8 @@ pub enum Error {
         source: Box<aya::maps::MapError>,
     },
     /// No cgroup v2 hierarchy is mounted.
-    #[error("no cgroup v2 hierarchy is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    #[error(
+        "no cgroup v2 hierarchy is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`"
+    )]
     NoCgroup2,
 }

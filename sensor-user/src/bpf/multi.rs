@@ -25,11 +25,15 @@ pub(super) struct MultiPrograms {
 impl MultiPrograms {
     /// Loads every probe program of the object against the maps that aya has made.
     pub(super) fn load(object: &[u8], ebpf: &Ebpf) -> Result<Self, Error> {
-        let parse = |error: &dyn std::fmt::Display| Error::Mismatch(format!("its object file is broken: {error}"));
+        let parse = |error: &dyn std::fmt::Display| {
+            Error::Mismatch(format!("its object file is broken: {error}"))
+        };
         let mut object = Object::parse(object).map_err(|error| parse(&error))?;
         let maps: Vec<_> = object.maps.drain().collect();
         let texts = object.functions.keys().map(|(section, _)| *section).collect();
-        let created = maps.iter().filter_map(|(name, map)| Some((name.as_str(), descriptor_of(ebpf.map(name)?)?.as_raw_fd(), map)));
+        let created = maps.iter().filter_map(|(name, map)| {
+            Some((name.as_str(), descriptor_of(ebpf.map(name)?)?.as_raw_fd(), map))
+        });
         object.relocate_maps(created, &texts).map_err(|error| parse(&error))?;
         object.relocate_calls(&texts).map_err(|error| parse(&error))?;
         let mut programs = HashMap::new();
@@ -65,11 +69,14 @@ impl MultiPrograms {
         pid: Option<u32>,
     ) -> Result<OwnedFd, Error> {
         let failed = |source| Error::Raw { step: "attaching", program: name.to_owned(), source };
-        let (program, is_return) =
-            self.programs.get(name).ok_or_else(|| Error::Mismatch(format!("it has no program {name}")))?;
+        let (program, is_return) = self
+            .programs
+            .get(name)
+            .ok_or_else(|| Error::Mismatch(format!("it has no program {name}")))?;
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|error| failed(io::Error::other(error)))?;
-        raw::link_multi(program.as_fd(), &path, offset, *is_return, pid.unwrap_or(0)).map_err(failed)
+        raw::link_multi(program.as_fd(), &path, offset, *is_return, pid.unwrap_or(0))
+            .map_err(failed)
     }
 }
 
@@ -97,8 +104,13 @@ mod tests {
 
     #[test]
     fn process_scope_is_trusted_from_the_fixed_kernel_on() {
-        const CASES: [(&str, bool); 5] =
-            [("5.10.0-46-amd64", false), ("6.9.1", false), ("6.10.0", true), ("6.18.15+deb13", true), ("", false)];
+        const CASES: [(&str, bool); 5] = [
+            ("5.10.0-46-amd64", false),
+            ("6.9.1", false),
+            ("6.10.0", true),
+            ("6.18.15+deb13", true),
+            ("", false),
+        ];
         for (release, usable) in CASES {
             assert_eq!(is_usable(release), usable, "{release}");
         }

@@ -68,7 +68,8 @@ struct UpdateAttributes {
 
 fn call(command: libc::c_long, attributes: &[u8]) -> io::Result<i32> {
     // SAFETY: the attributes are valid for their length, and all addresses in them outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -114,7 +115,14 @@ pub(super) fn load_multi(name: &str, license: &CStr, instructions: &[u8]) -> io:
         descriptor(BPF_PROG_LOAD, attributes.as_bytes()).map_err(|_same| {
             let text = String::from_utf8_lossy(&log);
             let text = text.trim_end_matches('\0').trim_end();
-            let last = text.rsplit('\n').take(12).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            let last = text
+                .rsplit('\n')
+                .take(12)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
+                .join("\n");
             io::Error::new(error.kind(), format!("{error}; the verifier said: {last}"))
         })
     })

@@ -64,7 +64,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Error> {
     let (header, rest) = Header::read_from_prefix(bytes).map_err(|_| short())?;
     let captured = usize::try_from(header.captured).map_err(|_| short())?;
     let payload = rest.get(..captured).ok_or_else(short)?;
-    let socket = || Socket::read_from_prefix(payload).map(|(socket, _)| socket).map_err(|_| short());
+    let socket =
+        || Socket::read_from_prefix(payload).map(|(socket, _)| socket).map_err(|_| short());
     let hello = || Hello::read_from_prefix(payload).map(|(hello, _)| hello).map_err(|_| short());
     let body = match header.kind {
         record::KIND_DATA => Body::Data(payload),
@@ -94,7 +95,8 @@ pub fn name_of(hello: &Hello) -> Option<String> {
 
 /// A host name as the other stages write it: lowercase, plain ASCII.
 pub fn host_name(bytes: &[u8]) -> Option<String> {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
     let name = bytes.strip_prefix(b".").unwrap_or(bytes);
     if name.is_empty() || !name.iter().all(plain) {
         return None;

@@ -71,7 +71,8 @@ fn plain_name(message: &[u8], mut at: usize) -> Result<(String, usize), Error> {
             return Ok((name, at));
         }
         let label = message.get(at..at.saturating_add(length)).ok_or(Error::Short)?;
-        let plain = label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let plain =
+            label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if length > 63 || !plain || name.len().saturating_add(length) >= NAME_MAX {
             return Err(Error::Name);
         }
@@ -107,8 +108,12 @@ fn record(message: &[u8], at: usize) -> Result<(usize, Option<(IpAddr, u32)>), E
     let end = data_at.saturating_add(length);
     let data = message.get(data_at..end).ok_or(Error::Short)?;
     let address = match (kind, class) {
-        (TYPE_A, CLASS_IN) => <[u8; 4]>::try_from(data).ok().map(|octets| IpAddr::V4(Ipv4Addr::from(octets))),
-        (TYPE_AAAA, CLASS_IN) => <[u8; 16]>::try_from(data).ok().map(|octets| IpAddr::V6(Ipv6Addr::from(octets))),
+        (TYPE_A, CLASS_IN) => {
+            <[u8; 4]>::try_from(data).ok().map(|octets| IpAddr::V4(Ipv4Addr::from(octets)))
+        }
+        (TYPE_AAAA, CLASS_IN) => {
+            <[u8; 16]>::try_from(data).ok().map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
+        }
         _ => None,
     };
     Ok((end, address.map(|address| (address, ttl))))

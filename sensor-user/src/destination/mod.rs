@@ -1,3 +1,3 @@
-//! Names and addresses seen on the wire come in; which AI provider stands behind a connection goes out.
+//! DNS messages seen on the wire come in; the addresses behind a name go out.
 
 pub mod dns;

@@ -102,6 +102,10 @@ impl Parser {
         match self.state {
             State::Field => self.end_field_without_colon(sink),
             State::Blank(Field::Data) => self.begin_data(sink),
+            State::Blank(Field::Event) => {
+                self.begin_word(State::Name);
+                self.give_name(sink);
+            }
             State::Name => self.give_name(sink),
             _ => {}
         }

@@ -53,14 +53,13 @@ fn inodes_of(pid: u32) -> Vec<u64> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries
         .take(DESCRIPTORS_MAX)
-        .filter_map(|entry| {
-            inode_of(fs::read_link(entry.path()).ok()?.to_str()?)
-        })
+        .filter_map(|entry| inode_of(fs::read_link(entry.path()).ok()?.to_str()?))
         .collect()
 }
 
 fn table_of(pid: u32) -> HashMap<u64, (SocketAddr, SocketAddr)> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
+    let read =
+        |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
     let (v4, v6) = (read("tcp"), read("tcp6"));
     v4.lines().chain(v6.lines()).filter_map(row).collect()
 }

@@ -35,7 +35,8 @@ pub struct Found {
 /// Looks for `wanted` in the dynamic symbols, then (where a name of `key` is missing) in all symbols.
 pub fn find(file: &File, wanted: &[&'static str], key: &str) -> Result<Found, Error> {
     let cache = ReadCache::new(file);
-    let elf = ElfFile64::<Endianness, _>::parse(&cache).map_err(|error| Error::Elf(error.to_string()))?;
+    let elf =
+        ElfFile64::<Endianness, _>::parse(&cache).map_err(|error| Error::Elf(error.to_string()))?;
     let mut found = Found { build_id: build_id(&elf), functions: BTreeMap::new() };
     // A table that is missing or broken holds nothing.
     let _dynamic = collect(&elf, (".dynsym", ".dynstr"), wanted, &mut found.functions);
@@ -68,9 +69,14 @@ fn collect<'d, R: ReadRef<'d>>(
     let entries = elf.section_by_name(symbols)?.data().ok()?;
     let entries: &[Sym64<Endianness>] = object::pod::slice_from_all_bytes(entries).ok()?;
     let strings = elf.section_by_name(strings)?.data().ok()?;
-    let candidates = entries.iter().filter(|entry| entry.st_type() == STT_FUNC && entry.st_value(endian) != 0);
+    let candidates =
+        entries.iter().filter(|entry| entry.st_type() == STT_FUNC && entry.st_value(endian) != 0);
     for entry in candidates {
-        let Some(name) = usize::try_from(entry.st_name(endian)).ok().and_then(|at| strings.get(at..)) else { continue };
+        let Some(name) =
+            usize::try_from(entry.st_name(endian)).ok().and_then(|at| strings.get(at..))
+        else {
+            continue;
+        };
         let hit = wanted.iter().find(|wanted| {
             // Symbols of a static build may carry a version behind an `@`.
             let rest = name.strip_prefix(wanted.as_bytes());
@@ -87,9 +93,13 @@ fn collect<'d, R: ReadRef<'d>>(
 }
 
 /// The file offset of a virtual address comes from the executable segment that contains it.
-fn function<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, Endianness, R>, address: u64) -> Option<Function> {
+fn function<'d, R: ReadRef<'d>>(
+    elf: &ElfFile64<'d, Endianness, R>,
+    address: u64,
+) -> Option<Function> {
     let endian = elf.endian();
-    let headers = FileHeader64::<Endianness>::program_headers(elf.elf_header(), endian, elf.data()).ok()?;
+    let headers =
+        FileHeader64::<Endianness>::program_headers(elf.elf_header(), endian, elf.data()).ok()?;
     headers.iter().find_map(|segment| {
         if segment.p_type(endian) != PT_LOAD || !segment.p_flags(endian).contains(PF_X) {
             return None;

@@ -58,7 +58,8 @@ impl Program {
             .collect();
         let program = Self::of(executable, &arguments);
         let own = program.file_name().to_owned();
-        let called = arguments.first().and_then(|name| name.rsplit('/').next()).unwrap_or(&own).to_owned();
+        let called =
+            arguments.first().and_then(|name| name.rsplit('/').next()).unwrap_or(&own).to_owned();
         let names = if called == own { vec![own] } else { vec![own, called] };
         Some((program, names))
     }
@@ -107,10 +108,14 @@ impl Learned {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "[]".to_owned(),
             Err(error) => return Err(error),
         };
-        let rows: Vec<Row> = serde_json::from_str(&text)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))?;
+        let rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+        })?;
         let rows = rows.into_iter().take(PROGRAMS_MAX);
-        Ok(Self { programs: rows.map(|row| (row.program, row.known)).collect(), path: Some(path.to_owned()) })
+        Ok(Self {
+            programs: rows.map(|row| (row.program, row.known)).collect(),
+            path: Some(path.to_owned()),
+        })
     }
 
     /// What is known of a program that made AI calls before.
@@ -147,8 +152,12 @@ impl Learned {
             .map(|(program, known)| Row { program: program.clone(), known: known.clone() })
             .collect();
         let beside = path.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(serde_json::to_string_pretty(&rows)?.as_bytes())?;
         file.sync_all()?;
         fs::rename(beside, path)
@@ -171,7 +180,10 @@ mod tests {
     use super::*;
 
     fn program(executable: &str, arguments: &[&str]) -> Program {
-        Program::of(executable, &arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>())
+        Program::of(
+            executable,
+            &arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -193,7 +205,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("learned.json");
         let curl = program("/usr/bin/curl", &["curl"]);
-        let known = Known { libraries: vec!["/lib/libssl.so.3".to_owned()], commands: vec!["curl".to_owned()] };
+        let known = Known {
+            libraries: vec!["/lib/libssl.so.3".to_owned()],
+            commands: vec!["curl".to_owned()],
+        };
         let mut first = Learned::open(&path).unwrap();
         assert!(first.add(curl.clone(), &known).unwrap());
         assert!(!first.add(curl.clone(), &known).unwrap());

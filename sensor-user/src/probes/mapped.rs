@@ -77,8 +77,12 @@ mod tests {
 
     #[test]
     fn executable_files_are_listed_once() {
-        let found: Vec<_> = parse(MAPS).into_iter().map(|mapping| (mapping.path, mapping.inode)).collect();
-        assert_eq!(found, [("/usr/bin/python3.11".to_owned(), 131), ("/opt/a b/libssl.so.3".to_owned(), 77)]);
+        let found: Vec<_> =
+            parse(MAPS).into_iter().map(|mapping| (mapping.path, mapping.inode)).collect();
+        assert_eq!(
+            found,
+            [("/usr/bin/python3.11".to_owned(), 131), ("/opt/a b/libssl.so.3".to_owned(), 77)]
+        );
     }
 
     #[test]

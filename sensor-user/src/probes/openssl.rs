@@ -31,7 +31,12 @@ pub struct Row {
     pub place: Place,
 }
 
-const fn row(function: &'static str, prototype: &'static str, program: &'static str, place: Place) -> Row {
+const fn row(
+    function: &'static str,
+    prototype: &'static str,
+    program: &'static str,
+    place: Place,
+) -> Row {
     Row { function, prototype, program, place }
 }
 
@@ -61,7 +66,12 @@ pub const DATA_ROWS: [Row; 10] = [
 pub const CONTEXT_ROWS: [Row; 7] = [
     row("SSL_do_handshake", HANDSHAKE, "tls_handshake", Place::EntryWithReturn),
     row("SSL_do_handshake", HANDSHAKE, "tls_handshake_done", Place::Return),
-    row("SSL_ctrl", "long SSL_ctrl(SSL *ssl, int cmd, long larg, void *parg);", "tls_ctrl", Place::Entry),
+    row(
+        "SSL_ctrl",
+        "long SSL_ctrl(SSL *ssl, int cmd, long larg, void *parg);",
+        "tls_ctrl",
+        Place::Entry,
+    ),
     row(
         "SSL_set_tlsext_host_name",
         "int SSL_set_tlsext_host_name(SSL *ssl, const char *name);",
@@ -69,13 +79,22 @@ pub const CONTEXT_ROWS: [Row; 7] = [
         Place::Entry,
     ),
     row("SSL_set_fd", "int SSL_set_fd(SSL *ssl, int fd);", "tls_set_fd", Place::Entry),
-    row("SSL_set_bio", "void SSL_set_bio(SSL *ssl, BIO *rbio, BIO *wbio);", "tls_set_bio", Place::Entry),
+    row(
+        "SSL_set_bio",
+        "void SSL_set_bio(SSL *ssl, BIO *rbio, BIO *wbio);",
+        "tls_set_bio",
+        Place::Entry,
+    ),
     row("SSL_free", "void SSL_free(SSL *ssl);", "tls_free", Place::Entry),
 ];
 
 /// The call that puts TLS records into their channel.
-pub const CHANNEL_ROW: Row =
-    row("BIO_write", "int BIO_write(BIO *b, const void *data, int dlen);", "bio_write", Place::Entry);
+pub const CHANNEL_ROW: Row = row(
+    "BIO_write",
+    "int BIO_write(BIO *b, const void *data, int dlen);",
+    "bio_write",
+    Place::Entry,
+);
 
 /// Functions whose wrappers may be thin: the plain form, the sized form, and the programs of the inner function by the
 /// number of its argument that counts bytes (3, then 4).

@@ -46,7 +46,11 @@ pub struct Planner {
 impl Planner {
     /// The plan for a file, from memory where the file is known.
     pub fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Error> {
-        let meta = file.metadata().map_err(|source| Error::Process { pid: 0, what: "file attributes", source })?;
+        let meta = file.metadata().map_err(|source| Error::Process {
+            pid: 0,
+            what: "file attributes",
+            source,
+        })?;
         let identity = (meta.dev(), meta.ino(), meta.size(), meta.mtime_nsec());
         if let Some(plan) = self.plans.get(&identity) {
             return Ok(Arc::clone(plan));
@@ -93,7 +97,9 @@ fn push(plan: &mut Plan, found: &Found, row: &Row) {
         Place::Entry => prologue::entry_offset(&function.code, function.address),
         Place::EntryWithReturn | Place::Return => 0,
     };
-    if row.place == Place::EntryWithReturn && !prologue::starts_cheap(&function.code, function.address) {
+    if row.place == Place::EntryWithReturn
+        && !prologue::starts_cheap(&function.code, function.address)
+    {
         plan.cheap = false;
     }
     plan.probes.push(Probe { program: row.program, offset: function.offset.saturating_add(moved) });

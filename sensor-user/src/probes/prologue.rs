@@ -3,10 +3,14 @@
 //! The kernel emulates `push`, `nop`, `jcc`, `jmp` and `call`; every other instruction is executed out of line in a single
 //! step, which costs ten times as much. A probe on the return of a function has to stand on its first instruction.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
+    Register,
+};
 
 /// Registers that carry the first five integer arguments (System V AMD64 ABI, 3.2.3).
-const ARGUMENTS: [Register; 5] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
+const ARGUMENTS: [Register; 5] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
 
 /// A wrapper passes its arguments to the function that does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +26,9 @@ pub fn is_emulated(instruction: &Instruction) -> bool {
     match instruction.mnemonic() {
         Mnemonic::Nop => true,
         Mnemonic::Push => instruction.op0_register() != Register::None,
-        Mnemonic::Jmp | Mnemonic::Call => instruction.is_jmp_short_or_near() || instruction.is_call_near(),
+        Mnemonic::Jmp | Mnemonic::Call => {
+            instruction.is_jmp_short_or_near() || instruction.is_call_near()
+        }
         _ => instruction.is_jcc_short_or_near(),
     }
 }
@@ -40,7 +46,9 @@ pub fn entry_offset(code: &[u8], address: u64) -> u64 {
         if is_emulated(&instruction) {
             return instruction.ip().wrapping_sub(address);
         }
-        if instruction.flow_control() != FlowControl::Next || writes_argument(&mut factory, &instruction) {
+        if instruction.flow_control() != FlowControl::Next
+            || writes_argument(&mut factory, &instruction)
+        {
             break;
         }
     }
@@ -61,7 +69,10 @@ pub fn inner_call(code: &[u8], address: u64) -> Option<Inner> {
                 written_argument: written_argument.unwrap_or(3),
             });
         }
-        if matches!(instruction.flow_control(), FlowControl::Return | FlowControl::UnconditionalBranch) {
+        if matches!(
+            instruction.flow_control(),
+            FlowControl::Return | FlowControl::UnconditionalBranch
+        ) {
             return None;
         }
         for used in factory.info(&instruction).used_registers() {
@@ -83,11 +94,17 @@ fn stack_pointer_argument(instruction: &Instruction) -> Option<usize> {
         _ => false,
     };
     let target = instruction.op0_register().full_register();
-    ARGUMENTS.iter().position(|register| *register == target).filter(|index| from_stack && *index >= 3)
+    ARGUMENTS
+        .iter()
+        .position(|register| *register == target)
+        .filter(|index| from_stack && *index >= 3)
 }
 
 fn is_write(access: OpAccess) -> bool {
-    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+    matches!(
+        access,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+    )
 }
 
 fn writes_argument(factory: &mut InstructionInfoFactory, instruction: &Instruction) -> bool {
@@ -98,7 +115,9 @@ fn writes_argument(factory: &mut InstructionInfoFactory, instruction: &Instructi
         .any(|used| is_write(used.access()) && ARGUMENTS.contains(&used.register().full_register()))
 }
 
+/// Decodes x86-64; of any other architecture nothing is known, and probes stay at the functions' start.
 fn decode(code: &[u8], address: u64) -> impl Iterator<Item = Instruction> + '_ {
+    let code = if cfg!(target_arch = "x86_64") { code } else { &[] };
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     std::iter::from_fn(move || {
         let instruction = decoder.can_decode().then(|| decoder.decode())?;
@@ -113,8 +132,9 @@ mod tests {
     /// `sub rsp,0x18; mov rax,fs:0x28; mov [rsp+8],rax; xor eax,eax; test edx,edx; js +0x2f; mov rcx,rsp;
     /// movslq rdx,edx; call …` as compilers make of a wrapper with a stack protector.
     const WRAPPER: &[u8] = &[
-        0x48, 0x83, 0xec, 0x18, 0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0, 0x48, 0x89, 0x44, 0x24, 0x08, 0x31, 0xc0,
-        0x85, 0xd2, 0x78, 0x2f, 0x48, 0x89, 0xe1, 0x48, 0x63, 0xd2, 0xe8, 0x00, 0x01, 0, 0,
+        0x48, 0x83, 0xec, 0x18, 0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0, 0x48, 0x89, 0x44,
+        0x24, 0x08, 0x31, 0xc0, 0x85, 0xd2, 0x78, 0x2f, 0x48, 0x89, 0xe1, 0x48, 0x63, 0xd2, 0xe8,
+        0x00, 0x01, 0, 0,
     ];
     /// `push rbp; mov rbp,rsp`.
     const PUSHING: &[u8] = &[0x55, 0x48, 0x89, 0xe5];

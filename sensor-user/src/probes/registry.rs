@@ -84,8 +84,9 @@ impl Registry {
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let executable = executable.to_string_lossy();
         let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable);
-        let (mut likely, rest): (Vec<_>, Vec<_>) =
-            mappings.into_iter().partition(|mapping| mapping.path == executable || is_likely(mapping.file_name()));
+        let (mut likely, rest): (Vec<_>, Vec<_>) = mappings
+            .into_iter()
+            .partition(|mapping| mapping.path == executable || is_likely(mapping.file_name()));
         // What ties a TLS object to its socket stands before the first plaintext is seen.
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
@@ -117,15 +118,27 @@ impl Registry {
     }
 
     /// Attaches to files by path, before the process maps them: the kernel sets the probes when it does.
-    pub fn attach_paths(&mut self, kernel: &mut Kernel, pid: u32, paths: &[String]) -> Result<Attached, Error> {
+    pub fn attach_paths(
+        &mut self,
+        kernel: &mut Kernel,
+        pid: u32,
+        paths: &[String],
+    ) -> Result<Attached, Error> {
         let mut attached = Attached::default();
         for path in paths {
             let Ok(file) = File::open(format!("/proc/{pid}/root{path}")) else { continue };
             let Ok(plan) = self.planner.plan(&file) else { continue };
             let Some(identity) = identity_of(&file) else { continue };
-            let known = self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity));
+            let known =
+                self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity));
             if !known {
-                self.attach_file(kernel, pid, Why::Learned, (&file, &identity, path, &plan), &mut attached)?;
+                self.attach_file(
+                    kernel,
+                    pid,
+                    Why::Learned,
+                    (&file, &identity, path, &plan),
+                    &mut attached,
+                )?;
             }
         }
         Ok(attached)
@@ -187,8 +200,10 @@ impl Registry {
     /// Attaches to libraries that a probed process has loaded since; an error where the process has ended.
     pub fn refresh(&mut self, kernel: &mut Kernel, pid: u32) -> Result<Attached, Error> {
         let why = self.why(pid).unwrap_or(Why::Probation);
-        let likely: Vec<_> =
-            executable_mappings(pid)?.into_iter().filter(|mapping| is_likely(mapping.file_name())).collect();
+        let likely: Vec<_> = executable_mappings(pid)?
+            .into_iter()
+            .filter(|mapping| is_likely(mapping.file_name()))
+            .collect();
         let mut attached = Attached::default();
         self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
         Ok(attached)
@@ -245,7 +260,12 @@ impl Registry {
     }
 }
 
-fn set_probes(kernel: &mut Kernel, file: &File, plan: &Plan, pid: Option<u32>) -> Result<Vec<ProbeLink>, Error> {
+fn set_probes(
+    kernel: &mut Kernel,
+    file: &File,
+    plan: &Plan,
+    pid: Option<u32>,
+) -> Result<Vec<ProbeLink>, Error> {
     plan.probes
         .iter()
         .map(|probe| {
@@ -275,7 +295,12 @@ mod tests {
 
     #[test]
     fn likely_names_are_told_from_others() {
-        for name in ["libssl.so.3", "libcrypto-1f2e3d.so.1.1", "libnode.so.108", "_ssl.cpython-311-x86_64-linux-gnu.so"] {
+        for name in [
+            "libssl.so.3",
+            "libcrypto-1f2e3d.so.1.1",
+            "libnode.so.108",
+            "_ssl.cpython-311-x86_64-linux-gnu.so",
+        ] {
             assert!(is_likely(name), "{name}");
         }
         assert!(!is_likely("libc.so.6"));

@@ -29,7 +29,7 @@ pub struct CallEvent {
     pub process: Process,
     /// Address of the socket's peer; `server.address` is the name in the request.
     pub server: Server,
-    /// How the TLS object was bound to the socket (`client_random`, `nested`, `unique`).
+    /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
     pub binding: Option<&'static str>,
     /// TLS library (`openssl`, …).
     pub tls_library: Option<&'static str>,

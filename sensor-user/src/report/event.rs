@@ -77,7 +77,7 @@ pub struct Connection {
     pub server: Server,
     /// TLS library.
     pub tls_library: Option<&'static str>,
-    /// How the TLS object was bound to the socket (`client_random`, `nested`, `unique`).
+    /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
     pub binding: Option<&'static str>,
     /// How much was seen.
     pub seen: Seen,

@@ -41,7 +41,10 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
         for (name, count) in expected_tokens(fact) {
             // The providers leave classes out that are zero or that their wire format lacks.
             let seen = call[name].as_u64();
-            assert!(seen == count || (seen.is_none() && count == Some(0)), "{what}: {name} {seen:?} is not {count:?}");
+            assert!(
+                seen == count || (seen.is_none() && count == Some(0)),
+                "{what}: {name} {seen:?} is not {count:?}"
+            );
         }
     }
     if let (Some(cost), true) = (&fact.cost_usd, fact.usage_on_wire) {
@@ -49,7 +52,11 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
     }
     assert_eq!(call["http.response.status_code"].as_u64(), Some(u64::from(fact.status)), "{what}");
     assert_eq!(call["server.address"].as_str(), Some(fact.host.as_str()), "{what}");
-    assert_eq!(call["network.peer.address"].as_str(), Some(fact.local.ip().to_string().as_str()), "{what}");
+    assert_eq!(
+        call["network.peer.address"].as_str(),
+        Some(fact.local.ip().to_string().as_str()),
+        "{what}"
+    );
     assert_eq!(call["gen_ai.request.model"].as_str(), Some(fact.model.as_str()), "{what}");
     assert_eq!(call["tollgate.coverage"].as_str(), Some("complete"), "{what}");
     let hint = call["tollgate.credential.hint"].as_str().unwrap_or_default();
@@ -69,7 +76,8 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
 /// Every way a client offers, each with an id of its own.
 fn ways(client: &Client) -> Vec<(Api, bool)> {
     let all = client.apis.iter().flat_map(|api| [(*api, false), (*api, true)]);
-    all.filter(|(api, stream)| !(*stream && matches!(api, Api::Embeddings | Api::CountTokens))).collect()
+    all.filter(|(api, stream)| !(*stream && matches!(api, Api::Embeddings | Api::CountTokens)))
+        .collect()
 }
 
 fn check(program: Program) {
@@ -90,13 +98,18 @@ fn check(program: Program) {
                 // These answers carry no id: the call is found by its path.
                 continue;
             }
-            let call = sensor.call_of(fact).unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
+            let call = sensor
+                .call_of(fact)
+                .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
             assert_same(&call, fact, client, &what);
             if stream && fact.t_first_token_ns != 0 {
                 let first = call["tollgate.time_to_first_token_ms"].as_f64().unwrap_or(f64::NAN);
                 let own = fact.t_first_token_ns.saturating_sub(fact.t_request_ns);
                 let own = std::time::Duration::from_nanos(own).as_secs_f64() * 1e3;
-                assert!((first - own).abs() < FIRST_TOKEN_TOLERANCE_MS, "{what}: {first} ms is not {own} ms");
+                assert!(
+                    (first - own).abs() < FIRST_TOKEN_TOLERANCE_MS,
+                    "{what}: {first} ms is not {own} ms"
+                );
             }
         }
     }
@@ -107,7 +120,11 @@ fn check(program: Program) {
 pub(crate) fn assert_private(sensor: &Sensor) {
     let everything = sensor.everything();
     for secret in [OPENAI_KEY, ANTHROPIC_KEY, "Say something, please."] {
-        assert!(!everything.contains(secret), "a key or prompt of {} bytes was written", secret.len());
+        assert!(
+            !everything.contains(secret),
+            "a key or prompt of {} bytes was written",
+            secret.len()
+        );
     }
 }
 

@@ -1,0 +1,27 @@
+//! Known good messages come in; the first inputs of every target go out into `corpus/`, named by what they are.
+//!
+//! Run it from this folder: `cargo run --no-default-features --example seeds`. It changes no input that is there.
+
+use std::fs;
+use std::path::Path;
+
+mod files;
+mod protocols;
+mod providers;
+
+/// Target, name, bytes.
+type Seed = (&'static str, &'static str, Vec<u8>);
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let all = [protocols::seeds(), providers::seeds(), files::seeds()?].concat();
+    for (target, name, bytes) in all {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        let file = folder.join(name);
+        if !file.exists() {
+            fs::write(file, bytes)?;
+        }
+    }
+    Ok(())
+}

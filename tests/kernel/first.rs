@@ -1,0 +1,137 @@
+//! The first request of a process: how often it is missed, by wire delay, with and without holding the ClientHello.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tollgate_tests::harness::{run, temp_folder};
+use tollgate_tests::lab::Lab;
+use tollgate_tests::lab::clients::spec::OPENAI_KEY;
+use tollgate_tests::lab::net::{Names, Options, command_in};
+
+use crate::sensor::Sensor;
+
+/// Programs, each never seen before, for one figure.
+const PROGRAMS: u32 = 8;
+/// One-way delays of the wire, in milliseconds.
+const DELAYS: [u64; 3] = [0, 5, 20];
+
+/// A copy of curl under a name of its own: a program that the sensor has never seen.
+fn unseen_program(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::copy("/usr/bin/curl", &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// One whole chat completion by curl.
+fn call(lab: &Lab, program: &Path, id: &str) {
+    let body = format!(
+        "{{\"messages\":[{{\"role\":\"user\",\"content\":\"Say something, please.\"}}],\"model\":\"gpt-4o-mini\",\"user\":\"{id}\"}}"
+    );
+    let mut command = command_in(lab.net().client(0).unwrap(), program);
+    command.args(["--silent", "--http1.1", "--max-time", "30", "--cacert"]).arg(lab.ca_file());
+    command.args(["--header", &format!("authorization: Bearer {OPENAI_KEY}")]);
+    command.args([
+        "--header",
+        "content-type: application/json",
+        "--header",
+        &format!("x-lab-scenario: id={id}"),
+    ]);
+    command.args(["--data", &body, "https://api.openai.com/v1/chat/completions"]);
+    run(&mut command).unwrap();
+}
+
+/// How many first calls of unseen programs the sensor missed.
+fn missed(lab: &Lab, sensor: &Sensor, folder: &Path, series: &str) -> u32 {
+    let mut missed = 0;
+    for number in 0..PROGRAMS {
+        let id = format!("{series}-{number}");
+        call(lab, &unseen_program(folder, &id), &id);
+        let fact = lab.facts_of(&id, 1).unwrap().remove(0);
+        missed += u32::from(sensor.soon_call_of(&fact).is_none());
+    }
+    missed
+}
+
+#[test]
+fn held_client_hello_loses_no_first_request_at_any_delay() {
+    let mut lab = Lab::up(&Options::default()).unwrap();
+    let folder = temp_folder("unseen").unwrap();
+    let held = Sensor::start("hold_client_hello = true").unwrap();
+    for delay in DELAYS {
+        if delay != 0 {
+            lab.delay(Duration::from_millis(delay)).unwrap();
+        }
+        let count = missed(&lab, &held, folder.path(), &format!("held-{delay}"));
+        assert_eq!(count, 0, "with {delay} ms of delay\n{}", held.log());
+    }
+}
+
+#[test]
+fn first_requests_are_missed_less_the_longer_the_wire() {
+    let mut lab = Lab::up(&Options::default()).unwrap();
+    let folder = temp_folder("unseen").unwrap();
+    let sensor = Sensor::start("").unwrap();
+    let mut figures = Vec::new();
+    for delay in DELAYS {
+        if delay != 0 {
+            lab.delay(Duration::from_millis(delay)).unwrap();
+        }
+        let count = missed(&lab, &sensor, folder.path(), &format!("unheld-{delay}"));
+        figures.push((delay, count));
+    }
+    let shown: Vec<_> = figures
+        .iter()
+        .map(|(delay, count)| format!("{count} of {PROGRAMS} at {delay} ms"))
+        .collect();
+    tollgate_tests::harness::note(&format!(
+        "first requests missed without hold: {}",
+        shown.join(", ")
+    ));
+    assert_eq!(figures.last().map(|(_, count)| *count), Some(0), "{figures:?}\n{}", sensor.log());
+}
+
+#[test]
+fn learnt_program_never_loses_its_first_request() {
+    let lab = Lab::up(&Options::default()).unwrap();
+    let folder = temp_folder("learnt").unwrap();
+    let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let program = unseen_program(folder.path(), "learnt");
+    call(&lab, &program, "learning");
+    let fact = lab.facts_of("learning", 1).unwrap().remove(0);
+    sensor.call_of(&fact).unwrap();
+    // What was learnt outlives the sensor; now nothing is held back.
+    sensor.restart_with("hold_client_hello = false").unwrap();
+    for number in 0..PROGRAMS {
+        let id = format!("learnt-{number}");
+        call(&lab, &program, &id);
+        let fact = lab.facts_of(&id, 1).unwrap().remove(0);
+        let call =
+            sensor.call_of(&fact).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+        assert_eq!(call["tollgate.binding"].as_str(), Some("client_random"), "{id}");
+    }
+}
+
+#[test]
+fn dns_question_shows_intent_before_the_connection() {
+    let mut lab = Lab::up(&Options { names: Names::Dns, ..Options::default() }).unwrap();
+    lab.delay(Duration::from_millis(5)).unwrap();
+    let folder = temp_folder("asking").unwrap();
+    let sensor = Sensor::start("").unwrap();
+    let program = unseen_program(folder.path(), "asking");
+    call(&lab, &program, "asking");
+    let fact = lab.facts_of("asking", 1).unwrap().remove(0);
+    let call = sensor.call_of(&fact).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    assert_eq!(
+        call["tollgate.binding"].as_str(),
+        Some("client_random"),
+        "the handshake was seen whole"
+    );
+    assert!(
+        sensor.log().contains("dns_question") || sensor.log().contains("connect"),
+        "{}",
+        sensor.log()
+    );
+}
