@@ -162,20 +162,32 @@ fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
         return *socket;
     }
     let mut socket = Socket { cookie, family: packet.family, ..Socket::default() };
-    socket.local_port = u32::from(half(ctx, packet.transport).unwrap_or(0));
-    socket.remote_port = u32::from(half(ctx, packet.transport + 2).unwrap_or(0));
+    let mut ports = [0u8; 4];
+    fill(ctx, packet.transport, &mut ports);
+    socket.local_port = u32::from(u16::from_be_bytes([ports[0], ports[1]]));
+    socket.remote_port = u32::from(u16::from_be_bytes([ports[2], ports[3]]));
     if packet.family == FAMILY_V4 {
-        let local = ctx.load::<[u8; 4]>(12).unwrap_or([0; 4]);
-        let remote = ctx.load::<[u8; 4]>(16).unwrap_or([0; 4]);
-        socket.local_address =
-            [local[0], local[1], local[2], local[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        socket.remote_address =
-            [remote[0], remote[1], remote[2], remote[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let (mut local, mut remote) = ([0u8; 4], [0u8; 4]);
+        fill(ctx, 12, &mut local);
+        fill(ctx, 16, &mut remote);
+        let mut at = 0;
+        while at < 4 {
+            socket.local_address[at] = local[at];
+            socket.remote_address[at] = remote[at];
+            at += 1;
+        }
     } else {
-        socket.local_address = ctx.load::<[u8; 16]>(8).unwrap_or([0; 16]);
-        socket.remote_address = ctx.load::<[u8; 16]>(24).unwrap_or([0; 16]);
+        fill(ctx, 8, &mut socket.local_address);
+        fill(ctx, 24, &mut socket.remote_address);
     }
     socket
+}
+
+/// Loads bytes of a packet over zeros: they stay where the packet is too short, and nothing is left undefined.
+#[inline(always)]
+fn fill<const N: usize>(ctx: &SkBuffContext, at: u32, target: &mut [u8; N]) {
+    // SAFETY: the helper writes exactly the array, or clears it.
+    unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, target.as_mut_ptr().cast(), N as u32) };
 }
 
 /// Ties the TLS object that is about to write these bytes to the socket that sends them.

@@ -58,9 +58,9 @@ fn under_load_every_call_is_seen_or_counted_as_lost() {
         ..Load::default()
     };
     let mut running = lab.start_load(&load).unwrap();
-    running.wait_ready(Duration::from_secs(60)).unwrap();
+    running.wait_ready(Duration::from_mins(1)).unwrap();
     running.go().unwrap();
-    let figures = running.finish(Duration::from_secs(300)).unwrap();
+    let figures = running.finish(Duration::from_mins(5)).unwrap();
     assert_eq!((figures.calls, figures.failed), (u64::from(CALLS), 0));
     // One call of each connection warms it up: the program was never seen before, and these may pass before the probes.
     let all = usize::try_from(CALLS.saturating_add(load.connections)).unwrap();
@@ -80,7 +80,7 @@ fn under_load_every_call_is_seen_or_counted_as_lost() {
         let losses = sensor.events();
         losses.iter().filter_map(|event| event["tollgate.loss.records"].as_u64()).sum()
     };
-    let accounted = wait_until(Duration::from_secs(60), "every call to be accounted for", || {
+    let accounted = wait_until(Duration::from_mins(1), "every call to be accounted for", || {
         let seen = seen();
         let missing = facts.iter().filter(|fact| !seen.contains_key(&fact.id)).count();
         (missing == 0 || lost() >= u64::try_from(missing).ok()?).then_some((seen, missing))

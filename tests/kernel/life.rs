@@ -53,12 +53,12 @@ fn killed_ten_times_under_traffic_no_client_sees_an_error() {
         ..Load::default()
     };
     let mut running = lab.start_load(&load).unwrap();
-    running.wait_ready(Duration::from_secs(60)).unwrap();
+    running.wait_ready(Duration::from_mins(1)).unwrap();
     running.go().unwrap();
     for _ in 0..10 {
         sensor.kill_and_restart().unwrap();
     }
-    let figures = running.finish(Duration::from_secs(240)).unwrap();
+    let figures = running.finish(Duration::from_mins(4)).unwrap();
     assert_eq!(figures.failed, 0);
     let facts = lab.facts_of("killed", 6_000).unwrap();
     let last = facts.iter().max_by_key(|fact| fact.t_request_ns).unwrap();

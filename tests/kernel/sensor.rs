@@ -12,7 +12,7 @@ use tollgate_tests::harness::{temp_folder, wait_until};
 use tollgate_tests::lab::provider::fact::Fact;
 
 /// Time in which the sensor loads its programs, on a machine that runs all tests at once.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// Time in which a call that has ended is reported.
 const EVENT_DEADLINE: Duration = Duration::from_secs(20);
 

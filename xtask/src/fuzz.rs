@@ -59,8 +59,12 @@ pub fn run(arguments: &[String]) -> Result<()> {
     for name in &options.targets {
         ensure!(known.contains(&name.as_str()), "no target is called {name}; there are {known:?}");
     }
-    let wanted = |name: &&&str| options.targets.is_empty() || options.targets.iter().any(|target| target == **name);
-    step("building the fuzz targets", || run_shown(fuzz(&fuzzer, "build")?.args(["--sanitizer", "none"])))?;
+    let wanted = |name: &&&str| {
+        options.targets.is_empty() || options.targets.iter().any(|target| target == **name)
+    };
+    step("building the fuzz targets", || {
+        run_shown(fuzz(&fuzzer, "build")?.args(["--sanitizer", "none"]))
+    })?;
     let mut outcomes = Vec::new();
     for name in known.iter().filter(wanted) {
         outcomes.push(step(&format!("fuzzing {name}"), || one(&fuzzer, name, options.seconds))?);
@@ -72,12 +76,16 @@ pub fn run(arguments: &[String]) -> Result<()> {
 fn ensure_fuzzer(missing: Missing) -> Result<PathBuf> {
     let tools = target()?.join("tools");
     let ours = tools.join("bin/cargo-fuzz");
-    if let Some(found) = [Some(ours.clone()), find("cargo-fuzz")].into_iter().flatten().find(|file| file.is_file()) {
+    if let Some(found) =
+        [Some(ours.clone()), find("cargo-fuzz")].into_iter().flatten().find(|file| file.is_file())
+    {
         return Ok(found);
     }
     say(&format!("missing: cargo-fuzz {VERSION} (builds and runs the fuzz targets)"));
     if missing == Missing::Tell {
-        bail!("missing: cargo-fuzz; what to do: cargo install cargo-fuzz --version {VERSION} --locked");
+        bail!(
+            "missing: cargo-fuzz; what to do: cargo install cargo-fuzz --version {VERSION} --locked"
+        );
     }
     let mut install = cargo();
     install.args(["install", "cargo-fuzz", "--version", VERSION, "--locked", "--root"]).arg(&tools);
@@ -103,7 +111,10 @@ fn one(fuzzer: &Path, name: &str, seconds: u32) -> Result<Outcome> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let mut command = fuzz(fuzzer, "run")?;
-    command.args(["--sanitizer", "none", name]).arg(&found).arg(fuzz_folder.join("corpus").join(name));
+    command
+        .args(["--sanitizer", "none", name])
+        .arg(&found)
+        .arg(fuzz_folder.join("corpus").join(name));
     command.args(["--", "-print_final_stats=1", &format!("-max_total_time={seconds}")]);
     command.arg(format!("-max_len={LENGTH_MAX}")).arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"));
     command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
@@ -115,12 +126,17 @@ fn one(fuzzer: &Path, name: &str, seconds: u32) -> Result<Outcome> {
         let lines: Vec<&str> = text.lines().collect();
         lines.iter().skip(lines.len().saturating_sub(LOG_LINES)).for_each(|line| say(line));
     }
-    Ok(Outcome { target: name.to_owned(), executions: executions(&text), finding: !status.success() })
+    Ok(Outcome {
+        target: name.to_owned(),
+        executions: executions(&text),
+        finding: !status.success(),
+    })
 }
 
 /// The number in libFuzzer's last words.
 fn executions(log: &str) -> Option<u64> {
-    let number = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
+    let number =
+        log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
     number.trim().parse().ok()
 }
 
@@ -130,7 +146,8 @@ fn conclude(outcomes: &[Outcome], seconds: u32) -> Result<()> {
         let executions = executions.map_or_else(|| "?".to_owned(), |count| count.to_string());
         print(&format!("| {target} | {seconds} | {executions} | {} |", u8::from(*finding)));
     }
-    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.finding).map(|outcome| &*outcome.target).collect();
+    let failed: Vec<_> =
+        outcomes.iter().filter(|outcome| outcome.finding).map(|outcome| &*outcome.target).collect();
     ensure!(
         failed.is_empty(),
         "findings in {failed:?}; the inputs are in tests/fuzz/artifacts, what to do: mend the stage, put the input \
@@ -152,9 +169,14 @@ mod tests {
 
     #[test]
     fn one_finding_fails_the_run_and_is_named() {
-        let outcome = |target: &str, finding| Outcome { target: target.to_owned(), executions: Some(1), finding };
+        let outcome = |target: &str, finding| Outcome {
+            target: target.to_owned(),
+            executions: Some(1),
+            finding,
+        };
         assert!(conclude(&[outcome("sse", false)], 1).is_ok());
-        let error = conclude(&[outcome("sse", false), outcome("http2", true)], 1).unwrap_err().to_string();
+        let error =
+            conclude(&[outcome("sse", false), outcome("http2", true)], 1).unwrap_err().to_string();
         assert!(error.contains("http2") && !error.contains("sse"), "{error}");
     }
 

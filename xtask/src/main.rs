@@ -4,8 +4,10 @@
     reason = "a program exports nothing; `pub` says what a module offers to the others"
 )]
 
+mod bench;
 mod build;
 mod ci;
+mod fuzz;
 mod kernel;
 mod prices;
 mod run;
@@ -76,6 +78,18 @@ enum Task {
     },
     /// Boots other kernels in QEMU and runs the sensor there.
     Kernel(kernel::Options),
+    /// Runs the fuzz targets, or those named, for some seconds each.
+    Fuzz {
+        /// Passed on: `--seconds N`, names of targets.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures the decoders and the whole sensor, and writes BENCHMARKS.md.
+    Bench {
+        /// Passed on: `--rounds N`, `--seconds N`, `--decode`, `--system`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Makes the price table from the data of a `genai-prices` release.
     Prices {
         /// JSON file, version, date, and another output file.
@@ -110,6 +124,8 @@ fn run_task(task: Task) -> Result<()> {
         Task::Ci { except_tests } => ci::all(!except_tests),
         Task::Tidy { checks } => tidy::run(&checks),
         Task::Kernel(options) => kernel::run(&options),
+        Task::Fuzz { arguments } => fuzz::run(&arguments),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Prices { arguments } => prices::run(&arguments),
     }
 }

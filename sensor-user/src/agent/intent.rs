@@ -247,12 +247,11 @@ impl Intent {
         for (pid, left) in due {
             self.waiting.remove(&pid);
             self.attach(pid, Why::Connect, now);
-            if let Some((tries, _)) = self.waiting.get_mut(&pid) {
-                *tries = left.saturating_sub(1);
-                if *tries == 0 {
-                    self.waiting.remove(&pid);
-                    self.notify(ToPipeline::Blind { pid });
-                }
+            let Some((tries, _)) = self.waiting.get_mut(&pid) else { continue };
+            *tries = left.saturating_sub(1);
+            if *tries == 0 {
+                self.waiting.remove(&pid);
+                self.notify(ToPipeline::Blind { pid });
             }
         }
     }

@@ -21,16 +21,10 @@ pub(super) fn run(links: &Receiver<Vec<ProbeLink>>) {
 pub(super) fn close(links: Vec<ProbeLink>) {
     let workers = links.len().min(AT_ONCE);
     let queue = Mutex::new(links.into_iter());
+    let work = || while queue.lock().ok().and_then(|mut links| links.next()).is_some() {};
     thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().ok().and_then(|mut links| links.next());
-                    if next.is_none() {
-                        break;
-                    }
-                }
-            });
+            scope.spawn(work);
         }
     });
 }

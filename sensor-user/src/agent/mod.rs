@@ -98,7 +98,9 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let clock = Clock::read();
     let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
     // A full queue or a dead reporter is noticed below; these lines are then the least of it.
-    let say = |state| drop(events.try_send(agent(state)));
+    let say = |state| {
+        let _sent = events.try_send(agent(state));
+    };
     say("started");
     let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
     let telemetry = Telemetry {
@@ -163,13 +165,13 @@ fn decode(
     let mut quiet = QUIET_ROUNDS;
     let mut ticked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let mut taken = 0;
-        while let Some(bytes) = ring.next() {
+        let mut taken = 0_usize;
+        while let Some(bytes) = ring.take() {
             match capture::decode(&bytes) {
                 Ok(record) => pipeline.on_record(&record),
                 Err(error) => pipeline.refuse(&error),
             }
-            taken += 1;
+            taken = taken.saturating_add(1);
             if taken == BATCH {
                 break;
             }
@@ -192,7 +194,7 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
     intent.scan(Clock::monotonic_ns());
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        while let Some(bytes) = ring.next() {
+        while let Some(bytes) = ring.take() {
             match capture::decode(&bytes) {
                 Ok(record) => intent.on_record(&record),
                 Err(error) => intent.refuse(&error),

@@ -76,7 +76,7 @@ impl Pipeline {
         connection.observe(header);
         match &record.body {
             Body::Data(_) if header.flags & FLAG_SENT != 0 => {
-                connection.sent(part(header, bytes), &mut self.shared)
+                connection.sent(part(header, bytes), &mut self.shared);
             }
             Body::Data(_) => connection.received(part(header, bytes), &mut self.shared),
             Body::Commit => connection.committed(header.aux, &mut self.shared),
@@ -89,12 +89,9 @@ impl Pipeline {
                 connection.socket = Some(*socket);
                 connection.by_random = header.flags & FLAG_FRESH != 0;
                 connection.judged |= socket.flags & SOCKET_AI != 0;
-                if let Some((name, ai)) = self.names.remove(&header.aux) {
-                    connection.name = connection.name.take().or(name);
-                    if ai {
-                        self.watch(id);
-                    }
-                }
+                let (name, ai) = self.names.remove(&header.aux).unwrap_or_default();
+                connection.name = connection.name.take().or(name);
+                connection.judged |= ai;
             }
             _ => tracing::debug!(kind = header.kind, "record in the wrong ring"),
         }
@@ -127,12 +124,12 @@ impl Pipeline {
             }
             ToPipeline::Closed { socket, at_ns } => {
                 self.names.remove(&socket.cookie);
-                for connection in self.connections.values_mut() {
-                    if connection.socket.as_ref().is_some_and(|bound| bound.cookie == socket.cookie)
-                    {
-                        connection.socket = Some(socket);
-                        connection.ends_ns = Some(at_ns);
-                    }
+                let bound = |connection: &&mut Connection| {
+                    connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
+                };
+                for connection in self.connections.values_mut().filter(bound) {
+                    connection.socket = Some(socket);
+                    connection.ends_ns = Some(at_ns);
                 }
             }
             ToPipeline::Exited { pid, at_ns } => {
@@ -146,7 +143,7 @@ impl Pipeline {
         }
     }
 
-    fn blind(&mut self, pid: u32) {
+    fn blind(&self, pid: u32) {
         self.status.blind();
         let now = Clock::monotonic_ns();
         let process = self.process(pid, 0, now);

@@ -146,35 +146,17 @@ pub(super) fn stages(
     };
     let mut kernel = Kernel::load(&settings)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
-    let mut names = kernel.names()?;
-    let hosts = catalogue.ai_hosts().map(|host| host.pattern);
-    for pattern in hosts.chain(config.capture.intent_hosts.iter().map(String::as_str)) {
-        names.add(pattern)?;
-    }
+    announce_names(&mut kernel, &catalogue, &config)?;
     let (event_ring, data_ring, counters) =
         (kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?);
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     kernel.attach_machine()?;
-    let mut registry = Registry::default();
-    for path in WELL_KNOWN {
-        if let Ok(file) = fs::File::open(path) {
-            // A library that is missing or odd here is looked at again when a process maps it.
-            let _known = registry.planner().plan(&file);
-        }
-    }
     let status = Arc::new(Status::default());
     let workloads = Arc::new(Mutex::new(workload::Table::new(
         workload::Roots::default(),
         config.workload.clone(),
     )));
-    let shared = Shared {
-        table: Table::new(&config.reassembly),
-        catalogue: Arc::clone(&catalogue),
-        http: config.http.clone(),
-        provider: config.provider.clone(),
-        pieces: Vec::new(),
-    };
     let pipeline_stage = Pipeline {
         prices,
         keyring,
@@ -184,14 +166,14 @@ pub(super) fn stages(
         events,
         status: Arc::clone(&status),
         clock: Clock::read(),
-        shared,
+        shared: shared(&config, &catalogue),
         connections: HashMap::new(),
         names: HashMap::new(),
         arena: BytesMut::new(),
     };
     let intent_stage = Intent {
         kernel,
-        registry,
+        registry: warm_registry(),
         learned,
         catalogue,
         processes,
@@ -216,6 +198,43 @@ pub(super) fn stages(
         status,
         config,
     })
+}
+
+/// Tells the kernel half which names are AI providers'.
+fn announce_names(
+    kernel: &mut Kernel,
+    catalogue: &Catalogue,
+    config: &Config,
+) -> anyhow::Result<()> {
+    let mut names = kernel.names()?;
+    let hosts = catalogue.ai_hosts().map(|host| host.pattern);
+    for pattern in hosts.chain(config.capture.intent_hosts.iter().map(String::as_str)) {
+        names.add(pattern)?;
+    }
+    Ok(())
+}
+
+/// A registry that knows where the functions of the usual TLS libraries are.
+fn warm_registry() -> Registry {
+    let mut registry = Registry::default();
+    for path in WELL_KNOWN {
+        if let Ok(file) = fs::File::open(path) {
+            // A library that is missing or odd here is looked at again when a process maps it.
+            let _known = registry.planner().plan(&file);
+        }
+    }
+    registry
+}
+
+/// What all connections share.
+fn shared(config: &Config, catalogue: &Arc<Catalogue>) -> Shared {
+    Shared {
+        table: Table::new(&config.reassembly),
+        catalogue: Arc::clone(catalogue),
+        http: config.http.clone(),
+        provider: config.provider.clone(),
+        pieces: Vec::new(),
+    }
 }
 
 /// The text of a file, or nothing where no file is configured.

@@ -95,9 +95,8 @@ impl<'a> Types<'a> {
             let (count, kind) = (info & 0xffff, (info >> 24) & 0x1f);
             at = at.checked_add(12)?;
             let entry = match kind {
-                KIND_STRUCT | KIND_UNION => 12,
+                KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12,
                 KIND_ENUM | KIND_FUNC_PROTO => 8,
-                KIND_DATASEC | KIND_ENUM64 => 12,
                 _ => 0,
             };
             let fixed = match kind {

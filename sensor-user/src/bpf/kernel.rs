@@ -114,13 +114,12 @@ impl Kernel {
             source,
         };
         let multi = self.multi.as_ref().and_then(|multi| multi.descriptor(names::PROGRAM_COPY));
-        let copy = match multi {
-            Some(descriptor) => descriptor.try_clone_to_owned(),
-            None => {
-                let program = self.uprobe(names::PROGRAM_COPY)?;
-                let loaded = program.fd().map_err(program_error("loading", names::PROGRAM_COPY))?;
-                loaded.as_fd().try_clone_to_owned()
-            }
+        let copy = if let Some(descriptor) = multi {
+            descriptor.try_clone_to_owned()
+        } else {
+            let program = self.uprobe(names::PROGRAM_COPY)?;
+            let loaded = program.fd().map_err(program_error("loading", names::PROGRAM_COPY))?;
+            loaded.as_fd().try_clone_to_owned()
         };
         let copy = copy.map_err(failed)?;
         // The object keeps the map: the kernel clears a program array when its last user-space handle closes.

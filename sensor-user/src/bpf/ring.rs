@@ -15,7 +15,7 @@ impl Ring {
     }
 
     /// Hands out the next record, if one is there; the slice must be used before the next call.
-    pub fn next(&mut self) -> Option<impl std::ops::Deref<Target = [u8]> + '_> {
+    pub fn take(&mut self) -> Option<impl std::ops::Deref<Target = [u8]> + '_> {
         self.0.next()
     }
 

@@ -61,12 +61,12 @@ pub enum Body<'a> {
 /// Checks one record.
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Error> {
     let short = || Error::Short(bytes.len());
-    let (header, rest) = Header::read_from_prefix(bytes).map_err(|_| short())?;
-    let captured = usize::try_from(header.captured).map_err(|_| short())?;
+    let (header, rest) = Header::read_from_prefix(bytes).ok().ok_or_else(short)?;
+    let captured = usize::try_from(header.captured).ok().ok_or_else(short)?;
     let payload = rest.get(..captured).ok_or_else(short)?;
     let socket =
-        || Socket::read_from_prefix(payload).map(|(socket, _)| socket).map_err(|_| short());
-    let hello = || Hello::read_from_prefix(payload).map(|(hello, _)| hello).map_err(|_| short());
+        || Socket::read_from_prefix(payload).map(|(socket, _)| socket).ok().ok_or_else(short);
+    let hello = || Hello::read_from_prefix(payload).map(|(hello, _)| hello).ok().ok_or_else(short);
     let body = match header.kind {
         record::KIND_DATA => Body::Data(payload),
         record::KIND_COMMIT => Body::Commit,

@@ -58,7 +58,7 @@ pub fn parse(message: &[u8]) -> Result<Answer, Error> {
 
 fn half(message: &[u8], at: usize) -> Result<u16, Error> {
     let bytes = message.get(at..at.saturating_add(2)).ok_or(Error::Short)?;
-    bytes.try_into().map(u16::from_be_bytes).map_err(|_| Error::Short)
+    <[u8; 2]>::try_from(bytes).ok().map(u16::from_be_bytes).ok_or(Error::Short)
 }
 
 /// Reads an uncompressed name, as a question has it; gives the offset behind it.
@@ -102,7 +102,7 @@ fn record(message: &[u8], at: usize) -> Result<(usize, Option<(IpAddr, u32)>), E
     let at = skip_name(message, at)?;
     let (kind, class) = (half(message, at)?, half(message, at.saturating_add(2))?);
     let ttl = message.get(at.saturating_add(4)..at.saturating_add(8)).ok_or(Error::Short)?;
-    let ttl = ttl.try_into().map(u32::from_be_bytes).map_err(|_| Error::Short)?;
+    let ttl = <[u8; 4]>::try_from(ttl).ok().map(u32::from_be_bytes).ok_or(Error::Short)?;
     let length = usize::from(half(message, at.saturating_add(8))?);
     let data_at = at.saturating_add(10);
     let end = data_at.saturating_add(length);

@@ -1,6 +1,7 @@
 //! An open ELF file comes in; file offsets of the wanted functions and the build-id go out.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs::File;
 
 use object::elf::{FileHeader64, PF_X, PT_LOAD, STT_FUNC, Sym64};
@@ -55,7 +56,11 @@ pub fn function_at(file: &File, address: u64) -> Option<Function> {
 
 fn build_id<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, Endianness, R>) -> String {
     let id = elf.build_id().ok().flatten().unwrap_or_default();
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Walks a symbol table as one block: a name at a time, a large executable would take a hundred thousand reads.
@@ -127,7 +132,7 @@ mod tests {
     fn symbols_of_this_test_are_found_at_executable_offsets() {
         let file = File::open("/proc/self/exe").unwrap();
         let found = find(&file, &["main"], "main").unwrap();
-        let main = found.functions.get("main").unwrap();
+        let main = &found.functions["main"];
         assert!(main.offset > 0 && !main.code.is_empty());
         assert_eq!(function_at(&file, main.address).as_ref(), Some(main));
     }

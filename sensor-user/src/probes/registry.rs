@@ -90,9 +90,9 @@ impl Registry {
         // What ties a TLS object to its socket stands before the first plaintext is seen.
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
         if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {
-            self.attach_mapped(kernel, pid, why, &rest, &mut attached)?;
+            self.attach_mapped(kernel, (pid, why), &rest, &mut attached)?;
         }
         Ok(attached)
     }
@@ -100,8 +100,7 @@ impl Registry {
     fn attach_mapped(
         &mut self,
         kernel: &mut Kernel,
-        pid: u32,
-        why: Why,
+        (pid, why): (u32, Why),
         mappings: &[Mapping],
         attached: &mut Attached,
     ) -> Result<(), Error> {
@@ -112,7 +111,12 @@ impl Registry {
             }
             let Ok(file) = mapping.open(pid) else { continue };
             let Ok(plan) = self.planner.plan(&file) else { continue };
-            self.attach_file(kernel, pid, why, (&file, &identity, &mapping.path, &plan), attached)?;
+            self.attach_file(
+                kernel,
+                (pid, why),
+                (&file, &identity, &mapping.path, &plan),
+                attached,
+            )?;
         }
         Ok(())
     }
@@ -134,8 +138,7 @@ impl Registry {
             if !known {
                 self.attach_file(
                     kernel,
-                    pid,
-                    Why::Learned,
+                    (pid, Why::Learned),
                     (&file, &identity, path, &plan),
                     &mut attached,
                 )?;
@@ -147,8 +150,7 @@ impl Registry {
     fn attach_file(
         &mut self,
         kernel: &mut Kernel,
-        pid: u32,
-        why: Why,
+        (pid, why): (u32, Why),
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
@@ -205,7 +207,7 @@ impl Registry {
             .filter(|mapping| is_likely(mapping.file_name()))
             .collect();
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, pid, why, &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
         Ok(attached)
     }
 

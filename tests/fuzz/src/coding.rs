@@ -73,7 +73,9 @@ fn decode(coding: &[u8], parts: &[&[u8]]) -> (Vec<u8>, Result<(), CodingError>) 
 fn round_trip(index: usize, body: &[u8], choices: &mut Choices) {
     let coded = match index {
         0 => gzip(body),
-        1 if body.len().is_multiple_of(2) => finish(DeflateEncoder::new(Vec::new(), Compression::fast()), body),
+        1 if body.len().is_multiple_of(2) => {
+            finish(DeflateEncoder::new(Vec::new(), Compression::fast()), body)
+        }
         1 => finish(ZlibEncoder::new(Vec::new(), Compression::best()), body),
         2 => brotli(body),
         3 => zstd::encode_all(body, 1).unwrap_or_default(),

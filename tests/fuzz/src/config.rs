@@ -15,11 +15,17 @@ pub(crate) fn run(data: &[u8]) {
     match Config::parse(text, Path::new("tollgate.toml")) {
         Ok(config) => {
             assert!(config.capture.ring_bytes.is_power_of_two(), "a ring is a power of two");
-            assert_eq!(Config::parse(text, Path::new("again")).ok(), Some(config), "the same text, the same settings");
+            assert_eq!(
+                Config::parse(text, Path::new("again")).ok(),
+                Some(config),
+                "the same text, the same settings"
+            );
         }
         Err(error) => {
             let told = error.to_string();
-            assert!(told.starts_with("tollgate.toml: ") && told.len() < 1024 + text.len() * QUOTE_MAX);
+            assert!(
+                told.starts_with("tollgate.toml: ") && told.len() < 1024 + text.len() * QUOTE_MAX
+            );
         }
     }
     // The other two files that a user writes: what they refuse has a reason.

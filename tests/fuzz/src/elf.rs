@@ -15,7 +15,10 @@ static FILE: LazyLock<Mutex<File>> =
 pub(crate) fn run(data: &[u8]) {
     examine(data, 0x1000, data);
     let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
-    let written = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(data));
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(data));
     written.expect("a temporary file can be written");
     let Ok(found) = elf::find(&file, &WANTED, "SSL_write") else { return };
     for function in found.functions.values() {

@@ -135,10 +135,12 @@ impl Path {
         let calls: Vec<_> = tracker.take_calls().collect();
         let strict = !watch.broken
             && match decoder.protocol() {
-                Some(Protocol::Http1) => decoder.metrics().is_some_and(|counted| counted.resyncs == 0),
-                Some(Protocol::Http2) => decoder.http2_metrics().is_some_and(|counted| {
-                    counted.resyncs == 0 && counted.requests_unseen == 0
-                }),
+                Some(Protocol::Http1) => {
+                    decoder.metrics().is_some_and(|counted| counted.resyncs == 0)
+                }
+                Some(Protocol::Http2) => decoder
+                    .http2_metrics()
+                    .is_some_and(|counted| counted.resyncs == 0 && counted.requests_unseen == 0),
                 Some(Protocol::Other) | None => false,
             }
             && calls.iter().all(|call| !call.method.is_empty() && call.status.is_some());

@@ -4,7 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use sensor_user::credential::{FleetKey, Keyring};
-use sensor_user::http::{BodyEnd, Event, ExchangeId, Header, Headers, RequestHead, ResponseHead, Sink, Version};
+use sensor_user::http::{
+    BodyEnd, Event, ExchangeId, Header, Headers, RequestHead, ResponseHead, Sink, Version,
+};
 use sensor_user::provider::{Call, Catalogue, Config, Tracker, UsageQuality};
 use sensor_user::redact::Redacted;
 use sensor_user::spend::{Prices, Query};
@@ -35,7 +37,12 @@ const LINES: &str = "application/x-ndjson";
 
 pub(crate) const OPENAI_CHAT: Service = Service {
     host: "api.openai.com",
-    targets: ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/audio/transcriptions"],
+    targets: [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/audio/transcriptions",
+    ],
     kinds: [JSON, EVENTS, "", JSON],
     listed: true,
 };
@@ -64,13 +71,23 @@ pub(crate) const AZURE: Service = Service {
 };
 pub(crate) const COMPATIBLE: Service = Service {
     host: "openrouter.ai",
-    targets: ["/api/v1/chat/completions", "/api/v1/completions", "/api/v1/messages", "/api/v1/models"],
+    targets: [
+        "/api/v1/chat/completions",
+        "/api/v1/completions",
+        "/api/v1/messages",
+        "/api/v1/models",
+    ],
     kinds: [JSON, EVENTS, "", JSON],
     listed: true,
 };
 pub(crate) const UNLISTED: Service = Service {
     host: "llm.corp.example",
-    targets: ["/v1/chat/completions", "/api/chat", "/v1/messages", "/v1beta/models/m:generateContent"],
+    targets: [
+        "/v1/chat/completions",
+        "/api/chat",
+        "/v1/messages",
+        "/v1beta/models/m:generateContent",
+    ],
     kinds: [JSON, EVENTS, LINES, ""],
     listed: false,
 };
@@ -158,13 +175,17 @@ impl Story<'_> {
         tracker.event(id, 200, Event::RequestEnd(BodyEnd::Complete));
         let status = self.pick(&[Some(200), Some(200), Some(429), None], 4);
         let kind = self.pick(&self.service.kinds, 2);
-        let response =
-            ResponseHead { version: Version::Http11, status, headers: headers(&[("content-type", kind)]) };
+        let response = ResponseHead {
+            version: Version::Http11,
+            status,
+            headers: headers(&[("content-type", kind)]),
+        };
         tracker.event(id, 300, Event::Response(&response));
         for part in answer.iter().filter(|part| !part.is_empty()) {
             tracker.event(id, 400, Event::ResponseBody(part));
         }
-        let end = self.pick(&[BodyEnd::Complete, BodyEnd::Aborted, BodyEnd::Gap, BodyEnd::Undecodable], 6);
+        let end = self
+            .pick(&[BodyEnd::Complete, BodyEnd::Aborted, BodyEnd::Gap, BodyEnd::Undecodable], 6);
         tracker.event(id, 500, Event::ResponseEnd(end));
         tracker.close(600);
         tracker.take_calls().collect()
@@ -186,14 +207,22 @@ fn show(calls: &[Call]) -> String {
 /// Nothing that leaves the sensor is long, breaks a terminal, or holds a key; a price is never below nothing.
 fn assert_bounded(call: &Call) {
     let texts = [&call.request_model, &call.response_model, &call.response_id, &call.error_type];
-    let texts = texts.into_iter().flatten().chain(&call.context.service_tier).chain(&call.context.speed);
+    let texts =
+        texts.into_iter().flatten().chain(&call.context.service_tier).chain(&call.context.speed);
     for text in texts.chain(&call.context.geo) {
-        assert!(text.len() <= TEXT_MAX && !text.contains(char::is_control), "a text is over its bound");
+        assert!(
+            text.len() <= TEXT_MAX && !text.contains(char::is_control),
+            "a text is over its bound"
+        );
     }
     let shown = format!("{call:?}");
     assert!(!shown.contains("FUZZFAKE") && !shown.contains("not-a-real-key"), "a key is shown");
     if call.usage_quality == UsageQuality::Reported {
-        assert_ne!(call.usage, sensor_user::provider::Usage::default(), "nothing is reported as something");
+        assert_ne!(
+            call.usage,
+            sensor_user::provider::Usage::default(),
+            "nothing is reported as something"
+        );
     }
     if let Some(place) = &call.credential {
         let identity = format!("{:?}", KEYRING.identify(place, &call.provider));
@@ -201,5 +230,8 @@ fn assert_bounded(call: &Call) {
     }
     let cost = PRICES.price(&Query::of(call, AT_UNIX_SECONDS));
     let own = call.usage.reported_picodollars;
-    assert!(own.is_some() || cost.picodollars.is_none_or(|amount| amount >= 0), "a price below nothing");
+    assert!(
+        own.is_some() || cost.picodollars.is_none_or(|amount| amount >= 0),
+        "a price below nothing"
+    );
 }

@@ -43,7 +43,8 @@ impl Oracle {
                     let next = next.unwrap_or(0);
                     let until = next.saturating_add(missing);
                     for place in next..until {
-                        let at = usize::try_from(place).ok().and_then(|place| self.given.get(place));
+                        let at =
+                            usize::try_from(place).ok().and_then(|place| self.given.get(place));
                         let (data, loss) = at.copied().unwrap_or_default();
                         assert!(!data || loss, "a byte that was given is told as missing");
                     }
@@ -68,7 +69,11 @@ pub(crate) fn run(data: &[u8]) {
     let Some((options, operations)) = data.split_first() else { return };
     let start = [Start::Fresh, Start::Joined, Start::Unknown][usize::from(*options & 3).min(2)];
     // A direction that was joined may be anywhere, also just before its offset wraps around.
-    let base = if start == Start::Fresh { 0 } else { u64::MAX.wrapping_sub(700).wrapping_mul(u64::from(*options >> 7)) };
+    let base = if start == Start::Fresh {
+        0
+    } else {
+        u64::MAX.wrapping_sub(700).wrapping_mul(u64::from(*options >> 7))
+    };
     let config = Config {
         chunks_pending_max: if options & 4 == 0 { 64 } else { 3 },
         bytes_pending_max: if options & 8 == 0 { 1 << 20 } else { 100 },
@@ -90,13 +95,15 @@ pub(crate) fn run(data: &[u8]) {
             2 if length > 0 => {
                 begin(&mut oracle, &mut first, (start, place, offset));
                 oracle.note(place, length, true);
-                let _none = table.lose(KEY, Direction::Sent, Loss { offset, at_ns, len: length }, &mut out);
+                let _none =
+                    table.lose(KEY, Direction::Sent, Loss { offset, at_ns, len: length }, &mut out);
             }
             3..=7 if length > 0 => {
                 begin(&mut oracle, &mut first, (start, place, offset));
                 oracle.note(place, length, false);
                 let bytes: Bytes = (0..length).map(|at| truth(offset.wrapping_add(at))).collect();
-                let _none = table.push(KEY, Direction::Sent, Chunk { offset, at_ns, bytes }, &mut out);
+                let _none =
+                    table.push(KEY, Direction::Sent, Chunk { offset, at_ns, bytes }, &mut out);
             }
             _ => {}
         }

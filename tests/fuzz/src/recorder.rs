@@ -93,7 +93,12 @@ impl Told {
             let common = self.body.len().min(other.body.len());
             assert_eq!(self.body.get(..common), other.body.get(..common), "{why}: body");
         } else {
-            assert_eq!((&self.body, &self.gaps), (&other.body, &other.gaps), "{why}: body, {:?}", self.end);
+            assert_eq!(
+                (&self.body, &self.gaps),
+                (&other.body, &other.gaps),
+                "{why}: body, {:?}",
+                self.end
+            );
         }
     }
 
@@ -104,7 +109,10 @@ impl Told {
     }
 
     fn data(&mut self, bytes: &[u8]) {
-        assert!(self.stage == Stage::Head && !bytes.is_empty(), "a body stands between head and end");
+        assert!(
+            self.stage == Stage::Head && !bytes.is_empty(),
+            "a body stands between head and end"
+        );
         self.body.extend_from_slice(bytes);
     }
 }
@@ -135,12 +143,20 @@ impl Sink for Recorder {
             }
             Event::ResponseBody(bytes) => exchange.response.data(bytes),
             Event::ResponseEnd(end) => {
-                assert_ne!(exchange.request.stage, Stage::Head, "the request ends before its exchange");
+                assert_ne!(
+                    exchange.request.stage,
+                    Stage::Head,
+                    "the request ends before its exchange"
+                );
                 exchange.order.push('a');
                 exchange.response.end = Some((at_ns, end));
             }
             Event::Upgraded(head) => {
-                assert_ne!(exchange.request.stage, Stage::Head, "the request ends before its exchange");
+                assert_ne!(
+                    exchange.request.stage,
+                    Stage::Head,
+                    "the request ends before its exchange"
+                );
                 exchange.order.push('u');
                 exchange.upgraded = Some(format!("@{at_ns} {head:?} {}", fields(&head.headers)));
             }
@@ -149,7 +165,8 @@ impl Sink for Recorder {
 
     fn body_gap(&mut self, id: ExchangeId, _: u64, of: Message, missing: u64) -> AfterGap {
         let exchange = self.exchanges.entry(id.0).or_default();
-        let told = if of == Message::Request { &mut exchange.request } else { &mut exchange.response };
+        let told =
+            if of == Message::Request { &mut exchange.request } else { &mut exchange.response };
         assert!(told.stage == Stage::Head && told.end.is_none(), "a gap lies in a body");
         told.gaps.push((told.body.len(), missing));
         if self.resume { AfterGap::Resume } else { AfterGap::Withhold }

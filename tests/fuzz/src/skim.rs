@@ -35,7 +35,11 @@ pub(crate) fn run(data: &[u8]) {
         let whole = skim(plan, &[data]);
         assert_eq!(show(&skim(plan, &Choices::of(data).parts(data))), show(&whole), "cut anywhere");
         if data.len() <= SINGLE_MAX {
-            assert_eq!(show(&skim(plan, &data.chunks(1).collect::<Vec<_>>())), show(&whole), "by bytes");
+            assert_eq!(
+                show(&skim(plan, &data.chunks(1).collect::<Vec<_>>())),
+                show(&whole),
+                "by bytes"
+            );
         }
         if data.len() > COMPARED_MAX {
             continue;
@@ -109,7 +113,11 @@ fn same_text(slot: Option<&Slot>, place: Option<&Tree>) {
         Some(Tree::Number(expected)) => {
             let number = text.as_deref().and_then(|text| text.parse::<Number>().ok());
             assert_eq!(number.as_ref(), Some(expected), "a number differs");
-            assert_eq!(slot.and_then(Slot::number), whole_number(expected, text.as_deref()), "a whole number differs");
+            assert_eq!(
+                slot.and_then(Slot::number),
+                whole_number(expected, text.as_deref()),
+                "a whole number differs"
+            );
         }
         Some(Tree::Bool(expected)) => assert_eq!(text, Some(expected.to_string())),
         Some(Tree::Null | Tree::Object(_) | Tree::Array(_)) | None => {

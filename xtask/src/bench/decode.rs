@@ -57,11 +57,15 @@ fn allocations(line: &str) -> Option<(&str, u64, u64, &str)> {
     Some((name, count, chunks, words.next()?))
 }
 
-fn read(results: &Path, (name, allocations, chunks, unit): (&str, u64, u64, &str)) -> Result<Decoded> {
+fn read(
+    results: &Path,
+    (name, allocations, chunks, unit): (&str, u64, u64, &str),
+) -> Result<Decoded> {
     let stage = samples(&results.join(name).join("stage/new"))?;
     let copy = samples(&results.join(name).join("copy/new"))?;
     let rounds = 1e9 / median(&stage.nanoseconds);
-    let chunks_a_round = u32::try_from(chunks).map(f64::from).context("a round has fewer chunks")?;
+    let chunks_a_round =
+        u32::try_from(chunks).map(f64::from).context("a round has fewer chunks")?;
     Ok(Decoded {
         name: name.to_owned(),
         speed: stage.bytes * rounds,
@@ -77,14 +81,20 @@ fn read(results: &Path, (name, allocations, chunks, unit): (&str, u64, u64, &str
 fn samples(folder: &Path) -> Result<Samples> {
     let read = |name: &str| -> Result<Value> {
         let file = folder.join(name);
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))
     };
     let (sample, facts) = (read("sample.json")?, read("benchmark.json")?);
-    let numbers = |name: &str| sample.get(name).and_then(Value::as_array).context("a sample lacks numbers");
+    let numbers =
+        |name: &str| sample.get(name).and_then(Value::as_array).context("a sample lacks numbers");
     let pairs = numbers("times")?.iter().zip(numbers("iters")?);
-    let nanoseconds = pairs.filter_map(|(time, count)| Some(time.as_f64()? / count.as_f64()?)).collect();
-    let bytes = facts.pointer("/throughput/Bytes").and_then(Value::as_f64).context("a benchmark counts bytes")?;
+    let nanoseconds =
+        pairs.filter_map(|(time, count)| Some(time.as_f64()? / count.as_f64()?)).collect();
+    let bytes = facts
+        .pointer("/throughput/Bytes")
+        .and_then(Value::as_f64)
+        .context("a benchmark counts bytes")?;
     Ok(Samples { nanoseconds, bytes })
 }
 
@@ -110,7 +120,10 @@ mod tests {
         }
         let decoded = read(&folder, ("sse", 0, 2, "pieces")).unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        let told = format!("{:.0} {:.0} {:.1} {:.0}", decoded.speed, decoded.copy_speed, decoded.ratio, decoded.chunks_a_second);
+        let told = format!(
+            "{:.0} {:.0} {:.1} {:.0}",
+            decoded.speed, decoded.copy_speed, decoded.ratio, decoded.chunks_a_second
+        );
         assert_eq!(told, "10000000000 40000000000 2.0 50000000");
     }
 }

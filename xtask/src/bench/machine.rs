@@ -22,7 +22,10 @@ pub fn describe() -> Vec<(&'static str, String)> {
         ("kernel", kernel.map(|text| text.trim().to_owned())),
         ("system", system),
         ("load before the run (1, 5, 15 minutes)", load),
-        ("compiler", output(Command::new("rustc").arg("--version")).ok().map(|text| text.trim().to_owned())),
+        (
+            "compiler",
+            output(Command::new("rustc").arg("--version")).ok().map(|text| text.trim().to_owned()),
+        ),
         ("OpenSSL", first_line("openssl", "version")),
         ("nginx", first_line("nginx", "-v")),
         ("wrk", first_line("wrk", "-v")),
@@ -49,7 +52,8 @@ mod tests {
 
     #[test]
     fn processor_and_system_are_read() {
-        let text = "processor\t: 0\nmodel name\t: Some CPU\nprocessor\t: 1\nmodel name\t: Some CPU\n";
+        let text =
+            "processor\t: 0\nmodel name\t: Some CPU\nprocessor\t: 1\nmodel name\t: Some CPU\n";
         assert_eq!(processor(text).as_deref(), Some("Some CPU, 2 logical"));
         assert_eq!(system("NAME=x\nPRETTY_NAME=\"Debian 12\"\n").as_deref(), Some("Debian 12"));
     }

@@ -72,7 +72,8 @@ impl Background {
     /// Starts a program whose output goes to `out` and whose errors go to a file beside it.
     pub fn start(name: &'static str, command: &mut Command, out: &Path) -> Result<Self> {
         let errors = out.with_extension("errors");
-        let file = |path: &Path| File::create(path).with_context(|| format!("making {}", path.display()));
+        let file =
+            |path: &Path| File::create(path).with_context(|| format!("making {}", path.display()));
         command.stdin(Stdio::null()).stdout(file(out)?).stderr(file(&errors)?);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { child, name, errors })
@@ -84,7 +85,12 @@ impl Background {
     }
 
     /// Waits until something is so, as long as the program runs.
-    pub fn wait_until(&mut self, what: &str, deadline: Duration, mut is_so: impl FnMut() -> bool) -> Result<()> {
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        mut is_so: impl FnMut() -> bool,
+    ) -> Result<()> {
         let start = Instant::now();
         while !is_so() {
             if let Some(status) = self.child.try_wait().context("looking at a program")? {
@@ -107,7 +113,8 @@ impl Background {
     pub fn stop(&mut self) -> Result<()> {
         let start = Instant::now();
         if self.child.try_wait().context("looking at a program")?.is_none() {
-            kill_process(Pid::from_child(&self.child), Signal::INT).with_context(|| format!("ending {}", self.name))?;
+            kill_process(Pid::from_child(&self.child), Signal::INT)
+                .with_context(|| format!("ending {}", self.name))?;
         }
         while self.child.try_wait().context("looking at a program")?.is_none() {
             if start.elapsed() > STOP_DEADLINE {
@@ -133,7 +140,8 @@ impl Drop for Background {
 
 /// Time that a process has used, in seconds of one processor (proc(5), fields 14 and 15).
 pub fn processor_seconds(id: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{id}/stat")).context("reading the time of a process")?;
+    let text =
+        fs::read_to_string(format!("/proc/{id}/stat")).context("reading the time of a process")?;
     ticks(&text).map(|ticks| ticks / ticks_per_second()).context("no times in /proc/PID/stat")
 }
 
@@ -165,8 +173,10 @@ mod tests {
     fn program_that_ends_too_early_is_told_with_its_errors() {
         let out = std::env::temp_dir().join(format!("xtask-net-{}", std::process::id()));
         let mut shell = Command::new("sh");
-        let mut program = Background::start("sh", shell.args(["-c", "echo broken >&2; exit 3"]), &out).unwrap();
-        let error = program.wait_until("readiness", STOP_DEADLINE, || false).unwrap_err().to_string();
+        let mut program =
+            Background::start("sh", shell.args(["-c", "echo broken >&2; exit 3"]), &out).unwrap();
+        let error =
+            program.wait_until("readiness", STOP_DEADLINE, || false).unwrap_err().to_string();
         assert!(error.contains("readiness") && error.contains("broken"), "{error}");
         fs::remove_file(&out).unwrap();
         fs::remove_file(out.with_extension("errors")).unwrap();
@@ -175,7 +185,8 @@ mod tests {
     #[test]
     fn program_is_ended_by_its_id() {
         let out = std::env::temp_dir().join(format!("xtask-net-end-{}", std::process::id()));
-        let mut program = Background::start("sleep", Command::new("sleep").arg("60"), &out).unwrap();
+        let mut program =
+            Background::start("sleep", Command::new("sleep").arg("60"), &out).unwrap();
         assert!(processor_seconds(program.id()).unwrap() < 5.0);
         program.stop().unwrap();
         assert!(!program.wait().unwrap().success());

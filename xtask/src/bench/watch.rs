@@ -77,7 +77,9 @@ pub fn start(watcher: Watcher, net: &Net, programs: &Programs, attach: &str) -> 
             command.args(["run", "--output", "json", "--listen", "none", "--log", "warn"]);
             command.args(["--attach", attach, "--state"]).arg(net.file("state"));
             let mut process = Background::start("tollgate", &mut command, &told)?;
-            process.wait_until("readiness", READY_DEADLINE, || count(&told, "\"tollgate.agent.state\":\"ready\"") > 0)?;
+            process.wait_until("readiness", READY_DEADLINE, || {
+                count(&told, "\"tollgate.agent.state\":\"started\"") > 0
+            })?;
             Some(process)
         }
         Watcher::Bpftrace => {
@@ -131,7 +133,8 @@ impl Watching {
 }
 
 fn count(file: &Path, text: &str) -> usize {
-    fs::read_to_string(file).map_or(0, |told| told.lines().filter(|line| line.contains(text)).count())
+    fs::read_to_string(file)
+        .map_or(0, |told| told.lines().filter(|line| line.contains(text)).count())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crate::shell::{print, say};
 
 pub use self::compiler::{Core, TARGET};
-pub use self::packages::{BUILD, CLIPPY, KERNEL, Package, TEST};
+pub use self::packages::{BENCH, BUILD, CLIPPY, KERNEL, Package, TEST};
 
 /// What builds the kernel half.
 pub struct Tools {

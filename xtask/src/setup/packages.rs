@@ -63,6 +63,20 @@ pub const KERNEL: &[Package] = &[
     package("openssl", Sign::Program("openssl"), "makes the guests' TLS exchange"),
 ];
 
+/// What the benchmarks of the whole sensor need.
+pub const BENCH: &[Package] = &[
+    package("iproute2", Sign::Program("ip"), "makes the benchmark's network namespace"),
+    package("openssl", Sign::Program("openssl"), "makes the certificate of the server"),
+    package("libssl-dev", Sign::File("/usr/include/openssl/ssl.h"), "the load generators use it"),
+    package("nginx", Sign::Program("nginx"), "is the TLS server that is saturated"),
+    package("wrk", Sign::Program("wrk"), "saturates the TLS server"),
+    package(
+        "bpftrace",
+        Sign::Program("bpftrace"),
+        "is the tracer that the sensor is compared with",
+    ),
+];
+
 /// What lints the kernel half where Debian's compiler builds it.
 pub const CLIPPY: &[Package] =
     &[package("rust-web-clippy", Sign::File("/usr/bin/clippy-driver"), "lints the kernel half")];

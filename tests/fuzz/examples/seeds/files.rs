@@ -43,7 +43,8 @@ fn library() -> io::Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     let (source, built) = (folder.path().join("library.c"), folder.path().join("library.so"));
     fs::write(&source, LIBRARY)?;
-    let flags = ["-shared", "-fPIC", "-O1", "-nostdlib", "-Wl,--build-id,-z,noseparate-code,-z,norelro"];
+    let flags =
+        ["-shared", "-fPIC", "-O1", "-nostdlib", "-Wl,--build-id,-z,noseparate-code,-z,norelro"];
     let done = Command::new("cc").args(flags).arg("-o").arg(&built).arg(&source).status()?;
     if !done.success() {
         return Err(io::Error::other("the C compiler failed"));

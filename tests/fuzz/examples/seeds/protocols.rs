@@ -24,7 +24,9 @@ fn talk(options: u8, steps: &[(u8, &[u8])]) -> Vec<u8> {
     let mut input = vec![options];
     for (tag, bytes) in steps {
         input.extend([0xff, *tag]);
-        input.extend(bytes.iter().flat_map(|byte| if *byte == 0xff { vec![0xff; 2] } else { vec![*byte] }));
+        input.extend(
+            bytes.iter().flat_map(|byte| if *byte == 0xff { vec![0xff; 2] } else { vec![*byte] }),
+        );
     }
     input
 }
@@ -56,33 +58,75 @@ pub(crate) fn seeds() -> Vec<Seed> {
 
 fn http1() -> Vec<Seed> {
     let gzipped = gzip(STREAM);
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzipped.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        gzipped.len()
+    );
     let coded = [head.as_bytes(), &gzipped].concat();
     let early: &[u8] = b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
-    let pipelined: &[u8] = b"GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n";
-    let answers: &[u8] = b"HTTP/1.1 204\r\n\r\nHTTP/1.1 200\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 x\r\n\r\n";
+    let pipelined: &[u8] =
+        b"GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n";
+    let answers: &[u8] =
+        b"HTTP/1.1 204\r\n\r\nHTTP/1.1 200\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 x\r\n\r\n";
     let upgrade: &[u8] = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
     let both = |target: &'static str| {
         [
-            (target, "keep-alive", talk(0, &[(b'S', REQUEST), (b'R', ANSWER), (b'S', REQUEST), (b'R', CHUNKED)])),
+            (
+                target,
+                "keep-alive",
+                talk(0, &[(b'S', REQUEST), (b'R', ANSWER), (b'S', REQUEST), (b'R', CHUNKED)]),
+            ),
             (target, "sniffed", talk(8, &[(b'S', REQUEST), (b'R', CHUNKED)])),
             (target, "gzip", talk(0, &[(b'S', REQUEST), (b'R', &coded)])),
             (target, "pipelined", talk(2, &[(b'S', pipelined), (b'R', answers)])),
-            (target, "gap", talk(1, &[(b'S', REQUEST), (b'R', &CHUNKED[..90]), (b'r', &[9]), (b'R', &CHUNKED[99..])])),
-            (target, "joined", talk(9, &[(b'r', &[0]), (b'R', b"tail\r\n0\r\n\r\n"), (b'S', REQUEST), (b'R', ANSWER)])),
+            (
+                target,
+                "gap",
+                talk(
+                    1,
+                    &[
+                        (b'S', REQUEST),
+                        (b'R', &CHUNKED[..90]),
+                        (b'r', &[9]),
+                        (b'R', &CHUNKED[99..]),
+                    ],
+                ),
+            ),
+            (
+                target,
+                "joined",
+                talk(
+                    9,
+                    &[(b'r', &[0]), (b'R', b"tail\r\n0\r\n\r\n"), (b'S', REQUEST), (b'R', ANSWER)],
+                ),
+            ),
         ]
     };
     let mut seeds = [both("http1"), both("path")].concat();
-    seeds.push(("http1", "until-close", talk(0, &[
-        (b'S', early),
-        (b'R', b"HTTP/1.1 100 Continue\r\n\r\n"),
-        (b'S', b"abc"),
-        (b'R', b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
-    ])));
-    seeds.push(("http1", "server-upgrade", talk(4, &[
-        (b'R', upgrade),
-        (b'S', b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"),
-    ])));
+    seeds.push((
+        "http1",
+        "until-close",
+        talk(
+            0,
+            &[
+                (b'S', early),
+                (b'R', b"HTTP/1.1 100 Continue\r\n\r\n"),
+                (b'S', b"abc"),
+                (b'R', b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
+            ],
+        ),
+    ));
+    seeds.push((
+        "http1",
+        "server-upgrade",
+        talk(
+            4,
+            &[
+                (b'R', upgrade),
+                (b'S', b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"),
+            ],
+        ),
+    ));
     seeds
 }
 
@@ -106,7 +150,11 @@ fn http2() -> Vec<Seed> {
     ]);
     let told = block(&[(":status", "200"), ("content-type", "text/event-stream")]);
     let request = part([1, 4, 1], &asked);
-    let split = [part([1, 0, 3], &asked[..20]), part([9, 0, 3], &asked[20..40]), part([9, 4, 3], &asked[40..])];
+    let split = [
+        part([1, 0, 3], &asked[..20]),
+        part([9, 0, 3], &asked[20..40]),
+        part([9, 4, 3], &asked[40..]),
+    ];
     let body = part([0, 1, 1], b"{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{}]}");
     let answer = part([1, 4, 1], &told);
     let data = part([0, 0, 1], STREAM);
@@ -128,10 +176,20 @@ fn http2() -> Vec<Seed> {
         (b'f', &trailers),
         (b'f', b"\x07\0\0\0\0\0\x01\0\0\0\0"),
     ];
-    let continued: Vec<(u8, &[u8])> =
-        vec![(b'F', &split[0]), (b'F', &split[1]), (b'F', &split[2]), (b'F', b"\x03\0\x03\0\0\0\x08")];
-    let holed: Vec<(u8, &[u8])> =
-        vec![(b'F', &request), (b'F', &body), (b'f', &answer), (b'r', &[0]), (b'f', &data), (b'f', &trailers)];
+    let continued: Vec<(u8, &[u8])> = vec![
+        (b'F', &split[0]),
+        (b'F', &split[1]),
+        (b'F', &split[2]),
+        (b'F', b"\x03\0\x03\0\0\0\x08"),
+    ];
+    let holed: Vec<(u8, &[u8])> = vec![
+        (b'F', &request),
+        (b'F', &body),
+        (b'f', &answer),
+        (b'r', &[0]),
+        (b'f', &data),
+        (b'f', &trailers),
+    ];
     vec![
         ("http2", "conversation", talk(16, &plain)),
         ("http2", "sniffed", talk(24, &plain)),
@@ -139,7 +197,15 @@ fn http2() -> Vec<Seed> {
         ("http2", "continuation", talk(16, &continued)),
         ("http2", "gap", talk(17, &holed)),
         ("http2", "joined", talk(12, &plain[3..])),
-        ("path", "http2", talk(0, &[&[(b'S', b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice())], plain.as_slice()].concat())),
+        (
+            "path",
+            "http2",
+            talk(
+                0,
+                &[&[(b'S', b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice())], plain.as_slice()]
+                    .concat(),
+            ),
+        ),
     ]
 }
 
@@ -158,7 +224,11 @@ fn hpack() -> Vec<Seed> {
     vec![
         ("hpack", "from-start", blocks(&[0, 0], &[FOUND, MOVED])),
         ("hpack", "joined", blocks(&[0, 1], &[FOUND, MOVED, MOVED])),
-        ("hpack", "resized", blocks(&[0, 2, 0xfe, 8, 0xfd], &[&[0x3f, 0x1f], &first, &second, &second])),
+        (
+            "hpack",
+            "resized",
+            blocks(&[0, 2, 0xfe, 8, 0xfd], &[&[0x3f, 0x1f], &first, &second, &second]),
+        ),
         ("hpack", "narrow", blocks(&[1, 1], &[&first, &first, &second, &[0x20], &first])),
     ]
 }
@@ -185,12 +255,15 @@ fn bodies() -> Vec<Seed> {
 
 fn kernel() -> Vec<Seed> {
     let record = |kind: u32, payload: &[u8]| {
-        let Ok(mut header) = Header::read_from_bytes(&[0; record::HEADER_LEN]) else { return Vec::new() };
+        let Ok(mut header) = Header::read_from_bytes(&[0; record::HEADER_LEN]) else {
+            return Vec::new();
+        };
         header.kind = kind;
         header.captured = u32::try_from(payload.len()).unwrap_or(0);
         [header.as_bytes(), payload, b"PADDING"].concat()
     };
-    let mut socket = Socket { family: 10, remote_port: 443, local_port: 40000, ..Socket::default() };
+    let mut socket =
+        Socket { family: 10, remote_port: 443, local_port: 40000, ..Socket::default() };
     socket.remote_address[15] = 1;
     let mut hello = [0; size_of::<Hello>()];
     hello[..size_of::<Socket>()].copy_from_slice(socket.as_bytes());
@@ -203,8 +276,25 @@ fn kernel() -> Vec<Seed> {
         ("record", "hello", record(record::KIND_HELLO, &hello)),
         ("record", "fork", record(record::KIND_FORK, b"")),
         ("reassembly", "in-order", [&[0][..], &[3, 0, 0, 100, 3, 0, 100, 200]].concat()),
-        ("reassembly", "overlaps", [&[1][..], &[3, 1, 0, 50, 3, 1, 20, 50, 4, 0, 200, 90, 2, 1, 90, 5, 0, 0, 0, 250, 1, 0, 0, 0]].concat()),
-        ("reassembly", "wraps", [&[0x81 | 4][..], &[3, 2, 0x80, 100, 3, 3, 0, 60, 3, 2, 0xe4, 30]].concat()),
-        ("reassembly", "bounded", [&[2 | 4 | 8 | 16][..], &[3, 0, 50, 40, 3, 0, 200, 90, 3, 1, 0, 90, 3, 1, 99, 9]].concat()),
+        (
+            "reassembly",
+            "overlaps",
+            [
+                &[1][..],
+                &[3, 1, 0, 50, 3, 1, 20, 50, 4, 0, 200, 90, 2, 1, 90, 5, 0, 0, 0, 250, 1, 0, 0, 0],
+            ]
+            .concat(),
+        ),
+        (
+            "reassembly",
+            "wraps",
+            [&[0x81 | 4][..], &[3, 2, 0x80, 100, 3, 3, 0, 60, 3, 2, 0xe4, 30]].concat(),
+        ),
+        (
+            "reassembly",
+            "bounded",
+            [&[2 | 4 | 8 | 16][..], &[3, 0, 50, 40, 3, 0, 200, 90, 3, 1, 0, 90, 3, 1, 99, 9]]
+                .concat(),
+        ),
     ]
 }

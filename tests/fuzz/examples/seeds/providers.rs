@@ -28,7 +28,8 @@ const CONTENTS: &str = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
 const GEMINI_CHUNK: &str = r#"{"candidates":[{"content":{"parts":[{"text":"i"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":8,"totalTokenCount":20},"modelVersion":"gemini-2.5-flash","responseId":"r1"}"#;
 const CONVERSE: &str = r#"{"messages":[{"role":"user","content":[{"text":"hi"}]}]}"#;
 const CONVERSE_ANSWER: &str = r#"{"output":{"message":{"content":[{"text":"x"}]}},"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":6,"totalTokens":36},"serviceTier":{"type":"flex"}}"#;
-const COHERE: &str = r#"{"model":"command-a","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+const COHERE: &str =
+    r#"{"model":"command-a","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
 const COHERE_EVENTS: &str = "event: message-start\ndata: {\"type\":\"message-start\",\"id\":\"c1\"}\n\n\
     event: content-delta\ndata: {\"type\":\"content-delta\",\"delta\":{\"message\":{\"content\":{\"text\":\"x\"}}}}\n\n\
     event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"usage\":{\"billed_units\":{\"input_tokens\":5,\"output_tokens\":6}}}}\n\n";
@@ -61,17 +62,30 @@ pub(crate) fn seeds() -> Vec<Seed> {
         r#"{"metrics":{"latencyMs":1},"usage":{"inputTokens":30,"outputTokens":6,"cacheReadInputTokens":2}}"#,
     ]);
     // {"type":"message_delta","usage":{"output_tokens":9}}, in base64 as the service wraps it.
-    let invoked =
-        framed(&[r#"{"bytes":"eyJ0eXBlIjoibWVzc2FnZV9kZWx0YSIsInVzYWdlIjp7Im91dHB1dF90b2tlbnMiOjl9fQ=="}"#]);
+    let invoked = framed(&[
+        r#"{"bytes":"eyJ0eXBlIjoibWVzc2FnZV9kZWx0YSIsInVzYWdlIjp7Im91dHB1dF90b2tlbnMiOjl9fQ=="}"#,
+    ]);
     vec![
         ("provider_openai_chat", "whole", story(0, CHAT, CHAT_ANSWER)),
         ("provider_openai_chat", "events", story(EVENTS, CHAT, CHAT_EVENTS)),
         ("provider_openai_chat", "cut", story(EVENTS | ABORTED, CHAT, &CHAT_EVENTS[..200])),
         ("provider_openai_chat", "refused", story(REFUSED, CHAT, REFUSAL)),
-        ("provider_openai_chat", "embeddings", story(2, r#"{"model":"text-embedding-3-small","input":["a"]}"#, r#"{"data":[],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}"#)),
+        (
+            "provider_openai_chat",
+            "embeddings",
+            story(
+                2,
+                r#"{"model":"text-embedding-3-small","input":["a"]}"#,
+                r#"{"data":[],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+            ),
+        ),
         ("provider_openai_responses", "whole", story(0, RESPONSES, RESPONSES_ANSWER)),
         ("provider_openai_responses", "events", story(EVENTS, RESPONSES, RESPONSES_EVENTS)),
-        ("provider_openai_responses", "cut", story(EVENTS | ABORTED, RESPONSES, &RESPONSES_EVENTS[..150])),
+        (
+            "provider_openai_responses",
+            "cut",
+            story(EVENTS | ABORTED, RESPONSES, &RESPONSES_EVENTS[..150]),
+        ),
         ("provider_anthropic", "whole", story(0, MESSAGES, MESSAGES_ANSWER)),
         ("provider_anthropic", "events", story(EVENTS, MESSAGES, MESSAGES_EVENTS)),
         ("provider_anthropic", "cut", story(EVENTS | ABORTED, MESSAGES, &MESSAGES_EVENTS[..250])),
@@ -86,13 +100,21 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("provider_unlisted", "messages", story(EVENTS | 2, MESSAGES, MESSAGES_EVENTS)),
         ("provider_gemini", "whole", story(0, CONTENTS, GEMINI_CHUNK)),
         ("provider_gemini", "events", story(EVENTS | 1, CONTENTS, &gemini_events)),
-        ("provider_gemini", "array", story(2, CONTENTS, format!("[{GEMINI_CHUNK}\n,\r\n{GEMINI_CHUNK}]"))),
+        (
+            "provider_gemini",
+            "array",
+            story(2, CONTENTS, format!("[{GEMINI_CHUNK}\n,\r\n{GEMINI_CHUNK}]")),
+        ),
         ("provider_gemini", "refused", story(REFUSED, CONTENTS, REFUSAL)),
         ("provider_bedrock", "converse", story(0, CONVERSE, CONVERSE_ANSWER)),
         ("provider_bedrock", "converse-stream", story(EVENTS | 1, CONVERSE, converse)),
         ("provider_bedrock", "invoke-stream", story(EVENTS | 2, MESSAGES, invoked)),
         ("provider_bedrock", "refused", story(REFUSED, CONVERSE, REFUSAL)),
         ("provider_cohere", "events", story(EVENTS, COHERE, COHERE_EVENTS)),
-        ("provider_cohere", "rerank", story(2, r#"{"model":"rerank-v3.5","query":"q","documents":["d"]}"#, RERANKED)),
+        (
+            "provider_cohere",
+            "rerank",
+            story(2, r#"{"model":"rerank-v3.5","query":"q","documents":["d"]}"#, RERANKED),
+        ),
     ]
 }
