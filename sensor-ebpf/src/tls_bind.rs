@@ -182,7 +182,7 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
     let hello = head[0] == RECORD_HANDSHAKE && head[5] == CLIENT_HELLO;
     // SAFETY: a live element of the LRU map.
     let bound = unsafe { (*connection).cookie } != 0;
-    if bound && !hello || !hello && head[0] != RECORD_APPLICATION {
+    if !hello && (bound || head[0] != RECORD_APPLICATION) {
         return 0;
     }
     if hello {

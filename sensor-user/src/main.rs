@@ -70,7 +70,7 @@ fn examine(output: Output) -> anyhow::Result<ExitCode> {
     match output {
         Output::Json => doctor::write_json(&mut out, &findings)?,
         Output::Text => {
-            doctor::write_text(&mut out, &findings, &Look::of_stdout(cli::is_colour_unwanted()))?
+            doctor::write_text(&mut out, &findings, &Look::of_stdout(cli::is_colour_unwanted()))?;
         }
     }
     let blind = doctor::worst(&findings) == State::Blind;

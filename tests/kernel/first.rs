@@ -45,12 +45,12 @@ fn call(lab: &Lab, program: &Path, id: &str) {
 
 /// How many first calls of unseen programs the sensor missed.
 fn missed(lab: &Lab, sensor: &Sensor, folder: &Path, series: &str) -> u32 {
-    let mut missed = 0;
+    let mut missed = 0_u32;
     for number in 0..PROGRAMS {
         let id = format!("{series}-{number}");
         call(lab, &unseen_program(folder, &id), &id);
         let fact = lab.facts_of(&id, 1).unwrap().remove(0);
-        missed += u32::from(sensor.soon_call_of(&fact).is_none());
+        missed = missed.saturating_add(u32::from(sensor.soon_call_of(&fact).is_none()));
     }
     missed
 }

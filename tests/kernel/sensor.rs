@@ -188,7 +188,7 @@ fn binary() -> Result<PathBuf> {
     let target = own.ancestors().nth(3).context("a target folder")?;
     let beside = own.ancestors().nth(2).context("a profile folder")?.join("tollgate");
     let release = target.join("release/tollgate");
-    [release, beside].into_iter().find(|path| path.is_file()).context(
+    [beside, release].into_iter().find(|path| path.is_file()).context(
         "the sensor is not built: run `cargo xtask build`, or the tests by `cargo xtask test`",
     )
 }

@@ -22,6 +22,10 @@ pub fn run(missing: Missing, filter: Option<&str>) -> Result<()> {
     setup::machine(missing)?;
     let tools = setup::tools(TEST, missing)?;
     build::kernel_half(&tools)?;
+    say("building the sensor that the tests run");
+    let mut command = cargo();
+    command.current_dir(root()?).args(["build", "--package", "sensor-user", "--bin", "tollgate"]);
+    crate::shell::run(&mut command)?;
     say("running the tests");
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--workspace", "--no-fail-fast"]);

@@ -222,7 +222,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 });
 
 fn request() -> String {
-    let prompt = PROSE.repeat(crate::ROUND_BYTES / PROSE.len());
+    let prompt = PROSE.repeat(crate::ROUND_BYTES.checked_div(PROSE.len()).unwrap_or(1));
     format!(
         "{{\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"model\":\"gpt-4o-mini\",\"stream\":true}}"
     )
@@ -242,7 +242,9 @@ fn skim(name: &'static str, bytes: Vec<u8>) -> Load {
             }
         } else {
             skimmer.reset();
-            input.iter().for_each(|piece| skimmer.push(black_box(piece)));
+            for piece in &input {
+                skimmer.push(black_box(piece));
+            }
             black_box(skimmer.found().count());
         }
     };

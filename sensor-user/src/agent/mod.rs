@@ -90,7 +90,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
     let flag = Arc::clone(&stop);
     let decoder = spawn("pipeline", watch("pipeline"), move || {
-        decode(pipeline, data_ring, &pipeline_in, &flag)
+        decode(pipeline, data_ring, &pipeline_in, &flag);
     })?;
     let flag = Arc::clone(&stop);
     let attacher =
