@@ -57,6 +57,8 @@ const EVENTS_MAX: usize = 4096;
 const NOTICES_MAX: usize = 4096;
 /// Batches of probes that wait to be closed; then the thread that detaches closes them itself.
 const DETACHED_MAX: usize = 1024;
+/// Niceness of the thread that attaches.
+const HURRY: i32 = -10;
 /// Longest sleep of a thread that waits for records: how soon it sees that the agent stops.
 const SLEEP: Duration = Duration::from_millis(100);
 /// Sleep of the decoding thread while records come: the kernel half wakes it only every few milliseconds.
@@ -191,6 +193,8 @@ fn decode(
 
 /// Reads the event ring.
 fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, stop: &AtomicBool) {
+    // This thread races with the handshakes of new processes; without the right to hurry it is only later.
+    let _hurried = rustix::process::nice(HURRY);
     intent.scan(Clock::monotonic_ns());
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn share_is_the_median_of_the_shares_of_each_round() {
-        let round = |requests| Round { requests, calls_made: 1, calls_seen: 1 };
+        let round = |requests| Round { requests, server_us: 1.0, calls_made: 1, calls_seen: 1 };
         let rounds = |requests: [f64; 3]| requests.map(round).to_vec();
         let traffic = [
             rounds([100.0, 200.0, 100.0]),

@@ -47,7 +47,8 @@ fn server(f: &mut fmt::Formatter<'_>, system: &System) -> fmt::Result {
          namespace, while another process makes 20 AI calls a second. Rounds alternate; the share kept is the median \
          over the rounds, each beside the same round with nobody watching. The bpftrace script does the least that a \
          tracer of all TLS calls does: it notes the buffer at the entry and adds up bytes at the return.\n\n\
-         | watched by | requests/s | kept | AI calls made | AI calls seen |\n|---|---:|---:|---:|---:|\n",
+         | watched by | requests/s | kept | server CPU µs/request | AI calls made | AI calls seen |\n\
+         |---|---:|---:|---:|---:|---:|\n",
     )?;
     for (index, (watcher, rounds)) in Watcher::ALL.iter().zip(&system.traffic).enumerate() {
         let (requests, kept) = system.kept(index);
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn every_measurement_has_its_row() {
-        let round = |requests| vec![Round { requests, calls_made: 20, calls_seen: 20 }];
+        let round =
+            |requests| vec![Round { requests, server_us: 5.5, calls_made: 20, calls_seen: 20 }];
         let pair = |nanoseconds| {
             vec![Pairs { pairs: vec![Pair { size: 64, is_ai: true, nanoseconds }], losses: 0 }]
         };
@@ -173,8 +175,8 @@ mod tests {
         let text = Report { machine, decode: vec![decoded], system: Some(system) }.to_string();
         for row in [
             "| kernel | 6.18 |",
-            "| Tollgate | 990 | 99.0 % | 20 | 20 |",
-            "| bpftrace script | 400 | 40.0 % | 20 | — |",
+            "| Tollgate | 990 | 99.0 % | 5.50 | 20 | 20 |",
+            "| bpftrace script | 400 | 40.0 % | 5.50 | 20 | — |",
             "| AI | 64 B | 1.00 | 3.50 (+2.50) | 9.00 (+8.00) |",
             "| Tollgate | 80.0 | 900 | 5000 | 4999 | 1 |",
             "| sse | 11.00 | 50.0 | 4.50 | 700000 pieces | 0 in 64 pieces |",

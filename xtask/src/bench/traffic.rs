@@ -31,6 +31,8 @@ const TOLD_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Round {
     /// Requests a second.
     pub requests: f64,
+    /// Processor time of the server for a request, in microseconds: what else runs on the machine disturbs it less.
+    pub server_us: f64,
     /// AI calls made beside it.
     pub calls_made: u64,
     /// AI calls that the watcher told of.
@@ -58,7 +60,7 @@ pub struct Servers<'a> {
     programs: &'a Programs,
     authority: PathBuf,
     // Ended in this order.
-    _nginx: Background,
+    nginx: Background,
     _lab: Background,
 }
 
@@ -99,7 +101,7 @@ impl<'a> Servers<'a> {
         lab.wait_until("its address", START_DEADLINE, || {
             fs::read_to_string(&told).is_ok_and(|text| text.contains("tls"))
         })?;
-        Ok(Self { net, programs, authority: folder.join("ca.pem"), _nginx: nginx, _lab: lab })
+        Ok(Self { net, programs, authority: folder.join("ca.pem"), nginx, _lab: lab })
     }
 
     /// Saturates nginx while a few AI calls are made.
@@ -114,15 +116,19 @@ impl<'a> Servers<'a> {
             "--timeout",
             "10s",
         ]);
+        let worker = self.worker()?;
+        let before = processor_seconds(worker)?;
         let told = output(wrk.arg(format!("https://127.0.0.1:{PORT}/")))?;
+        let used = processor_seconds(worker)? - before;
         let requests = requests_a_second(&told)
             .with_context(|| format!("reading the words of wrk: {told}"))?;
+        let server_us = used * 1e6 / (requests * f64::from(seconds));
         ensure!(load.wait()?.success(), "the AI calls failed: {}", load.told());
         let (calls_made, _) = self.figures()?;
         watching.wait_for_calls(usize::try_from(calls_made)?, TOLD_DEADLINE);
         let calls_seen = watching.calls();
         watching.stop()?;
-        Ok(Round { requests, calls_made, calls_seen })
+        Ok(Round { requests, server_us, calls_made, calls_seen })
     }
 
     /// Makes AI calls alone, and measures what the watcher needs for them.
@@ -146,6 +152,18 @@ impl<'a> Servers<'a> {
             processor_ms: seconds * 1000.0 / thousands,
             median_us,
         })
+    }
+
+    /// The process of nginx that serves.
+    fn worker(&self) -> Result<u32> {
+        let master = self.nginx.id();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.context("reading the processes of nginx")?;
+        children
+            .split_whitespace()
+            .next()
+            .and_then(|id| id.parse().ok())
+            .context("nginx has no worker")
     }
 
     /// Streamed calls of 50 chunks with requests of 4 KiB, over keep-alive connections of one process.
