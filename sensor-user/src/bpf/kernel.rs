@@ -21,7 +21,7 @@ use super::multi::{MultiPrograms, descriptor_of, is_usable};
 use super::{Error, Ring, abi, btf, cgroup, raw};
 
 /// The kernel half, as built by `cargo xtask build` for this architecture.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_BPF_OBJECT"));
 
 /// Programs that see every process and socket, with where they attach.
 const MACHINE: [(&str, Hook); 8] = [

@@ -101,6 +101,30 @@ pub(super) fn descriptor_of(map: &Map) -> Option<BorrowedFd<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::kernel::OBJECT;
+
+    /// Number of the helper `bpf_tail_call`, and the operation code of a call.
+    const TAIL_CALL: (u8, i32) = (0x85, 12);
+
+    /// Kernels that preempt lazily give a probe program with 64 bytes of stack or more a per-CPU private stack, which
+    /// another thread's hit overwrites; a program that holds a tail call gets none.
+    #[test]
+    fn every_probe_program_holds_a_tail_call() {
+        let object = Object::parse(OBJECT).unwrap();
+        let mut checked = 0;
+        for (name, program) in &object.programs {
+            let probe = matches!(
+                program.section,
+                ProgramSection::UProbe { .. } | ProgramSection::URetProbe { .. }
+            );
+            let code = &object.functions[&program.function_key()].instructions;
+            let holds =
+                code.iter().any(|instruction| (instruction.code, instruction.imm) == TAIL_CALL);
+            assert!(!probe || holds, "{name} could share its stack with another thread");
+            checked += u32::from(probe);
+        }
+        assert!(checked > 10, "{checked} programs");
+    }
 
     #[test]
     fn process_scope_is_trusted_from_the_fixed_kernel_on() {

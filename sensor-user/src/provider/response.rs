@@ -75,7 +75,7 @@ impl Response {
 
     /// Takes the next bytes of the body.
     pub(super) fn push(&mut self, bytes: &[u8], at_ns: u64) {
-        self.choose(bytes);
+        let bytes = self.choose(bytes);
         match &mut self.mode {
             Mode::Unknown | Mode::Opaque => {}
             Mode::Whole => self.reader.push(bytes),
@@ -108,19 +108,21 @@ impl Response {
         }
     }
 
-    /// Tells the form of a body without content type by its first byte that is no space.
-    fn choose(&mut self, bytes: &[u8]) {
+    /// Tells the form of a body without content type by its first byte that is no space of JSON; the body begins there.
+    fn choose<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         if !matches!(self.mode, Mode::Unknown) {
-            return;
+            return bytes;
         }
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        self.mode = match first {
-            None => return,
+        let at = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
+        self.mode = match rest.first() {
+            None => Mode::Unknown,
             Some(b'{' | b'[') => Mode::Whole,
             // `data:`, `event:`, `id:`, or a comment.
             Some(b'd' | b'e' | b'i' | b':') => Mode::Events(Box::default()),
             Some(_) => Mode::Opaque,
         };
+        rest
     }
 }
 

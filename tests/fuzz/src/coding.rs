@@ -25,7 +25,7 @@ const CODINGS: [&[u8]; 8] = [
 const ROUND_TRIP_MAX: usize = 4096;
 
 /// Bounds that short inputs can reach.
-fn config() -> Config {
+fn bounds() -> Config {
     Config {
         decoded_bytes_max: 256 * 1024,
         decoded_ratio_max: 64,
@@ -53,21 +53,21 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn decode(coding: &[u8], parts: &[&[u8]]) -> (Vec<u8>, Result<(), CodingError>) {
-    let config = config();
-    let mut decoded = Vec::new();
-    let mut decoder = match Decoder::new(coding, &config) {
+    let bounds = bounds();
+    let mut body = Vec::new();
+    let mut decoder = match Decoder::new(coding, &bounds) {
         Ok(decoder) => decoder,
-        Err(error) => return (decoded, Err(error)),
+        Err(error) => return (body, Err(error)),
     };
     for part in parts {
-        if let Err(error) = decoder.push(part, &mut |bytes| decoded.extend_from_slice(bytes)) {
+        if let Err(error) = decoder.push(part, &mut |bytes| body.extend_from_slice(bytes)) {
             assert_eq!(decoder.push(b"", &mut |_| ()), Err(error), "an error stays");
-            return (decoded, Err(error));
+            return (body, Err(error));
         }
-        let length = u64::try_from(decoded.len()).unwrap_or(u64::MAX);
-        assert!(length <= config.decoded_bytes_max, "the body is over its bound");
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        assert!(length <= bounds.decoded_bytes_max, "the body is over its bound");
     }
-    (decoded, decoder.finish())
+    (body, decoder.finish())
 }
 
 fn round_trip(index: usize, body: &[u8], choices: &mut Choices) {

@@ -4,7 +4,7 @@ use sensor_user::http::http1::Connection;
 use sensor_user::http::{Config, Decoder, Metrics};
 use sensor_user::reassembly::{Direction, Piece};
 
-use crate::input::{self, Choices, Cut, SINGLE_MAX};
+use crate::input::{self, Choices, Cut, NARROW, RESUME, SINGLE_MAX, SNIFFED, TURNED, has};
 use crate::recorder::Recorder;
 
 /// A close, when the pieces are over.
@@ -26,7 +26,7 @@ pub(crate) fn run(data: &[u8]) {
             break;
         }
         let pieces = input::pieces(&steps, cut, &mut choices);
-        let sniffed_well = options & 8 == 0 || pieces.len() < HELD_PIECES_MAX;
+        let sniffed_well = !has(*options, SNIFFED) || pieces.len() < HELD_PIECES_MAX;
         let (told, told_counted) = play(pieces, *options);
         told.assert_over();
         if strict && sniffed_well {
@@ -37,23 +37,24 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn play(pieces: Vec<(Direction, Piece)>, options: u8) -> (Recorder, Option<Metrics>) {
-    let mut recorder = Recorder::new(options & 1 != 0);
-    let config = if options & 10 == 2 { narrow() } else { Config::default() };
-    let requests_go = if options & 4 == 0 { Direction::Sent } else { Direction::Received };
-    let counted = if options & 8 == 0 {
-        let mut connection = Connection::new(&config, requests_go);
-        for (direction, piece) in pieces {
-            connection.push(direction, &piece, &mut recorder);
-        }
-        connection.close(CLOSE_NS, &mut recorder);
-        Some(*connection.metrics())
-    } else {
+    let mut recorder = Recorder::new(has(options, RESUME));
+    let config =
+        if has(options, NARROW) && !has(options, SNIFFED) { narrow() } else { Config::default() };
+    let requests_go = if has(options, TURNED) { Direction::Received } else { Direction::Sent };
+    let counted = if has(options, SNIFFED) {
         let mut decoder = Decoder::new(&config);
         for (direction, piece) in pieces {
             decoder.push(direction, piece, &mut recorder);
         }
         decoder.close(CLOSE_NS, &mut recorder);
         decoder.metrics().copied()
+    } else {
+        let mut connection = Connection::new(&config, requests_go);
+        for (direction, piece) in pieces {
+            connection.push(direction, &piece, &mut recorder);
+        }
+        connection.close(CLOSE_NS, &mut recorder);
+        Some(*connection.metrics())
     };
     (recorder, counted)
 }

@@ -5,7 +5,9 @@ use sensor_user::http::{Config, Decoder};
 use sensor_user::reassembly::{Direction, Piece};
 
 use crate::http1::narrow;
-use crate::input::{self, Choices, Cut, SINGLE_MAX, Step};
+use crate::input::{
+    self, Choices, Cut, NARROW, PREFACED, RESUME, SINGLE_MAX, SNIFFED, Step, TURNED, has,
+};
 use crate::recorder::Recorder;
 
 /// A close, when the pieces are over.
@@ -18,13 +20,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) fn run(data: &[u8]) {
     let Some((options, rest)) = data.split_first() else { return };
     let mut steps = input::conversation(rest);
-    if options & 16 != 0 {
+    if has(*options, PREFACED) {
         steps.insert(0, Step::Said(Direction::Sent, PREFACE.to_vec()));
     }
     let mut choices = Choices::of(data);
     let (whole, counted) = play(input::pieces(&steps, Cut::Whole, &mut choices), *options);
     whole.assert_over();
-    let from_start = options & 8 == 0 && options & 4 == 0 || options & 24 == 24;
+    let sniffed = has(*options, SNIFFED);
+    let from_start = if sniffed { has(*options, PREFACED) } else { !has(*options, TURNED) };
     let strict = from_start
         && input::is_gapless(&steps)
         && !whole.has_guesses()
@@ -43,22 +46,23 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn play(pieces: Vec<(Direction, Piece)>, options: u8) -> (Recorder, Option<Metrics>) {
-    let mut recorder = Recorder::new(options & 1 != 0);
-    let config = if options & 10 == 2 { narrow() } else { Config::default() };
-    let counted = if options & 8 == 0 {
-        let mut connection = Connection::new(&config, options & 4 != 0);
-        for (direction, piece) in pieces {
-            connection.push(direction, &piece, &mut recorder);
-        }
-        connection.close(CLOSE_NS, &mut recorder);
-        Some(connection.metrics())
-    } else {
+    let mut recorder = Recorder::new(has(options, RESUME));
+    let config =
+        if has(options, NARROW) && !has(options, SNIFFED) { narrow() } else { Config::default() };
+    let counted = if has(options, SNIFFED) {
         let mut decoder = Decoder::new(&config);
         for (direction, piece) in pieces {
             decoder.push(direction, piece, &mut recorder);
         }
         decoder.close(CLOSE_NS, &mut recorder);
         decoder.http2_metrics()
+    } else {
+        let mut connection = Connection::new(&config, has(options, TURNED));
+        for (direction, piece) in pieces {
+            connection.push(direction, &piece, &mut recorder);
+        }
+        connection.close(CLOSE_NS, &mut recorder);
+        Some(connection.metrics())
     };
     (recorder, counted)
 }

@@ -6,6 +6,22 @@ use sensor_user::reassembly::{Direction, Piece};
 /// Ends a step; twice in a row it stands for itself.
 const MARK: u8 = 0xff;
 
+/// Option of a conversation: the bytes behind a gap in a body are wanted.
+pub(crate) const RESUME: u8 = 1;
+/// Option: bounds that short inputs can reach.
+pub(crate) const NARROW: u8 = 1 << 1;
+/// Option: HTTP/1 requests are received, HTTP/2 was joined.
+pub(crate) const TURNED: u8 = 1 << 2;
+/// Option: the protocol is to be found out.
+pub(crate) const SNIFFED: u8 = 1 << 3;
+/// Option: HTTP/2's preface comes first.
+pub(crate) const PREFACED: u8 = 1 << 4;
+
+/// Whether an option is set.
+pub(crate) fn has(options: u8, option: u8) -> bool {
+    options & option != 0
+}
+
 /// Longest input whose bytes are also fed one by one; beyond, that costs more executions than it finds.
 pub(crate) const SINGLE_MAX: usize = 512;
 

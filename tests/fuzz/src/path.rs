@@ -84,7 +84,9 @@ fn play(steps: &[Step], options: u8, mut choices: Option<&mut Choices>) -> (Stri
                 if let Some(choices) = &mut choices {
                     disorder(&mut chunks, choices);
                 }
-                chunks.into_iter().for_each(|chunk| path.take(*direction, Ok(chunk)));
+                for chunk in chunks {
+                    path.take(*direction, Ok(chunk));
+                }
             }
         }
     }

@@ -33,34 +33,39 @@ impl Oracle {
 
     fn take(&mut self, pieces: &mut Vec<Piece>, first: Option<u64>) {
         for piece in pieces.drain(..) {
-            match (piece, self.next) {
-                (Piece::Gap { bytes: None, .. }, next) => {
-                    assert!(next.is_none(), "only a beginning is unknown");
-                    self.next = first;
+            self.next = match piece {
+                Piece::Gap { bytes: None, .. } => {
+                    assert!(self.next.is_none(), "only a beginning is unknown");
+                    first
                 }
-                (Piece::Gap { bytes: Some(missing), .. }, next) => {
-                    assert!(missing > 0, "a gap of nothing");
-                    let next = next.unwrap_or(0);
-                    let until = next.saturating_add(missing);
-                    for place in next..until {
-                        let at =
-                            usize::try_from(place).ok().and_then(|place| self.given.get(place));
-                        let (data, loss) = at.copied().unwrap_or_default();
-                        assert!(!data || loss, "a byte that was given is told as missing");
-                    }
-                    self.next = Some(until);
-                }
-                (Piece::Data { bytes, .. }, next) => {
-                    assert!(!bytes.is_empty(), "a piece of nothing");
-                    let mut place = next.unwrap_or(0);
-                    for byte in bytes {
-                        assert_eq!(byte, truth(self.base.wrapping_add(place)), "a wrong byte");
-                        place = place.saturating_add(1);
-                    }
-                    self.next = Some(place);
-                }
-            }
+                Piece::Gap { bytes: Some(missing), .. } => Some(self.gap(missing)),
+                Piece::Data { bytes, .. } => Some(self.data(&bytes)),
+            };
         }
+    }
+
+    /// Checks that nothing given was told as missing; gives the place behind the gap.
+    fn gap(&self, missing: u64) -> u64 {
+        assert!(missing > 0, "a gap of nothing");
+        let next = self.next.unwrap_or(0);
+        let until = next.saturating_add(missing);
+        for place in next..until {
+            let at = usize::try_from(place).ok().and_then(|place| self.given.get(place));
+            let (data, loss) = at.copied().unwrap_or_default();
+            assert!(!data || loss, "a byte that was given is told as missing");
+        }
+        until
+    }
+
+    /// Checks bytes against the truth; gives the place behind them.
+    fn data(&self, bytes: &[u8]) -> u64 {
+        assert!(!bytes.is_empty(), "a piece of nothing");
+        let mut place = self.next.unwrap_or(0);
+        for byte in bytes {
+            assert_eq!(*byte, truth(self.base.wrapping_add(place)), "a wrong byte");
+            place = place.saturating_add(1);
+        }
+        place
     }
 }
 

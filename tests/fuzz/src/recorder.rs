@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sensor_user::http::{AfterGap, BodyEnd, Event, ExchangeId, Headers, Message, Sink};
+use sensor_user::http::{AfterGap, BodyEnd, Event, ExchangeId, Header, Headers, Message, Sink};
 
 /// How far one message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,12 +43,12 @@ pub(crate) struct Recorder {
 }
 
 fn fields(headers: &Headers) -> String {
-    let mut text = format!("incomplete={}", headers.incomplete);
-    for field in &headers.fields {
+    let field = |field: &Header| {
         let name = field.name.as_deref().map(|name| name.escape_ascii().to_string());
-        text.push_str(&format!(" {name:?}={}", field.value.expose().escape_ascii()));
-    }
-    text
+        format!("{name:?}={}", field.value.expose().escape_ascii())
+    };
+    let fields: Vec<_> = headers.fields.iter().map(field).collect();
+    format!("incomplete={} {}", headers.incomplete, fields.join(" "))
 }
 
 impl Recorder {

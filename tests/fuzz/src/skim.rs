@@ -166,9 +166,7 @@ impl Tree {
             Self::Array(elements) => elements.iter().for_each(|tree| tree.anywhere(key, out)),
             Self::Object(members) => {
                 for (name, tree) in members {
-                    if name == key {
-                        out.push(tree);
-                    }
+                    out.extend((name == key).then_some(tree));
                     tree.anywhere(key, out);
                 }
             }

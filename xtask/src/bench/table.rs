@@ -55,12 +55,9 @@ fn server(f: &mut fmt::Formatter<'_>, system: &System) -> fmt::Result {
         let made: u64 = rounds.iter().map(|round| round.calls_made).sum();
         let seen: usize = rounds.iter().map(|round| round.calls_seen).sum();
         let seen = if *watcher == Watcher::Tollgate { seen.to_string() } else { "—".to_owned() };
-        writeln!(
-            f,
-            "| {} | {requests:.0} | {:.1} % | {made} | {seen} |",
-            watcher.name(),
-            kept * 100.0
-        )?;
+        let server = median(&rounds.iter().map(|round| round.server_us).collect::<Vec<_>>());
+        let (name, kept) = (watcher.name(), kept * 100.0);
+        writeln!(f, "| {name} | {requests:.0} | {kept:.1} % | {server:.2} | {made} | {seen} |")?;
     }
     Ok(())
 }
