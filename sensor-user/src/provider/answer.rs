@@ -245,7 +245,11 @@ impl Answer {
             "model" | "response.model" | "message.model" => keep_first(&mut self.model, slot),
             _ if path.ends_with("modelVersion") => keep_first(&mut self.model, slot),
             "service_tier" | "response.service_tier" | "serviceTier.type" => {
-                self.service_tier = slot.text().as_deref().and_then(clean);
+                // Every event of a stream repeats it.
+                let known = self.service_tier.as_deref().map(str::as_bytes);
+                if known != Some(slot.written()) {
+                    self.service_tier = slot.text().as_deref().and_then(clean);
+                }
             }
             "output[].type" | "response.output[].type" => {
                 self.web_searches = Some(slot.count(0));
