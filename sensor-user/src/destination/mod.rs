@@ -1,3 +1,11 @@
-//! DNS messages seen on the wire come in; the addresses behind a name go out.
+//! Bytes seen on the wire come in; the name behind a connection, and how it was said, go out.
 
+pub mod agreement;
+pub mod bytes;
+pub mod client_hello;
 pub mod dns;
+pub mod quic;
+
+pub use agreement::Agreement;
+pub use agreement::Names;
+pub use client_hello::ClientHello;

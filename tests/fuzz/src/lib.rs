@@ -16,6 +16,8 @@ mod skim;
 mod provider;
 mod path;
 mod dns;
+mod client_hello;
+mod quic;
 mod elf;
 mod config;
 
@@ -43,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     ("provider_cohere", |data| provider::run(&provider::COHERE, data)),
     ("path", path::run),
     ("dns", dns::run),
+    ("client_hello", client_hello::run),
+    ("quic", quic::run),
     ("elf", elf::run),
     ("config", config::run),
 ];
