@@ -1,13 +1,20 @@
 //! Process ids come in; which TLS library they map and where its functions are goes out, and probes are attached there.
 
+pub mod boringssl;
+mod bounds;
 pub mod connections;
 pub mod elf;
 pub mod learned;
 mod mapped;
 pub mod openssl;
+pub mod openssl_bare;
 mod plan;
 pub mod prologue;
 mod registry;
+pub mod segments;
+pub mod signature;
+pub mod strings;
+pub mod structure;
 
 pub use mapped::{Mapping, executable_mappings};
 pub use plan::{Plan, Planner, Probe};

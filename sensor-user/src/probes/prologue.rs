@@ -86,6 +86,22 @@ pub fn inner_call(code: &[u8], address: u64) -> Option<Inner> {
     None
 }
 
+/// Whether the function uses the fifth argument that it was called with.
+pub fn takes_fifth_argument(code: &[u8], address: u64) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    for instruction in decode(code, address) {
+        let used = factory.info(&instruction).used_registers();
+        let fifth = used.iter().find(|used| used.register().full_register() == Register::R8);
+        if let Some(fifth) = fifth {
+            return fifth.access() != OpAccess::Write;
+        }
+        if instruction.is_call_near() {
+            return false;
+        }
+    }
+    false
+}
+
 /// Which argument register gets an address on the stack (`mov rcx, rsp` or `lea rcx, [rsp+n]`).
 fn stack_pointer_argument(instruction: &Instruction) -> Option<usize> {
     let from_stack = match instruction.mnemonic() {
@@ -151,6 +167,15 @@ mod tests {
             assert_eq!(starts_cheap(code, 0x1000), cheap, "{code:x?}");
             assert_eq!(entry_offset(code, 0x1000), offset, "{code:x?}");
         }
+    }
+
+    #[test]
+    fn fifth_argument_is_seen_where_it_is_read_before_it_is_written() {
+        // push r15; mov r15,r8; xor r8d,r8d; call …
+        assert!(takes_fifth_argument(&[0x41, 0x57, 0x4d, 0x89, 0xc7, 0xe8, 0, 0, 0, 0], 0));
+        // mov r8,rsp; call …
+        assert!(!takes_fifth_argument(&[0x49, 0x89, 0xe0, 0xe8, 0, 0, 0, 0], 0));
+        assert!(!takes_fifth_argument(WRAPPER, 0));
     }
 
     #[test]
