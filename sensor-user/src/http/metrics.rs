@@ -23,4 +23,10 @@ pub struct Metrics {
     pub resyncs: u64,
     /// Connections that went over to another protocol.
     pub upgrades: u64,
+    /// Messages of `WebSocket`s whose last frame was seen.
+    pub websocket_messages: u64,
+    /// Messages whose compression could not be undone, among `websocket_messages`.
+    pub websocket_undecodable: u64,
+    /// Frames that break the format.
+    pub websocket_malformed: u64,
 }

@@ -17,6 +17,7 @@ pub mod coding;
 pub mod http1;
 pub mod http2;
 pub mod sse;
+pub mod websocket;
 
 pub use authority::authority;
 pub use config::Config;
@@ -126,6 +127,12 @@ pub enum Event<'a> {
     ResponseEnd(BodyEnd),
     /// 101 or a successful CONNECT: what follows is not HTTP. Nothing follows under this id.
     Upgraded(&'a ResponseHead),
+    /// 101 to a `WebSocket` handshake: its messages follow under this id, until `ResponseEnd`.
+    WebSocket(&'a ResponseHead),
+    /// Bytes of the message that this side of a `WebSocket` sends, neither masked nor compressed.
+    MessageData(Message, &'a [u8]),
+    /// A message of that side has ended, or some were lost.
+    MessageEnd(Message, BodyEnd),
 }
 
 impl fmt::Debug for Event<'_> {
@@ -138,6 +145,11 @@ impl fmt::Debug for Event<'_> {
             Self::ResponseBody(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
             Self::ResponseEnd(end) => f.debug_tuple("ResponseEnd").field(end).finish(),
             Self::Upgraded(head) => f.debug_tuple("Upgraded").field(head).finish(),
+            Self::WebSocket(head) => f.debug_tuple("WebSocket").field(head).finish(),
+            Self::MessageData(of, bytes) => {
+                write!(f, "MessageData({of:?}, {} bytes)", bytes.len())
+            }
+            Self::MessageEnd(of, end) => f.debug_tuple("MessageEnd").field(of).field(end).finish(),
         }
     }
 }

@@ -18,12 +18,13 @@ impl Recorder {
     fn body(&mut self, id: u64, side: char, bytes: &[u8]) {
         assert!(!bytes.is_empty(), "an empty part of a body says nothing");
         let (prefix, gap) = (format!("{id} {side} "), format!("{id} gap {side} "));
+        let ended = format!("{id} {side}. ");
         let text = bytes.escape_ascii().to_string();
         let last = self
             .lines
             .iter_mut()
             .rev()
-            .find(|line| line.starts_with(&prefix) || line.starts_with(&gap));
+            .find(|line| [&prefix, &gap, &ended].iter().any(|start| line.starts_with(*start)));
         match last {
             Some(line) if line.starts_with(&prefix) => line.push_str(&text),
             _ => self.lines.push(prefix + &text),
@@ -50,6 +51,9 @@ impl Sink for Recorder {
             Event::Upgraded(head) => {
                 self.lines.push(format!("{id} upgraded {}", head.status.unwrap_or_default()));
             }
+            Event::WebSocket(_) => self.lines.push(format!("{id} websocket @{at_ns}")),
+            Event::MessageData(of, bytes) => self.body(id, side(of), bytes),
+            Event::MessageEnd(of, end) => self.lines.push(format!("{id} {}. {end:?}", side(of))),
         }
     }
 
@@ -60,10 +64,13 @@ impl Sink for Recorder {
         of: Message,
         missing: u64,
     ) -> AfterGap {
-        let side = if of == Message::Request { '>' } else { '<' };
-        self.lines.push(format!("{id} gap {side} {missing}"));
+        self.lines.push(format!("{id} gap {} {missing}", side(of)));
         if self.resume { AfterGap::Resume } else { AfterGap::Withhold }
     }
+}
+
+fn side(of: Message) -> char {
+    if of == Message::Request { '>' } else { '<' }
 }
 
 /// One step of a conversation: who spoke, and what.

@@ -44,6 +44,12 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.service_tier", Want::Text),
         ("response.usage", Want::Json),
         ("response.error.code", Want::Text),
+        ("response.status_details.error.code", Want::Text),
+        ("response_id", Want::Text),
+        ("session.model", Want::Text),
+        ("session.audio.input.transcription.model", Want::Text),
+        ("session.input_audio_transcription.model", Want::Text),
+        ("status", Want::Text),
         ("response.output[].type", Want::Tally(BILLED_ITEMS)),
         ("response.meta.billed_units", Want::Json),
         ("response.usageMetadata", Want::Json),
@@ -96,6 +102,9 @@ const LAST_EVENTS: &[&[u8]] = &[
     b"response.completed",
     b"response.incomplete",
     b"response.failed",
+    b"response.cancelled",
+    b"response.done",
+    b"conversation.item.input_audio_transcription.completed",
     b"message-end",
     b"stream-end",
     b"transcript.text.done",
@@ -146,6 +155,16 @@ impl Reader {
         }
         self.length = self.length.saturating_add(bytes.len());
         self.skim.push(bytes);
+    }
+
+    /// Text at a path of the document so far, as written.
+    pub(super) fn written(&self, path: &str) -> Option<&[u8]> {
+        self.skim.found().find(|(found, _)| *found == path).map(|(_, slot)| slot.written())
+    }
+
+    /// Text at a path of the document so far.
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        self.skim.found().find(|(found, _)| *found == path).and_then(|(_, slot)| slot.text())
     }
 
     /// Whether generated content stands in the document so far.
@@ -260,6 +279,7 @@ impl Answer {
             }
             "error" => self.failed = true,
             "response.error.code"
+            | "response.status_details.error.code"
             | "error.type"
             | "error.code"
             | "error.status"

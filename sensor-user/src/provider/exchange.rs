@@ -9,6 +9,7 @@ use crate::provider::Operation;
 use crate::provider::Provider;
 use crate::provider::Shape;
 use crate::provider::UsageQuality;
+use crate::provider::answer::Reader;
 use crate::provider::answer::is_error_word;
 use crate::provider::place;
 use crate::provider::request;
@@ -154,6 +155,64 @@ impl Exchange {
         self.call.complete = false;
         self.call.ended_ns = at_ns;
         self.call
+    }
+
+    /// Shape of the response that the path asks for.
+    pub(super) fn shape(&self) -> Shape {
+        self.route.shape
+    }
+
+    /// The connection goes on as a session; each of its responses will be an exchange of its own.
+    pub(super) fn accepted(&mut self, head: &ResponseHead, at_ns: u64) {
+        self.request_end(BodyEnd::Complete);
+        self.response(head, at_ns);
+        self.response = None;
+    }
+
+    /// Begins a response of the session that this exchange has led to.
+    pub(super) fn response_of_session(
+        &self,
+        asked: Asked,
+        model: Option<String>,
+        at_ns: u64,
+    ) -> Self {
+        let mut call = self.call.clone();
+        call.request_model = model;
+        call.stream = asked.stream;
+        (call.started_ns, call.ended_ns, call.first_byte_ns) = (at_ns, at_ns, None);
+        Self {
+            call,
+            route: self.route.clone(),
+            request: None,
+            asked,
+            response: Some(Response::of_messages()),
+            gateway_cost: None,
+            broken_bodies: 0,
+        }
+    }
+
+    /// Makes the exchange one of another kind.
+    pub(super) fn becomes(&mut self, operation: Operation, shape: Shape) {
+        self.call.operation = operation;
+        self.route.shape = shape;
+    }
+
+    /// Takes the message that stands in `reader`.
+    pub(super) fn message(&mut self, reader: &mut Reader, at_ns: u64) {
+        self.call.first_byte_ns.get_or_insert(at_ns);
+        if let Some(response) = &mut self.response {
+            response.message(reader, at_ns);
+        }
+    }
+
+    /// Bytes of the exchange are missing.
+    pub(super) fn hole(&mut self) {
+        self.call.complete = false;
+    }
+
+    /// An error was the answer, with that status.
+    pub(super) fn refused(&mut self, status: Option<u16>) {
+        self.call.status = status.filter(|status| *status >= 400).or(self.call.status);
     }
 
     /// Ends the exchange.

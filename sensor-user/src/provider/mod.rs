@@ -24,6 +24,7 @@ mod frames;
 mod response;
 pub mod usage;
 mod exchange;
+mod session;
 mod tracker;
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         }
         [.., "moderations"] if post => made(Operation::Moderation, Shape::None),
         [.., "rerank"] if post => made(Operation::Rerank, Shape::Cohere),
-        [.., "realtime"] => made(Operation::Chat, Shape::None),
+        [.., "realtime"] => made(Operation::Chat, responses),
         [.., "batches"] | [.., "batches", _] | [.., "batches", _, "cancel"] => {
             Some(Route { batch: true, ..Route::repeated(Operation::Batch, responses) })
         }

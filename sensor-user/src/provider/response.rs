@@ -21,6 +21,8 @@ enum Mode {
     Events(Box<sse::Parser>),
     /// Messages, and what unwraps their payloads (`InvokeModelWithResponseStream`).
     Frames(Frames, Option<Unwrapper>),
+    /// Messages of a `WebSocket`, each a document, read elsewhere.
+    Messages,
     /// Audio, images, pages of HTML.
     Opaque,
 }
@@ -67,9 +69,24 @@ impl Response {
         Self { mode, reader: Reader::new(), answer, streamed, first_token_ns: None }
     }
 
+    /// Makes the response that messages of a `WebSocket` add up to.
+    pub(super) fn of_messages() -> Self {
+        let (reader, answer) = (Reader::new(), Answer::default());
+        Self { mode: Mode::Messages, reader, answer, streamed: false, first_token_ns: None }
+    }
+
+    /// Takes a whole message.
+    pub(super) fn message(&mut self, reader: &mut Reader, at_ns: u64) {
+        reader.end_document(&mut self.answer);
+        if self.first_token_ns.is_none() && self.answer.speaks {
+            self.first_token_ns = Some(at_ns);
+        }
+    }
+
     /// Whether the answer comes in parts.
     pub(super) fn is_stream(&self) -> bool {
-        let in_parts = matches!(self.mode, Mode::Events(_) | Mode::Lines | Mode::Frames(..));
+        let in_parts =
+            matches!(self.mode, Mode::Events(_) | Mode::Lines | Mode::Frames(..) | Mode::Messages);
         in_parts || (self.streamed && matches!(self.mode, Mode::Whole))
     }
 
@@ -77,7 +94,7 @@ impl Response {
     pub(super) fn push(&mut self, bytes: &[u8], at_ns: u64) {
         let bytes = self.choose(bytes);
         match &mut self.mode {
-            Mode::Unknown | Mode::Opaque => {}
+            Mode::Unknown | Mode::Messages | Mode::Opaque => {}
             Mode::Whole => self.reader.push(bytes),
             Mode::Lines => push_lines(&mut self.reader, &mut self.answer, bytes),
             Mode::Events(parser) => {
@@ -104,7 +121,7 @@ impl Response {
                 parser.finish(&mut documents);
             }
             Mode::Whole | Mode::Lines => self.reader.end_document(&mut self.answer),
-            Mode::Unknown | Mode::Frames(..) | Mode::Opaque => {}
+            Mode::Unknown | Mode::Frames(..) | Mode::Messages | Mode::Opaque => {}
         }
     }
 

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use crate::http::BodyEnd;
 use crate::http::Event;
 use crate::http::ExchangeId;
+use crate::http::Message;
 use crate::http::RequestHead;
+use crate::http::ResponseHead;
 use crate::http::Sink;
 use crate::provider::Call;
 use crate::provider::Catalogue;
@@ -17,6 +19,7 @@ use crate::provider::UsageQuality;
 use crate::provider::exchange::Exchange;
 use crate::provider::route;
 use crate::provider::route::Method;
+use crate::provider::session::Session;
 use crate::provider::target::Target;
 use crate::provider::unlisted;
 
@@ -76,6 +79,8 @@ pub struct Tracker {
     /// Name the client asked for (server name indication), where a request names no host.
     server_name: String,
     open: Vec<(ExchangeId, Box<Exchange>)>,
+    /// What the connection went over to.
+    session: Option<(ExchangeId, Box<Session>)>,
     calls: VecDeque<Call>,
     metrics: Metrics,
     is_ai: bool,
@@ -91,6 +96,7 @@ impl Tracker {
             config,
             server_name: server_name.to_ascii_lowercase(),
             open: Vec::new(),
+            session: None,
             calls: VecDeque::new(),
             metrics: Metrics::default(),
             is_ai: false,
@@ -106,10 +112,9 @@ impl Tracker {
 
     /// The calls under way: model and credential are known once the request has ended.
     pub fn in_flight(&self) -> impl Iterator<Item = &Call> {
-        self.open
-            .iter()
-            .filter(|(_, exchange)| exchange.is_ai())
-            .map(|(_, exchange)| exchange.call())
+        let exchanges = self.open.iter().filter(|(_, exchange)| exchange.is_ai());
+        let session = self.session.iter().flat_map(|(_, session)| session.in_flight());
+        exchanges.map(|(_, exchange)| exchange.call()).chain(session)
     }
 
     /// Whether the connection leads to AI, as far as is known.
@@ -117,7 +122,9 @@ impl Tracker {
         if self.is_ai {
             Verdict::Ai
         } else if self.not_http
-            || (self.others >= self.config.other_requests_max && self.open.is_empty())
+            || (self.others >= self.config.other_requests_max
+                && self.open.is_empty()
+                && self.session.is_none())
         {
             Verdict::NotAi
         } else {
@@ -140,6 +147,7 @@ impl Tracker {
         for (_, exchange) in std::mem::take(&mut self.open) {
             self.finish(*exchange, BodyEnd::Aborted, at_ns);
         }
+        self.close_session(at_ns);
     }
 
     fn begin(&mut self, id: ExchangeId, head: &RequestHead, at_ns: u64) {
@@ -154,10 +162,14 @@ impl Tracker {
             Some(provider) => route::find(provider, method, &target),
             None => unlisted::candidate(method, &target),
         };
-        let Some(route) = route else {
+        let Some(mut route) = route else {
             self.others = self.others.saturating_add(1);
             return;
         };
+        if upgrade && route.model.is_none() {
+            let named = target.parameter("model").or_else(|| target.parameter("deployment"));
+            route.model = named.map(|name| String::from_utf8_lossy(name).into_owned());
+        }
         self.is_ai |= provider.is_some();
         debug_assert!(self.open.iter().all(|(open, _)| *open != id), "an exchange begins once");
         if self.open.len() >= self.config.exchanges_max {
@@ -171,6 +183,36 @@ impl Tracker {
     fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
         let at = self.open.iter().position(|(open, _)| *open == id)?;
         Some(*self.open.swap_remove(at).1)
+    }
+
+    /// The connection goes on as a session, or in a way that is not followed.
+    fn upgrade(&mut self, id: ExchangeId, head: &ResponseHead, at_ns: u64) {
+        let Some(exchange) = self.remove(id) else { return };
+        match Session::begin(exchange, head, at_ns) {
+            Ok(session) => self.session = Some((id, Box::new(session))),
+            Err(exchange) if exchange.call().listed => self.keep(exchange.upgraded(head, at_ns)),
+            Err(_unlisted) => {}
+        }
+    }
+
+    fn session(&mut self, id: ExchangeId) -> Option<&mut Session> {
+        let own = self.session.as_mut().filter(|(own, _)| *own == id);
+        own.map(|(_, session)| &mut **session)
+    }
+
+    fn message_end(&mut self, id: ExchangeId, (of, end): (Message, BodyEnd), at_ns: u64) {
+        let Some(session) = self.session(id) else { return };
+        session.end(of, end, at_ns);
+        while let Some((exchange, end)) = self.session(id).and_then(Session::take_ended) {
+            self.finish(exchange, end, at_ns);
+        }
+    }
+
+    fn close_session(&mut self, at_ns: u64) {
+        let Some((_, session)) = self.session.take() else { return };
+        for exchange in session.close() {
+            self.finish(exchange, BodyEnd::Aborted, at_ns);
+        }
     }
 
     fn finish(&mut self, exchange: Exchange, end: BodyEnd, at_ns: u64) {
@@ -212,14 +254,26 @@ impl Tracker {
 
 impl Sink for Tracker {
     fn event(&mut self, id: ExchangeId, at_ns: u64, event: Event<'_>) {
-        if let Event::Request(head) = event {
-            return self.begin(id, head, at_ns);
+        match event {
+            Event::Request(head) => return self.begin(id, head, at_ns),
+            Event::WebSocket(head) => return self.upgrade(id, head, at_ns),
+            Event::MessageData(of, bytes) => {
+                return self.session(id).map_or((), |session| session.data(of, bytes, at_ns));
+            }
+            Event::MessageEnd(of, end) => return self.message_end(id, (of, end), at_ns),
+            Event::ResponseEnd(_) if self.session(id).is_some() => {
+                return self.close_session(at_ns);
+            }
+            _ => {}
         }
         let Some((_, exchange)) = self.open.iter_mut().find(|(open, _)| *open == id) else {
             return;
         };
         match event {
-            Event::Request(_) => {}
+            Event::Request(_)
+            | Event::WebSocket(_)
+            | Event::MessageData(..)
+            | Event::MessageEnd(..) => {}
             Event::RequestBody(bytes) => exchange.request_body(bytes),
             Event::RequestEnd(end) => {
                 exchange.request_end(end);

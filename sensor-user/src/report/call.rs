@@ -60,8 +60,13 @@ impl CallEvent {
             .filter(|name| !name.is_empty())
             .or(self.server.name.as_ref());
         Server { name: name.cloned(), peer: self.server.peer }.put(&mut line);
-        line.put("network.protocol.name", Some("http"));
-        line.put("network.protocol.version", Some(call.protocol_version));
+        // A response of a session has the status of the handshake; RFC 6455, 4.1: the version is 13.
+        let (protocol, version) = match call.status {
+            Some(101) => ("websocket", "13"),
+            _ => ("http", call.protocol_version),
+        };
+        line.put("network.protocol.name", Some(protocol));
+        line.put("network.protocol.version", Some(version));
         line.put("tls.library", self.tls_library);
         line.put("tollgate.binding", self.binding);
         line.put("gen_ai.provider.name", Some(call.provider.as_str()));

@@ -47,14 +47,14 @@ fn play(pieces: Vec<(Direction, Piece)>, options: u8) -> (Recorder, Option<Metri
             decoder.push(direction, piece, &mut recorder);
         }
         decoder.close(CLOSE_NS, &mut recorder);
-        decoder.metrics().copied()
+        decoder.metrics()
     } else {
         let mut connection = Connection::new(&config, requests_go);
         for (direction, piece) in pieces {
             connection.push(direction, &piece, &mut recorder);
         }
         connection.close(CLOSE_NS, &mut recorder);
-        Some(*connection.metrics())
+        Some(connection.metrics())
     };
     (recorder, counted)
 }

@@ -11,6 +11,7 @@ mod http1;
 mod http2;
 mod hpack;
 mod sse;
+mod websocket;
 mod coding;
 mod skim;
 mod provider;
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("http2", http2::run),
     ("hpack", hpack::run),
     ("sse", sse::run),
+    ("websocket", websocket::run),
     ("coding", coding::run),
     ("skim", skim::run),
     ("provider_openai_chat", |data| provider::run(&provider::OPENAI_CHAT, data)),

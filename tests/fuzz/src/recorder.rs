@@ -24,12 +24,21 @@ struct Told {
     end: Option<(u64, BodyEnd)>,
 }
 
+/// The messages of one side, and how each ended.
+#[derive(Debug, Default)]
+struct Messages {
+    open: Vec<u8>,
+    told: Vec<(u64, BodyEnd, Vec<u8>)>,
+}
+
 /// What was told of one exchange.
 #[derive(Debug, Default)]
 struct Exchange {
     request: Told,
     response: Told,
     upgraded: Option<String>,
+    /// Messages of a `WebSocket`, of the client and of the server.
+    messages: [Messages; 2],
     /// Kinds of events, in their order, bodies left out.
     order: String,
 }
@@ -77,6 +86,9 @@ impl Recorder {
         for ((id, one), two) in self.exchanges.iter().zip(other.exchanges.values()) {
             assert_eq!(one.order, two.order, "{why}: order of events of {id}");
             assert_eq!(one.upgraded, two.upgraded, "{why}: upgrade of {id}");
+            for (one, two) in one.messages.iter().zip(&two.messages) {
+                assert_eq!(one.told, two.told, "{why}: messages of {id}");
+            }
             one.request.assert_same(&two.request, &format!("{why}: request of {id}"));
             one.response.assert_same(&two.response, &format!("{why}: response of {id}"));
         }
@@ -150,6 +162,25 @@ impl Sink for Recorder {
                 );
                 exchange.order.push('a');
                 exchange.response.end = Some((at_ns, end));
+            }
+            Event::WebSocket(head) => {
+                assert_ne!(exchange.request.stage, Stage::Head, "a handshake has no body");
+                exchange.order.push('w');
+                exchange.response.begin(format!("@{at_ns} {head:?} {}", fields(&head.headers)));
+            }
+            Event::MessageData(of, bytes) => {
+                assert!(exchange.response.stage == Stage::Head && !bytes.is_empty());
+                exchange.messages[usize::from(of == Message::Response)].open.extend(bytes);
+            }
+            Event::MessageEnd(of, end) => {
+                assert_eq!(exchange.response.stage, Stage::Head, "messages follow a handshake");
+                let side = &mut exchange.messages[usize::from(of == Message::Response)];
+                let mut message = std::mem::take(&mut side.open);
+                if end != BodyEnd::Complete {
+                    // How much of it comes out before a fault depends on the cut.
+                    message.clear();
+                }
+                side.told.push((at_ns, end, message));
             }
             Event::Upgraded(head) => {
                 assert_ne!(

@@ -8,7 +8,7 @@ use crate::http::coding::CodingError;
 use crate::http::coding::layer::{Output, STEP_BYTES};
 
 /// A raw deflate stream (RFC 1951) or one in a zlib frame (RFC 1950), with its output buffer.
-pub(super) struct Inflate {
+pub(in crate::http) struct Inflate {
     stream: Decompress,
     buffer: Box<[u8]>,
     complete: bool,
@@ -21,7 +21,7 @@ impl fmt::Debug for Inflate {
 }
 
 impl Inflate {
-    pub(super) fn new(zlib: bool) -> Self {
+    pub(in crate::http) fn new(zlib: bool) -> Self {
         Self {
             stream: Decompress::new(zlib),
             buffer: vec![0; STEP_BYTES].into_boxed_slice(),
@@ -30,17 +30,17 @@ impl Inflate {
     }
 
     /// Begins a new raw stream with the same buffers.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::http) fn restart(&mut self) {
         self.stream.reset(false);
         self.complete = false;
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::http) fn is_complete(&self) -> bool {
         self.complete
     }
 
     /// Inflates until the input or the stream ends; returns what stands behind the stream's end.
-    pub(super) fn decode<'a>(
+    pub(in crate::http) fn decode<'a>(
         &mut self,
         mut input: &'a [u8],
         out: &mut Output<'_>,

@@ -10,7 +10,7 @@ use crate::http::coding::zstd::Zstd;
 pub(super) const STEP_BYTES: usize = 16 * 1024;
 
 /// Takes each decoded part; an error ends the decoding.
-pub(super) type Output<'a> = dyn FnMut(&[u8]) -> Result<(), CodingError> + 'a;
+pub(in crate::http) type Output<'a> = dyn FnMut(&[u8]) -> Result<(), CodingError> + 'a;
 
 /// One coding of a stack, with its state and its output buffer.
 #[derive(Debug)]

@@ -14,6 +14,8 @@ mod zstd;
 
 use layer::Layer;
 
+pub(in crate::http) use deflate::Inflate;
+
 /// Why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CodingError {
@@ -92,7 +94,7 @@ impl Decoder {
             out(input);
             return Ok(());
         }
-        self.bounds.coded = self.bounds.coded.saturating_add(length(input));
+        self.bounds.take(input);
         let outcome = run(&mut self.layers, input, &mut self.bounds, out);
         self.failed = outcome.err();
         outcome
@@ -113,7 +115,7 @@ impl Decoder {
 
 /// What has been spent of the bounds.
 #[derive(Debug)]
-struct Bounds {
+pub(in crate::http) struct Bounds {
     coded: u64,
     decoded: u64,
     decoded_max: u64,
@@ -122,7 +124,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(config: &Config) -> Self {
+    pub(in crate::http) fn new(config: &Config) -> Self {
         Self {
             coded: 0,
             decoded: 0,
@@ -132,8 +134,13 @@ impl Bounds {
         }
     }
 
+    /// Counts coded bytes.
+    pub(in crate::http) fn take(&mut self, coded: &[u8]) {
+        self.coded = self.coded.saturating_add(length(coded));
+    }
+
     /// Counts the output of any layer: a bomb inside a bomb spends its bound in the middle.
-    fn spend(&mut self, decoded: &[u8]) -> Result<(), CodingError> {
+    pub(in crate::http) fn spend(&mut self, decoded: &[u8]) -> Result<(), CodingError> {
         self.decoded = self.decoded.saturating_add(length(decoded));
         if self.decoded > self.decoded_max {
             return Err(CodingError::TooLong);

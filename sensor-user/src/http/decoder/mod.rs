@@ -56,7 +56,7 @@ impl Decoder {
     }
 
     /// What an HTTP/1 connection has counted; `None` for every other one.
-    pub fn metrics(&self) -> Option<&Metrics> {
+    pub fn metrics(&self) -> Option<Metrics> {
         match &self.stage {
             Stage::Http1(connection) => Some(connection.metrics()),
             _ => None,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::http::metrics::Metrics;
 use crate::http::sniff;
+use crate::http::websocket;
 use crate::http::{AfterGap, BodyEnd, Config, Event, ExchangeId, Message, Sink};
 use crate::reassembly::{Direction, Piece};
 
@@ -84,6 +85,8 @@ pub struct Connection {
     requests: Messages,
     responses: Messages,
     exchanges: Exchanges,
+    /// What the connection went over to.
+    websocket: Option<Box<websocket::Connection>>,
     metrics: Metrics,
 }
 
@@ -96,13 +99,18 @@ impl Connection {
             requests: Messages::new(),
             responses: Messages::new(),
             exchanges: Exchanges::new(config.exchanges_pending_max),
+            websocket: None,
             metrics: Metrics::default(),
         }
     }
 
     /// What was counted so far.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics;
+        if let Some(websocket) = &self.websocket {
+            websocket.count(&mut metrics);
+        }
+        metrics
     }
 
     /// Takes the next piece of one direction.
@@ -125,6 +133,9 @@ impl Connection {
             self.end_body(side, (end, id), at_ns, sink);
         }
         self.exchanges.close(at_ns, sink, &mut self.metrics);
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close(at_ns, sink);
+        }
     }
 
     fn messages(&mut self, side: Message) -> &mut Messages {
@@ -139,7 +150,10 @@ impl Connection {
         while !input.is_empty() {
             let messages = self.messages(side);
             match &mut messages.state {
-                State::Opaque => return,
+                State::Opaque => {
+                    let followed = self.websocket.as_mut();
+                    return followed.map_or((), |it| it.push(side, input, at_ns, sink));
+                }
                 State::Search => messages.find(&mut input, at_ns, start_line(side)),
                 State::Body(body, id) => {
                     let id = *id;
@@ -250,7 +264,17 @@ impl Connection {
         let tunnel = method == Method::Connect && matches!(response.status, 200..=299);
         if response.status == 101 || tunnel {
             self.exchanges.upgrade(id, first_ns, sink);
-            sink.event(id, first_ns, Event::Upgraded(&response.head));
+            let websocket = websocket::Connection::accepted(id, &response.head, &self.config);
+            let websocket = websocket.filter(|_| !tunnel);
+            sink.event(
+                id,
+                first_ns,
+                match websocket {
+                    Some(_) => Event::WebSocket(&response.head),
+                    None => Event::Upgraded(&response.head),
+                },
+            );
+            self.websocket = websocket.map(Box::new);
             self.metrics.upgrades = self.metrics.upgrades.saturating_add(1);
             self.exchanges.close(at_ns, sink, &mut self.metrics);
             self.requests = Messages { state: State::Opaque, collector: Collector::default() };
@@ -300,7 +324,11 @@ impl Connection {
             return;
         }
         match &mut self.messages(side).state {
-            State::Opaque => {}
+            State::Opaque => {
+                if let Some(websocket) = &mut self.websocket {
+                    websocket.gap(side, missing, at_ns, sink);
+                }
+            }
             State::Head | State::Search => self.lose(side),
             State::Body(body, id) => {
                 let id = *id;

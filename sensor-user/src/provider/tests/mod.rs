@@ -27,6 +27,7 @@ mod connection;
 mod google_aws;
 mod hostile;
 mod openai;
+mod session;
 mod vectors;
 
 static CATALOGUE: LazyLock<Arc<Catalogue>> =

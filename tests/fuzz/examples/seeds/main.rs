@@ -8,13 +8,15 @@ use std::path::Path;
 mod files;
 mod protocols;
 mod providers;
+mod websocket;
 
 /// Target, name, bytes.
 type Seed = (&'static str, &'static str, Vec<u8>);
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let all = [protocols::seeds(), providers::seeds(), files::seeds()?].concat();
+    let all =
+        [protocols::seeds(), websocket::seeds(), providers::seeds(), files::seeds()?].concat();
     for (target, name, bytes) in all {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;

@@ -20,7 +20,7 @@ const STREAM: &[u8] = b"event: message_start\r\ndata: {\"a\":1}\r\n\r\n: a comme
     event: \xe2\x82\xac\rdata: last";
 
 /// A conversation: options, then steps with their tags.
-fn talk(options: u8, steps: &[(u8, &[u8])]) -> Vec<u8> {
+pub(crate) fn talk(options: u8, steps: &[(u8, &[u8])]) -> Vec<u8> {
     let mut input = vec![options];
     for (tag, bytes) in steps {
         input.extend([0xff, *tag]);

@@ -147,10 +147,10 @@ pub(super) const CASES: &[Case] = &[
         &["0 POST / at  @10", "0 > abc", "0 413 @20", "0 < no", "0 >| Aborted", "0 <| Complete"],
     ),
     (
-        "an upgrade to WebSocket",
+        "an upgrade to another protocol",
         &[
-            (Sent, b"GET /v1/responses HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n"),
-            (Received, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05HTTP/"),
+            (Sent, b"GET /v1/responses HTTP/1.1\r\nHost: h\r\nUpgrade: other\r\n\r\n"),
+            (Received, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\n\r\n\x81\x05HTTP/"),
             (Sent, b"\x82\x80GET / HTTP/1.1\r\n\r\n"),
         ],
         &["0 GET /v1/responses at h @10", "0 >| Complete", "0 upgraded 101"],

@@ -42,10 +42,16 @@ impl Sink for Order {
             Event::Response(_) => {
                 assert_eq!(std::mem::replace(response, Stage::Head), Stage::Nothing);
             }
-            Event::ResponseBody(_) => assert_eq!(*response, Stage::Head),
+            Event::ResponseBody(_) | Event::MessageData(..) | Event::MessageEnd(..) => {
+                assert_eq!(*response, Stage::Head);
+            }
             Event::ResponseEnd(_) | Event::Upgraded(_) => {
                 assert_ne!(*request, Stage::Head);
                 *over = true;
+            }
+            Event::WebSocket(_) => {
+                assert_ne!(*request, Stage::Head);
+                assert_eq!(std::mem::replace(response, Stage::Head), Stage::Nothing);
             }
         }
     }

@@ -95,6 +95,9 @@ impl Sink for Log {
                 exchange.response_end = Some(end);
             }
             Event::Upgraded(_) => exchange.upgraded = true,
+            Event::WebSocket(_) | Event::MessageData(..) | Event::MessageEnd(..) => {
+                panic!("no WebSocket is told of over HTTP/2")
+            }
         }
     }
 
