@@ -48,6 +48,13 @@ pub const FLAG_HELD: u32 = 32;
 /// The bytes were left out because the connection is still on probation.
 pub const FLAG_PROBATION: u32 = 64;
 
+/// Where the family of a connection's TLS library stands in the flags: which programs see its calls.
+pub const FLAG_FAMILY_SHIFT: u32 = 24;
+/// Bits of the family.
+pub const FLAG_FAMILY_MASK: u32 = 0xf << FLAG_FAMILY_SHIFT;
+/// Family of libraries with OpenSSL's calls.
+pub const FAMILY_OPENSSL: u32 = 0;
+
 /// Begins every record; `captured` payload bytes follow, padded to the record's tier.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

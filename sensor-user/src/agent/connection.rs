@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use sensor_common::record::{FLAG_FRESH, Header, Socket};
+use sensor_common::record::{FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, Header, Socket};
 
 use crate::capture;
 use crate::http;
@@ -18,9 +18,8 @@ use crate::provider::{Call, Catalogue, Tracker, Verdict};
 use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
 
 use crate::report;
-use crate::report::event::{Process, Seen, Server};
+use crate::report::event::{Process, Seen, Server, Tls};
 
-use super::TLS_LIBRARY;
 use super::writes::{Part, Writes};
 
 /// One generation of a TLS object.
@@ -28,6 +27,8 @@ pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) pid: u32,
     pub(super) start_ns: u64,
+    /// Family of its TLS library, as the kernel half tells.
+    pub(super) family: u32,
     pub(super) name: Option<String>,
     pub(super) socket: Option<Socket>,
     /// Descriptor given to `SSL_set_fd`.
@@ -69,6 +70,7 @@ impl Connection {
             id: header.connection,
             pid: header.tgid,
             start_ns: header.start_ns,
+            family: 0,
             name: None,
             socket: None,
             descriptor: None,
@@ -86,6 +88,7 @@ impl Connection {
     /// Takes what each record says of the connection.
     pub(super) fn observe(&mut self, header: &Header) {
         self.fresh |= header.flags & FLAG_FRESH != 0;
+        self.family |= (header.flags & FLAG_FAMILY_MASK) >> FLAG_FAMILY_SHIFT;
     }
 
     /// Takes plaintext that was written; it counts once its return is seen.
@@ -200,6 +203,7 @@ impl Connection {
         &mut self,
         time: Timestamp,
         process: Process,
+        tls: Tls,
     ) -> Option<report::event::Connection> {
         if !self.judged && self.reported_calls == 0 {
             return None;
@@ -212,7 +216,7 @@ impl Connection {
             time,
             process,
             server: Server { name: self.name.clone(), peer },
-            tls_library: Some(TLS_LIBRARY),
+            tls,
             binding,
             seen: if self.fresh { Seen::Complete } else { Seen::Truncated },
             calls: self.reported_calls,

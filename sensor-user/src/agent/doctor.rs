@@ -105,7 +105,7 @@ fn libraries(config: &Config) -> Vec<Finding> {
             let plan = likely
                 .then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok()))
                 .flatten();
-            if plan.is_some_and(|plan| plan.carries_data) {
+            if plan.is_some_and(|plan| plan.carries_data()) {
                 found = true;
                 seen.entry(path.clone()).or_default().insert(program.file_name().to_owned());
             }

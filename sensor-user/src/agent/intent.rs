@@ -18,6 +18,7 @@ use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 
 use super::notice::{FromPipeline, ToPipeline};
+use super::stacks::Stacks;
 use super::status::Status;
 
 /// How often running processes are looked over: libraries loaded late, processes gone, probation over.
@@ -41,6 +42,7 @@ pub(super) struct Intent {
     pub(super) detached: SyncSender<Vec<ProbeLink>>,
     pub(super) pipeline: SyncSender<ToPipeline>,
     pub(super) status: Arc<Status>,
+    pub(super) stacks: Arc<Stacks>,
     pub(super) config: Arc<Config>,
     /// Which program each process is or was that carried probes.
     pub(super) origins: HashMap<u32, (Program, Known)>,
@@ -151,6 +153,8 @@ impl Intent {
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
                 Ok(attached) => {
+                    self.stacks.restart(pid);
+                    self.stacks.found(pid, &attached.carried);
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);
                     self.status.attached(Why::Learned, attached.probes);
@@ -223,8 +227,11 @@ impl Intent {
         for pid in self.registry.pids() {
             if self.probation.get(&pid).is_some_and(|until| *until <= now) {
                 self.release(pid);
-            } else if self.registry.refresh(&mut self.kernel, pid).is_err() {
-                self.on_exit(pid, now);
+            } else {
+                match self.registry.refresh(&mut self.kernel, pid) {
+                    Ok(attached) => self.stacks.found(pid, &attached.carried),
+                    Err(_ended) => self.on_exit(pid, now),
+                }
             }
         }
         if self.config.capture.is_eager() {
@@ -233,7 +240,7 @@ impl Intent {
             }
         }
         self.workloads().expire(now);
-        self.status.set_probes(self.registry.probe_count(), self.registry.pids().len());
+        self.status.set_probes(&self.registry.probe_counts(), self.registry.pids().len());
     }
 
     /// Tries again with processes that had no TLS library when they showed intent.
@@ -264,6 +271,7 @@ impl Intent {
     fn attach(&mut self, pid: u32, why: Why, now: u64) {
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
+                self.stacks.found(pid, &attached.carried);
                 if why != Why::Eager {
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);

@@ -18,6 +18,7 @@ mod links;
 mod notice;
 mod pipeline;
 mod setup;
+mod stacks;
 mod status;
 mod telemetry;
 mod writes;
@@ -49,8 +50,6 @@ pub use self::setup::Outputs;
 use self::setup::Stages;
 use self::telemetry::Telemetry;
 
-/// The one TLS family that is probed so far (`tls.library`).
-const TLS_LIBRARY: &str = crate::probes::openssl::LIBRARY;
 /// Events that wait for the reporter; then the pipeline waits, and the ring takes the pressure.
 const EVENTS_MAX: usize = 4096;
 /// Messages between the threads that wait; then they are dropped and counted.

@@ -20,10 +20,10 @@ use crate::spend::{Prices, Query};
 use crate::workload::Table as Workloads;
 use crate::workload::ticks_of_boot_ns;
 
-use super::TLS_LIBRARY;
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
 use super::notice::{FromPipeline, ToPipeline};
+use super::stacks::Stacks;
 use super::status::Status;
 
 /// Connections decoded at once; the same bound as the kernel's table.
@@ -44,6 +44,7 @@ pub(super) struct Pipeline {
     pub(super) intent: SyncSender<FromPipeline>,
     pub(super) events: SyncSender<Event>,
     pub(super) status: Arc<Status>,
+    pub(super) stacks: Arc<Stacks>,
     pub(super) clock: Clock,
     pub(super) shared: Shared,
     pub(super) connections: HashMap<u64, Connection>,
@@ -224,7 +225,8 @@ impl Pipeline {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         connection.ends_ns.get_or_insert(at_ns);
         let process = self.process(connection.pid, connection.start_ns, at_ns);
-        if let Some(ending) = connection.ending(self.clock.wall(at_ns), process) {
+        let tls = self.stacks.of(connection.pid, connection.family);
+        if let Some(ending) = connection.ending(self.clock.wall(at_ns), process, tls) {
             self.send(Event::Connection(ending));
         }
     }
@@ -274,6 +276,7 @@ impl Pipeline {
     fn report(&mut self, id: u64, mut call: Call) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, binding) = connection.remote();
+        let tls = self.stacks.of(connection.pid, connection.family);
         connection.reported_calls = connection.reported_calls.saturating_add(1);
         let (pid, start_ns, name) = (connection.pid, connection.start_ns, connection.name.clone());
         let process = self.process(pid, start_ns, call.started_ns);
@@ -282,8 +285,7 @@ impl Pipeline {
         let cost = self.prices.price(&Query::of(&call, self.clock.wall_seconds(call.ended_ns)));
         let time = self.clock.wall(call.ended_ns);
         let server = Server { name, peer };
-        let tls_library = Some(TLS_LIBRARY);
-        let event = CallEvent { time, call, cost, identity, process, server, binding, tls_library };
+        let event = CallEvent { time, call, cost, identity, process, server, binding, tls };
         self.send(Event::Call(Box::new(event)));
     }
 

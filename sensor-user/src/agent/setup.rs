@@ -31,6 +31,7 @@ use super::connection::Shared;
 use super::intent::Intent;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
+use super::stacks::Stacks;
 use super::status::Status;
 
 /// TLS libraries resolved before the first process needs them, by their usual places.
@@ -130,11 +131,7 @@ pub(super) fn stages(
 ) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
     let state = &config.files.state;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state)
-        .with_context(|| format!("making the state folder {}", state.display()))?;
+    make_state_folder(state)?;
     let learned =
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
@@ -157,6 +154,7 @@ pub(super) fn stages(
         workload::Roots::default(),
         config.workload.clone(),
     )));
+    let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
         prices,
         keyring,
@@ -165,6 +163,7 @@ pub(super) fn stages(
         intent,
         events,
         status: Arc::clone(&status),
+        stacks: Arc::clone(&stacks),
         clock: Clock::read(),
         shared: shared(&config, &catalogue),
         connections: HashMap::new(),
@@ -183,6 +182,7 @@ pub(super) fn stages(
         detached,
         pipeline,
         status: Arc::clone(&status),
+        stacks,
         config: Arc::clone(&config),
         origins: HashMap::new(),
         probation: HashMap::new(),
@@ -198,6 +198,14 @@ pub(super) fn stages(
         status,
         config,
     })
+}
+
+fn make_state_folder(state: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("making the state folder {}", state.display()))
 }
 
 /// Tells the kernel half which names are AI providers'.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::probes::Library;
 use crate::probes::Why;
 
 /// Counters that only grow, and gauges that the threads set.
@@ -11,7 +12,7 @@ use crate::probes::Why;
 pub(super) struct Status {
     attached: Mutex<BTreeMap<&'static str, u64>>,
     counters: [AtomicU64; COUNTERS.len()],
-    probes: AtomicU64,
+    probes: Mutex<BTreeMap<&'static str, u64>>,
     processes: AtomicU64,
     connections: AtomicU64,
 }
@@ -103,9 +104,16 @@ impl Status {
         self.count(Count::RecordRefused);
     }
 
-    /// How many probes are set in how many processes.
-    pub(super) fn set_probes(&self, probes: usize, processes: usize) {
-        self.probes.store(u64::try_from(probes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// How many probes are set for each library, in how many processes.
+    pub(super) fn set_probes(&self, probes: &BTreeMap<Library, usize>, processes: usize) {
+        let mut shown = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        for count in shown.values_mut() {
+            *count = 0;
+        }
+        for (library, count) in probes {
+            shown.insert(library.as_str(), u64::try_from(*count).unwrap_or(u64::MAX));
+        }
+        drop(shown);
         self.processes.store(u64::try_from(processes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -138,9 +146,14 @@ impl Status {
         attached.iter().map(|(why, count)| (*why, *count)).collect()
     }
 
-    /// Probes, probed processes and decoded connections at this time.
-    pub(super) fn gauges(&self) -> [u64; 3] {
-        [&self.probes, &self.processes, &self.connections]
-            .map(|gauge| gauge.load(Ordering::Relaxed))
+    /// Probes at this time, by library.
+    pub(super) fn probes(&self) -> Vec<(&'static str, u64)> {
+        let shown = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.iter().map(|(library, count)| (*library, *count)).collect()
+    }
+
+    /// Probed processes and decoded connections at this time.
+    pub(super) fn gauges(&self) -> [u64; 2] {
+        [&self.processes, &self.connections].map(|gauge| gauge.load(Ordering::Relaxed))
     }
 }

@@ -11,7 +11,6 @@ use crate::report::event::Loss;
 use crate::report::server::Readiness;
 use crate::report::{Event, Metrics};
 
-use super::TLS_LIBRARY;
 use super::clock::Clock;
 use super::status::Status;
 
@@ -63,8 +62,10 @@ impl Telemetry {
         let [before, after] = self.status.hellos();
         self.metrics.set_hellos(false, before);
         self.metrics.set_hellos(true, after);
-        let [probes, processes, connections] = self.status.gauges();
-        self.metrics.set_probes(TLS_LIBRARY, probes);
+        let [processes, connections] = self.status.gauges();
+        for (library, count) in self.status.probes() {
+            self.metrics.set_probes(library, count);
+        }
         self.metrics.set_processes(processes);
         self.metrics.set_connections_open(connections);
     }

@@ -1,4 +1,4 @@
-//! An open ELF file comes in; file offsets of the wanted functions and the build-id go out.
+//! An open ELF file comes in; offsets of the wanted functions and the build-id go out.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -24,34 +24,42 @@ pub struct Function {
     pub code: Vec<u8>,
 }
 
-/// What was found in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+/// An open file, with the functions that its symbols name.
+#[derive(Debug)]
+pub struct Image<'f> {
+    /// The file itself, for a library whose functions have no symbols.
+    pub file: &'f File,
     /// GNU build-id, in hex; empty where the file has none.
     pub build_id: String,
-    /// Functions by name.
-    pub functions: BTreeMap<&'static str, Function>,
+    functions: BTreeMap<&'static str, Function>,
 }
 
-/// Looks for `wanted` in the dynamic symbols, then (where a name of `key` is missing) in all symbols.
-pub fn find(file: &File, wanted: &[&'static str], key: &str) -> Result<Found, Error> {
-    let cache = ReadCache::new(file);
-    let elf =
-        ElfFile64::<Endianness, _>::parse(&cache).map_err(|error| Error::Elf(error.to_string()))?;
-    let mut found = Found { build_id: build_id(&elf), functions: BTreeMap::new() };
-    // A table that is missing or broken holds nothing.
-    let _dynamic = collect(&elf, (".dynsym", ".dynstr"), wanted, &mut found.functions);
-    if !found.functions.contains_key(key) {
-        let _all = collect(&elf, (".symtab", ".strtab"), wanted, &mut found.functions);
+impl<'f> Image<'f> {
+    /// Looks for `wanted` in the dynamic symbols, then (where they have none of `keys`) in all symbols.
+    pub fn read(file: &'f File, wanted: &[&'static str], keys: &[&str]) -> Result<Self, Error> {
+        let cache = ReadCache::new(file);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache)
+            .map_err(|error| Error::Elf(error.to_string()))?;
+        let mut functions = BTreeMap::new();
+        // A table that is missing or broken holds nothing.
+        let _dynamic = collect(&elf, (".dynsym", ".dynstr"), wanted, &mut functions);
+        if !keys.iter().any(|key| functions.contains_key(key)) {
+            let _all = collect(&elf, (".symtab", ".strtab"), wanted, &mut functions);
+        }
+        Ok(Self { file, build_id: build_id(&elf), functions })
     }
-    Ok(found)
-}
 
-/// Reads a function that has an address but no symbol.
-pub fn function_at(file: &File, address: u64) -> Option<Function> {
-    let cache = ReadCache::new(file);
-    let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
-    function(&elf, address)
+    /// A function by its name.
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name)
+    }
+
+    /// A function that has an address but no symbol.
+    pub fn function_at(&self, address: u64) -> Option<Function> {
+        let cache = ReadCache::new(self.file);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
+        function(&elf, address)
+    }
 }
 
 fn build_id<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, Endianness, R>) -> String {
@@ -125,15 +133,15 @@ mod tests {
     #[test]
     fn file_that_is_no_elf_is_an_error() {
         let file = tempfile::tempfile().unwrap();
-        assert!(matches!(find(&file, &["main"], "main"), Err(Error::Elf(_))));
+        assert!(matches!(Image::read(&file, &["main"], &["main"]), Err(Error::Elf(_))));
     }
 
     #[test]
     fn symbols_of_this_test_are_found_at_executable_offsets() {
         let file = File::open("/proc/self/exe").unwrap();
-        let found = find(&file, &["main"], "main").unwrap();
-        let main = &found.functions["main"];
+        let image = Image::read(&file, &["main"], &["main"]).unwrap();
+        let main = image.function("main").unwrap();
         assert!(main.offset > 0 && !main.code.is_empty());
-        assert_eq!(function_at(&file, main.address).as_ref(), Some(main));
+        assert_eq!(image.function_at(main.address).as_ref(), Some(main));
     }
 }

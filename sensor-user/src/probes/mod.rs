@@ -5,19 +5,22 @@ mod bounds;
 pub mod connections;
 pub mod elf;
 pub mod learned;
+pub mod library;
 mod mapped;
 pub mod openssl;
 pub mod openssl_bare;
 mod plan;
 pub mod prologue;
 mod registry;
+pub mod row;
 pub mod segments;
 pub mod signature;
 pub mod strings;
 pub mod structure;
 
+pub use library::{Carried, Library, Resolution};
 pub use mapped::{Mapping, executable_mappings};
-pub use plan::{Plan, Planner, Probe};
+pub use plan::{Part, Plan, Planner, Probe};
 pub use registry::{Attached, Registry, Why};
 
 use std::io;

@@ -1,4 +1,10 @@
-//! The functions of the OpenSSL family: which program goes to which, for shared libraries and static builds with symbols.
+//! A file's symbols come in; the probes on the functions of the OpenSSL family go out, for shared and static builds.
+
+use super::elf::Image;
+use super::library::{Carried, Library, Resolution};
+use super::plan::{Part, Probe};
+use super::prologue;
+use super::row::{Place, Row, row};
 
 /// Name of the library in events (`tls.library`).
 pub const LIBRARY: &str = "openssl";
@@ -6,39 +12,6 @@ pub const LIBRARY: &str = "openssl";
 pub const KEY: &str = "SSL_write";
 /// Whoever has this function carries the half that writes to sockets (libcrypto, or a static build).
 pub const CHANNEL_KEY: &str = "BIO_write";
-
-/// Kind of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On entry; may stand on any instruction that still has the arguments in their registers.
-    Entry,
-    /// On entry of a function that also has a return probe: shares its breakpoint at the first instruction.
-    EntryWithReturn,
-    /// On return.
-    Return,
-}
-
-/// One row: a function and what happens there.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// C name of the function.
-    pub function: &'static str,
-    /// C prototype, as the library's headers have it.
-    pub prototype: &'static str,
-    /// Program of the kernel half.
-    pub program: &'static str,
-    /// Where it is attached.
-    pub place: Place,
-}
-
-const fn row(
-    function: &'static str,
-    prototype: &'static str,
-    program: &'static str,
-    place: Place,
-) -> Row {
-    Row { function, prototype, program, place }
-}
 
 const WRITE: &str = "int SSL_write(SSL *ssl, const void *buf, int num);";
 const WRITE_EX: &str = "int SSL_write_ex(SSL *ssl, const void *buf, size_t num, size_t *written);";
@@ -104,10 +77,73 @@ pub const WRAPPED: [(&str, &str, [&str; 2], &str); 2] = [
 ];
 
 /// Every function name that is looked for.
-pub fn functions() -> Vec<&'static str> {
+pub(super) fn functions() -> impl Iterator<Item = &'static str> {
     let rows = DATA_ROWS.iter().chain(&CONTEXT_ROWS).chain([&CHANNEL_ROW]);
-    let mut names: Vec<_> = rows.map(|row| row.function).chain(["BIO_write_ex"]).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    rows.map(|row| row.function).chain(["BIO_write_ex"])
+}
+
+/// Turns the symbols of a file into probes; a file with the channel alone (libcrypto) carries no data.
+pub(super) fn resolve(image: &Image<'_>) -> Option<Part> {
+    let mut part = Part::new(Library::OpenSsl);
+    if image.function(KEY).is_some() {
+        part.carried = Some(Carried { library: Library::OpenSsl, resolution: Resolution::Symbols });
+        let inner = inner_probes(image);
+        for row in &DATA_ROWS {
+            if inner.iter().any(|(functions, _)| functions.contains(&row.function)) {
+                continue;
+            }
+            part.push(image, row);
+        }
+        for (_, probes) in inner {
+            part.probes.splice(0..0, probes);
+        }
+        for row in &CONTEXT_ROWS {
+            part.push(image, row);
+        }
+    }
+    if let Some(channel) = channel_probe(image) {
+        // What ties a TLS object to its socket stands before the first plaintext is seen.
+        part.probes.insert(0, channel);
+    }
+    (!part.probes.is_empty()).then_some(part)
+}
+
+/// Where both forms of a call are thin wrappers of one inner function that begins with an emulated instruction,
+/// two probes on the inner function replace four on the wrappers.
+fn inner_probes(image: &Image<'_>) -> Vec<([&'static str; 2], [Probe; 2])> {
+    WRAPPED
+        .iter()
+        .filter_map(|(plain, sized, programs, done)| {
+            let (outer, inner) = (inner_of(image, plain)?, inner_of(image, sized)?);
+            if outer.address != inner.address || image.function("SSL_write_ex2").is_some() {
+                return None;
+            }
+            let program = programs.get(outer.written_argument.checked_sub(3)?)?;
+            let function = image.function_at(outer.address)?;
+            prologue::starts_cheap(&function.code, function.address).then(|| {
+                let probe = |program| Probe { program, offset: function.offset };
+                ([*plain, *sized], [probe(*program), probe(*done)])
+            })
+        })
+        .collect()
+}
+
+fn inner_of(image: &Image<'_>, name: &str) -> Option<prologue::Inner> {
+    let function = image.function(name)?;
+    prologue::inner_call(&function.code, function.address)
+}
+
+fn channel_probe(image: &Image<'_>) -> Option<Probe> {
+    let function = image.function(CHANNEL_KEY)?;
+    let program = CHANNEL_ROW.program;
+    if let (Some(plain), Some(sized)) =
+        (inner_of(image, "BIO_write"), inner_of(image, "BIO_write_ex"))
+        && plain.address == sized.address
+        && let Some(inner) = image.function_at(plain.address)
+        && prologue::starts_cheap(&inner.code, inner.address)
+    {
+        return Some(Probe { program, offset: inner.offset });
+    }
+    let moved = prologue::entry_offset(&function.code, function.address);
+    Some(Probe { program, offset: function.offset.saturating_add(moved) })
 }

@@ -5,9 +5,19 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use super::elf::{self, Found, Function};
-use super::openssl::{self, Place, Row};
-use super::{Error, prologue};
+use super::elf::Image;
+use super::library::{Carried, Library};
+use super::row::{Place, Row};
+use super::{Error, openssl, prologue};
+
+/// What a library makes of a file.
+type Resolve = fn(&Image<'_>) -> Option<Part>;
+
+/// Libraries by the names of their functions: all are looked for in one walk through the symbols.
+const BY_SYMBOLS: [Resolve; 1] = [openssl::resolve];
+
+/// A file with one of these among its dynamic symbols needs no look at the others.
+const KEYS: [&str; 1] = [openssl::KEY];
 
 /// Files whose plan is remembered; beyond it the memory is cleared and begins anew.
 const PLANS_MAX: usize = 4096;
@@ -21,17 +31,61 @@ pub struct Probe {
     pub offset: u64,
 }
 
+/// What to attach for one library of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which library the probes are for.
+    pub library: Library,
+    /// The library with the functions that move plaintext, where the file has them.
+    pub carried: Option<Carried>,
+    /// Probes, most urgent first.
+    pub probes: Vec<Probe>,
+    /// Whether every hot probe stands on an instruction that the kernel emulates.
+    pub cheap: bool,
+}
+
+impl Part {
+    /// A part without probes.
+    pub(super) fn new(library: Library) -> Self {
+        Self { library, carried: None, probes: Vec::new(), cheap: true }
+    }
+
+    /// Adds the probe of a row, where the file has its function.
+    pub(super) fn push(&mut self, image: &Image<'_>, row: &Row) {
+        let Some(function) = image.function(row.function) else { return };
+        let moved = match row.place {
+            Place::Entry => prologue::entry_offset(&function.code, function.address),
+            Place::EntryWithReturn | Place::Return => 0,
+        };
+        if row.place == Place::EntryWithReturn
+            && !prologue::starts_cheap(&function.code, function.address)
+        {
+            self.cheap = false;
+        }
+        let offset = function.offset.saturating_add(moved);
+        self.probes.push(Probe { program: row.program, offset });
+    }
+}
+
 /// What to attach to a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// GNU build-id, in hex; empty where the file has none.
     pub build_id: String,
-    /// Probes, most urgent first; empty where the file carries no TLS library.
-    pub probes: Vec<Probe>,
-    /// Whether the file has the functions that move plaintext.
-    pub carries_data: bool,
-    /// Whether every hot probe stands on an instruction that the kernel emulates.
-    pub cheap: bool,
+    /// One part a library; empty where the file carries none.
+    pub parts: Vec<Part>,
+}
+
+impl Plan {
+    /// The libraries whose plaintext functions the file has, each with how they were found.
+    pub fn carried(&self) -> impl Iterator<Item = Carried> + '_ {
+        self.parts.iter().filter_map(|part| part.carried)
+    }
+
+    /// Whether the file has functions that move plaintext.
+    pub fn carries_data(&self) -> bool {
+        self.carried().next().is_some()
+    }
 }
 
 /// Identity of a file that did not change.
@@ -55,8 +109,7 @@ impl Planner {
         if let Some(plan) = self.plans.get(&identity) {
             return Ok(Arc::clone(plan));
         }
-        let found = elf::find(file, &openssl::functions(), openssl::KEY)?;
-        let plan = Arc::new(resolve(&found, |address| elf::function_at(file, address)));
+        let plan = Arc::new(resolve(file)?);
         if self.plans.len() >= PLANS_MAX {
             self.plans.clear();
         }
@@ -65,89 +118,14 @@ impl Planner {
     }
 }
 
-/// Turns found functions into probes.
-fn resolve(found: &Found, read: impl Fn(u64) -> Option<Function>) -> Plan {
-    let mut plan = Plan { build_id: found.build_id.clone(), cheap: true, ..Plan::default() };
-    plan.carries_data = found.functions.contains_key(openssl::KEY);
-    if plan.carries_data {
-        let inner = inner_probes(found, &read);
-        for row in &openssl::DATA_ROWS {
-            if inner.iter().any(|(functions, _)| functions.contains(&row.function)) {
-                continue;
-            }
-            push(&mut plan, found, row);
-        }
-        for (_, probes) in inner {
-            plan.probes.splice(0..0, probes);
-        }
-        for row in &openssl::CONTEXT_ROWS {
-            push(&mut plan, found, row);
-        }
-    }
-    if let Some(channel) = channel_probe(found, &read) {
-        // What ties a TLS object to its socket stands before the first plaintext is seen.
-        plan.probes.insert(0, channel);
-    }
-    plan
-}
-
-fn push(plan: &mut Plan, found: &Found, row: &Row) {
-    let Some(function) = found.functions.get(row.function) else { return };
-    let moved = match row.place {
-        Place::Entry => prologue::entry_offset(&function.code, function.address),
-        Place::EntryWithReturn | Place::Return => 0,
-    };
-    if row.place == Place::EntryWithReturn
-        && !prologue::starts_cheap(&function.code, function.address)
-    {
-        plan.cheap = false;
-    }
-    plan.probes.push(Probe { program: row.program, offset: function.offset.saturating_add(moved) });
-}
-
-/// Where both forms of a call are thin wrappers of one inner function that begins with an emulated instruction,
-/// two probes on the inner function replace four on the wrappers.
-fn inner_probes(
-    found: &Found,
-    read: &impl Fn(u64) -> Option<Function>,
-) -> Vec<([&'static str; 2], [Probe; 2])> {
-    let target = |name: &str| {
-        let function = found.functions.get(name)?;
-        prologue::inner_call(&function.code, function.address)
-    };
-    openssl::WRAPPED
-        .iter()
-        .filter_map(|(plain, sized, programs, done)| {
-            let (outer, inner) = (target(plain)?, target(sized)?);
-            if outer.address != inner.address || found.functions.contains_key("SSL_write_ex2") {
-                return None;
-            }
-            let program = programs.get(outer.written_argument.checked_sub(3)?)?;
-            let function = read(outer.address)?;
-            prologue::starts_cheap(&function.code, function.address).then(|| {
-                let probe = |program| Probe { program, offset: function.offset };
-                ([*plain, *sized], [probe(*program), probe(*done)])
-            })
-        })
-        .collect()
-}
-
-fn channel_probe(found: &Found, read: &impl Fn(u64) -> Option<Function>) -> Option<Probe> {
-    let function = found.functions.get(openssl::CHANNEL_KEY)?;
-    let program = openssl::CHANNEL_ROW.program;
-    let target = |name: &str| {
-        let function = found.functions.get(name)?;
-        prologue::inner_call(&function.code, function.address)
-    };
-    if let (Some(plain), Some(sized)) = (target("BIO_write"), target("BIO_write_ex"))
-        && plain.address == sized.address
-        && let Some(inner) = read(plain.address)
-        && prologue::starts_cheap(&inner.code, inner.address)
-    {
-        return Some(Probe { program, offset: inner.offset });
-    }
-    let moved = prologue::entry_offset(&function.code, function.address);
-    Some(Probe { program, offset: function.offset.saturating_add(moved) })
+/// Has every library look at the file.
+fn resolve(file: &File) -> Result<Plan, Error> {
+    let mut wanted: Vec<_> = openssl::functions().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let image = Image::read(file, &wanted, &KEYS)?;
+    let parts = BY_SYMBOLS.iter().filter_map(|resolve| resolve(&image)).collect();
+    Ok(Plan { build_id: image.build_id, parts })
 }
 
 #[cfg(test)]
@@ -158,7 +136,7 @@ mod tests {
     fn file_without_tls_has_an_empty_plan() {
         let mut planner = Planner::default();
         let plan = planner.plan(&File::open("/proc/self/exe").unwrap()).unwrap();
-        assert!(plan.probes.is_empty() && !plan.carries_data);
+        assert!(plan.parts.is_empty() && !plan.carries_data());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Processes that show intent come in; probes are attached in them, owned here, and handed out to be taken away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crate::bpf::Kernel;
 use crate::bpf::ProbeLink;
 
+use super::Error;
+use super::library::{Carried, Library};
 use super::mapped::{Mapping, executable_mappings};
-use super::plan::{Plan, Planner};
-use super::{Error, openssl};
+use super::plan::{Part, Plan, Planner};
 
 /// Processes that carry probes at once; the same bound as the kernel's table.
 const PROCESSES_MAX: usize = sensor_common::limits::PROCESSES_MAX as usize;
@@ -56,11 +57,13 @@ pub struct Attached {
     pub probes: usize,
     /// Paths of the files that carry a TLS library, as the process sees them.
     pub libraries: Vec<String>,
+    /// The libraries in those files.
+    pub carried: Vec<Carried>,
 }
 
 #[derive(Debug)]
 struct Process {
-    links: Vec<ProbeLink>,
+    links: Vec<(Library, ProbeLink)>,
     files: HashSet<(String, u64)>,
     /// Paths of all probed files.
     paths: Vec<String>,
@@ -74,7 +77,7 @@ pub struct Registry {
     planner: Planner,
     processes: HashMap<u32, Process>,
     /// Files probed for all processes (`attach = "eager"`).
-    everywhere: HashMap<(String, u64), Vec<ProbeLink>>,
+    everywhere: HashMap<(String, u64), Vec<(Library, ProbeLink)>>,
 }
 
 impl Registry {
@@ -154,7 +157,7 @@ impl Registry {
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
-        if plan.probes.is_empty() {
+        if plan.parts.is_empty() {
             return Ok(());
         }
         if why == Why::Eager {
@@ -175,9 +178,10 @@ impl Registry {
         process.paths.push(path.to_owned());
         process.links.extend(links);
         process.files.insert(identity.clone());
-        if plan.carries_data {
+        if plan.carries_data() {
             process.libraries.push(path.to_owned());
             attached.libraries.push(path.to_owned());
+            attached.carried.extend(plan.carried());
         }
         Ok(())
     }
@@ -188,8 +192,9 @@ impl Registry {
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
-        if plan.carries_data {
+        if plan.carries_data() {
             attached.libraries.push(path.to_owned());
+            attached.carried.extend(plan.carried());
         }
         if !self.everywhere.contains_key(identity) {
             let links = set_probes(kernel, file, plan, None)?;
@@ -213,14 +218,15 @@ impl Registry {
 
     /// Gives the probes of a process back; dropping them is slow and belongs off the hot path.
     pub fn detach(&mut self, pid: u32) -> Vec<ProbeLink> {
-        self.processes.remove(&pid).map(|process| process.links).unwrap_or_default()
+        let links = self.processes.remove(&pid).map(|process| process.links).unwrap_or_default();
+        links.into_iter().map(|(_, link)| link).collect()
     }
 
     /// Gives all probes back.
     pub fn detach_all(&mut self) -> Vec<ProbeLink> {
         let everywhere = self.everywhere.drain().flat_map(|(_, links)| links);
         let scoped = self.processes.drain().flat_map(|(_, process)| process.links);
-        everywhere.chain(scoped).collect()
+        everywhere.chain(scoped).map(|(_, link)| link).collect()
     }
 
     /// Whether the process carries probes, and why.
@@ -250,10 +256,15 @@ impl Registry {
         self.processes.get(&pid).map_or(&[], |process| &process.paths)
     }
 
-    /// How many probes are set.
-    pub fn probe_count(&self) -> usize {
-        let scoped = self.processes.values().map(|process| process.links.len());
-        scoped.chain(self.everywhere.values().map(Vec::len)).fold(0, usize::saturating_add)
+    /// How many probes are set for each library.
+    pub fn probe_counts(&self) -> BTreeMap<Library, usize> {
+        let scoped = self.processes.values().flat_map(|process| &process.links);
+        let mut counts = BTreeMap::new();
+        for (library, _) in scoped.chain(self.everywhere.values().flatten()) {
+            let count: &mut usize = counts.entry(*library).or_default();
+            *count = count.saturating_add(1);
+        }
+        counts
     }
 
     /// The planner, to resolve well-known files before they are needed.
@@ -267,15 +278,17 @@ fn set_probes(
     file: &File,
     plan: &Plan,
     pid: Option<u32>,
-) -> Result<Vec<ProbeLink>, Error> {
-    plan.probes
-        .iter()
-        .map(|probe| {
-            kernel
+) -> Result<Vec<(Library, ProbeLink)>, Error> {
+    let mut links = Vec::new();
+    for Part { library, probes, .. } in &plan.parts {
+        for probe in probes {
+            let link = kernel
                 .attach_probe(probe.program, file.as_fd(), probe.offset, pid)
-                .map_err(|source| Error::Attach { library: openssl::LIBRARY, source })
-        })
-        .collect()
+                .map_err(|source| Error::Attach { library: library.as_str(), source })?;
+            links.push((*library, link));
+        }
+    }
+    Ok(links)
 }
 
 /// Device and inode of a file, written as the memory map writes them where the file system shows the same device.

@@ -9,6 +9,7 @@ use crate::provider::catalogue::Category;
 use crate::report::attributes::Attributes;
 use crate::report::event::Process;
 use crate::report::event::Server;
+use crate::report::event::Tls;
 use crate::report::words;
 use crate::spend::Cost;
 use crate::spend::Gap;
@@ -31,8 +32,8 @@ pub struct CallEvent {
     pub server: Server,
     /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
     pub binding: Option<&'static str>,
-    /// TLS library (`openssl`, …).
-    pub tls_library: Option<&'static str>,
+    /// TLS library.
+    pub tls: Tls,
 }
 
 impl CallEvent {
@@ -67,7 +68,7 @@ impl CallEvent {
         };
         line.put("network.protocol.name", Some(protocol));
         line.put("network.protocol.version", Some(version));
-        line.put("tls.library", self.tls_library);
+        self.tls.put(&mut line);
         line.put("tollgate.binding", self.binding);
         line.put("gen_ai.provider.name", Some(call.provider.as_str()));
         line.put("tollgate.provider.category", call.category.map(Category::as_str));

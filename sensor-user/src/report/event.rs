@@ -44,6 +44,22 @@ pub struct Server {
     pub peer: Option<SocketAddr>,
 }
 
+/// The TLS library of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Its name (`openssl`, …).
+    pub library: Option<&'static str>,
+    /// How its functions were found (`symbols`, `offsets`, `signature`, `structure`).
+    pub resolved_by: Option<&'static str>,
+}
+
+impl Tls {
+    pub(super) fn put(self, line: &mut Attributes) {
+        line.put("tls.library", self.library);
+        line.put("tollgate.tls.resolved_by", self.resolved_by);
+    }
+}
+
 /// How much of the plaintext was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Seen {
@@ -76,7 +92,7 @@ pub struct Connection {
     /// The far end.
     pub server: Server,
     /// TLS library.
-    pub tls_library: Option<&'static str>,
+    pub tls: Tls,
     /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
     pub binding: Option<&'static str>,
     /// How much was seen.
@@ -164,7 +180,7 @@ impl Connection {
         let mut line = Attributes::new("tollgate.connection", self.time, host);
         line.put_process(&self.process);
         self.server.put(&mut line);
-        line.put("tls.library", self.tls_library);
+        self.tls.put(&mut line);
         line.put("tollgate.binding", self.binding);
         line.put("tollgate.coverage", Some(self.seen.as_str()));
         line.put("tollgate.connection.calls", Some(self.calls));

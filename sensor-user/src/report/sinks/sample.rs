@@ -24,6 +24,7 @@ use crate::report::event::Loss;
 use crate::report::event::Process;
 use crate::report::event::Seen;
 use crate::report::event::Server;
+use crate::report::event::Tls;
 use crate::spend::Basis;
 use crate::spend::Cost;
 use crate::spend::Gap;
@@ -125,7 +126,7 @@ pub(crate) fn call() -> CallEvent {
             peer: Some("192.0.2.7:443".parse().unwrap()),
         },
         binding: Some("client_random"),
-        tls_library: Some("openssl"),
+        tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
     }
 }
 
@@ -153,7 +154,7 @@ pub(crate) fn bare() -> Event {
         process: Process::default(),
         server: Server::default(),
         binding: None,
-        tls_library: None,
+        tls: Tls::default(),
         time: full.time,
     }))
 }
@@ -178,7 +179,7 @@ pub(crate) fn events() -> Vec<Event> {
             time: time(),
             process: process(),
             server: server.clone(),
-            tls_library: Some("openssl"),
+            tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
             binding: Some("client_random"),
             seen: Seen::Complete,
             calls: 3,

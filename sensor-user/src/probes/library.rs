@@ -1,0 +1,103 @@
+//! Words for what was found come in one place: the TLS libraries that are known, and how their functions were found.
+
+use sensor_common::record::FAMILY_OPENSSL;
+
+use super::openssl;
+
+/// A TLS library with a file of its own in this folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Library {
+    /// OpenSSL and what kept its calls and symbols.
+    OpenSsl,
+}
+
+/// Every library.
+pub const LIBRARIES: [Library; 1] = [Library::OpenSsl];
+
+impl Library {
+    /// The name in events (`tls.library`) and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenSsl => openssl::LIBRARY,
+        }
+    }
+
+    /// The family that the kernel half sets in the flags of its connections.
+    pub fn family(self) -> u32 {
+        match self {
+            Self::OpenSsl => FAMILY_OPENSSL,
+        }
+    }
+}
+
+/// How the functions of a library were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resolution {
+    /// By their names in a symbol table.
+    Symbols,
+    /// By a row of known offsets for this build.
+    Offsets,
+    /// By masked patterns of their code that match exactly once.
+    Signature,
+    /// By what refers to them: strings, unwind tables, tables of a runtime.
+    Structure,
+}
+
+impl Resolution {
+    /// The value of `tollgate.tls.resolved_by`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Symbols => "symbols",
+            Self::Offsets => "offsets",
+            Self::Signature => "signature",
+            Self::Structure => "structure",
+        }
+    }
+}
+
+/// A library that a file carries, with the functions that move plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Carried {
+    /// Which library.
+    pub library: Library,
+    /// How its functions were found.
+    pub resolution: Resolution,
+}
+
+/// Which of the libraries that a process carries a connection of a family belongs to; where two of the family are found
+/// by different ways, only what they agree on is said.
+pub fn of_family(carried: &[Carried], family: u32) -> (Option<Library>, Option<Resolution>) {
+    let of_family = || carried.iter().filter(|carried| carried.library.family() == family);
+    let Some(first) = of_family().next() else {
+        return (LIBRARIES.into_iter().find(|library| library.family() == family), None);
+    };
+    let library = of_family().all(|other| other.library == first.library).then_some(first.library);
+    let same_way = of_family().all(|other| other.resolution == first.resolution);
+    (library, same_way.then_some(first.resolution))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY_NAME: Carried = Carried { library: Library::OpenSsl, resolution: Resolution::Symbols };
+    const BY_ROW: Carried = Carried { library: Library::OpenSsl, resolution: Resolution::Offsets };
+
+    #[test]
+    fn connection_has_the_one_library_of_its_family() {
+        let found = of_family(&[BY_NAME, BY_NAME], FAMILY_OPENSSL);
+        assert_eq!(found, (Some(Library::OpenSsl), Some(Resolution::Symbols)));
+    }
+
+    #[test]
+    fn way_is_left_out_where_two_files_differ() {
+        let found = of_family(&[BY_NAME, BY_ROW], FAMILY_OPENSSL);
+        assert_eq!(found, (Some(Library::OpenSsl), None));
+    }
+
+    #[test]
+    fn unknown_process_still_has_the_family() {
+        assert_eq!(of_family(&[], FAMILY_OPENSSL), (Some(Library::OpenSsl), None));
+        assert_eq!(of_family(&[], 15), (None, None));
+    }
+}
