@@ -15,4 +15,5 @@ pub mod http;
 pub mod provider;
 pub mod credential;
 pub mod spend;
+pub mod policy;
 pub mod report;

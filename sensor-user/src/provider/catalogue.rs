@@ -8,6 +8,7 @@ pub use crate::provider::row::AuthPlace;
 pub use crate::provider::row::Category;
 pub use crate::provider::row::Provider;
 pub use crate::provider::row::RouteRow;
+pub(crate) use crate::provider::row::is_host;
 
 /// The rows that come with the program.
 const BUNDLED: &str = include_str!("../../data/providers.toml");
@@ -47,13 +48,31 @@ pub struct AiHost<'a> {
     pub mixed: bool,
 }
 
+/// A host name with wildcards.
+#[derive(Debug)]
+struct HostPattern {
+    text: String,
+    /// Place of its provider.
+    at: usize,
+    /// Whether each `*` stays within a label.
+    is_local: bool,
+}
+
+impl HostPattern {
+    fn matches(&self, name: &str) -> bool {
+        // As many dots as the pattern has: no `*` took one.
+        let dots = |text: &str| text.bytes().filter(|byte| *byte == b'.').count();
+        glob(&self.text, name) && (!self.is_local || dots(&self.text) == dots(name))
+    }
+}
+
 /// All known providers, by host.
 #[derive(Debug)]
 pub struct Catalogue {
     providers: Vec<Provider>,
     exact: HashMap<String, usize>,
     /// Patterns by their last two labels, the longest first.
-    patterns: HashMap<String, Vec<(String, usize)>>,
+    patterns: HashMap<String, Vec<HostPattern>>,
 }
 
 impl Catalogue {
@@ -65,27 +84,47 @@ impl Catalogue {
     /// Builds the catalogue from the bundled rows and the text of an override file in the same format: a row with a
     /// known id replaces that row, and a host of an override belongs to the override.
     pub fn with_overrides(text: &str) -> Result<Self, Error> {
+        Self::with_local(text, &[])
+    }
+
+    /// As `with_overrides`, with providers that policy documents add. One of a known name adds its hosts to that one.
+    pub fn with_local(text: &str, local: &[Provider]) -> Result<Self, Error> {
         let overrides = parse(text, "override")?;
         let mut providers = parse(BUNDLED, "bundled")?;
         providers.retain(|known| overrides.iter().all(|newer| newer.id != known.id));
         providers.extend(overrides);
+        for added in local {
+            match providers.iter_mut().find(|known| known.name == added.name) {
+                Some(known) => known.local_hosts.extend(added.local_hosts.iter().cloned()),
+                None => providers.push(added.clone()),
+            }
+        }
         Ok(Self::index(providers))
     }
 
     fn index(providers: Vec<Provider>) -> Self {
         let mut exact: HashMap<String, usize> = HashMap::new();
-        let mut patterns: HashMap<String, Vec<(String, usize)>> = HashMap::new();
-        let hosts = providers.iter().enumerate();
-        let hosts = hosts.flat_map(|(at, p)| p.hosts.iter().map(move |host| (host, at)));
-        let (with_star, plain): (Vec<_>, Vec<_>) = hosts.partition(|(host, _)| host.contains('*'));
-        exact.extend(plain.into_iter().map(|(host, at)| (host.clone(), at)));
-        for (host, at) in with_star {
-            let group = patterns.entry(last_labels(host).to_owned()).or_default();
-            group.retain(|(known, _)| known != host);
-            group.push((host.clone(), at));
+        let mut patterns: HashMap<String, Vec<HostPattern>> = HashMap::new();
+        // The user's own come last: they win.
+        let listed = providers
+            .iter()
+            .enumerate()
+            .flat_map(|(at, p)| p.hosts.iter().map(move |host| (host, at, false)));
+        let local = providers
+            .iter()
+            .enumerate()
+            .flat_map(|(at, p)| p.local_hosts.iter().map(move |host| (host, at, true)));
+        for (host, at, is_local) in listed.chain(local) {
+            if host.contains('*') {
+                let group = patterns.entry(last_labels(host).to_owned()).or_default();
+                group.retain(|known| known.text != *host);
+                group.push(HostPattern { text: host.clone(), at, is_local });
+            } else {
+                exact.insert(host.clone(), at);
+            }
         }
         for group in patterns.values_mut() {
-            group.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
+            group.sort_by_key(|pattern| std::cmp::Reverse(pattern.text.len()));
         }
         Self { providers, exact, patterns }
     }
@@ -99,7 +138,7 @@ impl Catalogue {
         }
         let at = self.exact.get(name).or_else(|| {
             let group = self.patterns.get(last_labels(name))?;
-            group.iter().find(|(pattern, _)| glob(pattern, name)).map(|(_, at)| at)
+            group.iter().find(|pattern| pattern.matches(name)).map(|pattern| &pattern.at)
         });
         self.providers.get(*at?)
     }
@@ -107,7 +146,7 @@ impl Catalogue {
     /// All names and patterns with their providers, in the order of the rows.
     pub fn ai_hosts(&self) -> impl Iterator<Item = AiHost<'_>> {
         self.providers.iter().flat_map(|provider| {
-            provider.hosts.iter().map(move |pattern| AiHost {
+            provider.hosts.iter().chain(&provider.local_hosts).map(move |pattern| AiHost {
                 pattern,
                 provider,
                 mixed: !provider.paths.is_empty(),

@@ -97,6 +97,11 @@ impl Operation {
             .map_or("other", |(_, word)| word)
     }
 
+    /// All operations.
+    pub fn all() -> impl Iterator<Item = Self> {
+        OPERATIONS.iter().map(|(operation, _)| *operation)
+    }
+
     /// The operation of that word.
     pub fn from_name(name: &str) -> Option<Self> {
         OPERATIONS.iter().find(|(_, word)| *word == name).map(|(operation, _)| *operation)

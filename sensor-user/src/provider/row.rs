@@ -52,6 +52,16 @@ pub enum Category {
 }
 
 impl Category {
+    /// All kinds of service.
+    pub fn all() -> impl Iterator<Item = Self> {
+        use Category::{
+            AgentTool, ChatApp, CodingAssistant, Gateway, Image, LlmApi, Observability, Speech,
+            Vector,
+        };
+        [LlmApi, Gateway, ChatApp, CodingAssistant, Speech, Image, Vector, AgentTool, Observability]
+            .into_iter()
+    }
+
     /// The word that events and data rows carry.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -109,6 +119,8 @@ pub struct Provider {
     pub dialect: Dialect,
     /// Host names; `*` stands for any run of characters.
     pub hosts: Vec<String>,
+    /// Host names that the user added; here `*` stays within a label.
+    pub local_hosts: Vec<String>,
     /// The only paths that are AI calls, where the hosts carry other traffic too.
     pub paths: Vec<String>,
     /// Paths beyond those of `api`.
@@ -120,6 +132,30 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// A provider that the user added: a company's own gateway, an internal server.
+    pub fn local(
+        name: &str,
+        category: Category,
+        api: Api,
+        hosts: Vec<String>,
+        auth: Vec<AuthPlace>,
+    ) -> Self {
+        Self {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            price: name.to_owned(),
+            category,
+            api,
+            dialect: Dialect::default(),
+            hosts: Vec::new(),
+            local_hosts: hosts,
+            paths: Vec::new(),
+            routes: Vec::new(),
+            auth,
+            geo: Vec::new(),
+        }
+    }
+
     /// Region that a host of this provider stands for.
     pub(super) fn geo_of(&self, host: &str) -> Option<String> {
         self.geo.iter().find_map(|(pattern, geo)| {
@@ -201,6 +237,7 @@ pub(super) fn read(table: toml::Table) -> Result<Provider, String> {
         api: row.api,
         dialect: row.dialect,
         hosts: row.hosts,
+        local_hosts: Vec::new(),
         paths: row.paths,
         routes: row.routes.into_iter().map(route).collect::<Result<_, _>>()?,
         auth: row.auth.iter().map(|place| auth(place)).collect::<Result<_, _>>()?,
@@ -209,7 +246,7 @@ pub(super) fn read(table: toml::Table) -> Result<Provider, String> {
 }
 
 /// A host name in lowercase; behind its last `*` two whole labels must stand, or half the internet would match.
-fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     let fits =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'*');
     let fixed = host.rsplit('*').next().unwrap_or(host);

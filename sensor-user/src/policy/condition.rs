@@ -1,0 +1,224 @@
+//! What a subject or a rule asks, and facts, come in; yes, no, or "that depends on these" goes out.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use crate::policy::Approved;
+use crate::policy::Attribute;
+use crate::policy::Attributes;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::facts::TRANSPORTS;
+use crate::policy::pattern::Handle;
+use crate::policy::pattern::Pattern;
+use crate::policy::window::Window;
+
+/// An answer of three-valued logic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It holds.
+    Yes,
+    /// It does not.
+    No,
+    /// It depends on these attributes.
+    Depends(Attributes),
+}
+
+impl Answer {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+
+    /// Both must hold.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, rest) | (rest, Self::Yes) => rest,
+            (Self::Depends(left), Self::Depends(right)) => Self::Depends(left.union(right)),
+        }
+    }
+
+    /// One must hold.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::No, rest) | (rest, Self::No) => rest,
+            (Self::Depends(left), Self::Depends(right)) => Self::Depends(left.union(right)),
+        }
+    }
+}
+
+/// Patterns, those without a wildcard in a set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patterns {
+    exact: HashSet<Box<str>>,
+    wild: Vec<Pattern>,
+    all: Vec<Pattern>,
+}
+
+impl Patterns {
+    pub(super) fn new(all: Vec<Pattern>) -> Self {
+        let (exact, wild): (Vec<_>, Vec<_>) = all.iter().cloned().partition(Pattern::is_exact);
+        let exact = exact.iter().map(|pattern| pattern.as_str().into()).collect();
+        Self { exact, wild, all }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.all.iter()
+    }
+
+    pub(super) fn matches(&self, value: &str) -> bool {
+        self.exact.contains(value) || self.wild.iter().any(|pattern| pattern.matches(value))
+    }
+}
+
+/// What is asked about one attribute.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    pub(super) attribute: Attribute,
+    /// Key of a label.
+    pub(super) key: Option<Box<str>>,
+    /// One must match; empty asks nothing.
+    pub(super) any: Patterns,
+    /// None may match.
+    pub(super) not: Patterns,
+}
+
+impl Condition {
+    pub(super) fn answer(&self, facts: &Facts<'_>) -> Answer {
+        match self.attribute {
+            Attribute::Parent => match facts.parents() {
+                Fact::Known(parents) => self.hold(parents),
+                Fact::Absent => self.hold(&[]),
+                Fact::Unknown => self.depends(),
+            },
+            Attribute::Transport => self.answer_transport(facts),
+            Attribute::Labels => {
+                self.answer_text(facts.label(self.key.as_deref().unwrap_or_default()))
+            }
+            Attribute::Host => match facts.text(Attribute::Host) {
+                Fact::Known(host) if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                    self.hold(&[&host.to_ascii_lowercase()])
+                }
+                other => self.answer_text(other),
+            },
+            single => self.answer_text(facts.text(single)),
+        }
+    }
+
+    fn answer_text(&self, fact: Fact<&str>) -> Answer {
+        match fact {
+            Fact::Known(value) => self.hold(&[value]),
+            Fact::Absent => self.hold(&[]),
+            Fact::Unknown => self.depends(),
+        }
+    }
+
+    fn hold(&self, values: &[&str]) -> Answer {
+        let any = self.any.is_empty() || values.iter().any(|value| self.any.matches(value));
+        Answer::of(any && !values.iter().any(|value| self.not.matches(value)))
+    }
+
+    /// Each way to travel is a fact of its own.
+    fn answer_transport(&self, facts: &Facts<'_>) -> Answer {
+        let travels = |patterns: &Patterns| {
+            TRANSPORTS.iter().filter(|(_, word)| patterns.matches(word)).fold(
+                Answer::No,
+                |so_far, (way, _)| {
+                    so_far.or(match facts.transport(*way) {
+                        Fact::Known(holds) => Answer::of(holds),
+                        Fact::Absent => Answer::No,
+                        Fact::Unknown => self.depends(),
+                    })
+                },
+            )
+        };
+        let any = if self.any.is_empty() { Answer::Yes } else { travels(&self.any) };
+        let not = match travels(&self.not) {
+            Answer::Yes => Answer::No,
+            Answer::No => Answer::Yes,
+            depends @ Answer::Depends(_) => depends,
+        };
+        any.and(not)
+    }
+
+    fn depends(&self) -> Answer {
+        Answer::Depends(Attributes::default().with(self.attribute))
+    }
+}
+
+/// Conditions that must all hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conditions {
+    pub(super) all: Vec<Condition>,
+    pub(super) approved: Option<bool>,
+    pub(super) window: Option<Window>,
+}
+
+impl Conditions {
+    pub(super) fn answer(&self, facts: &Facts<'_>, approved: &Approved, now: Timestamp) -> Answer {
+        if self.window.as_ref().is_some_and(|window| !window.contains(now)) {
+            return Answer::No;
+        }
+        let mut answer = Answer::Yes;
+        for condition in &self.all {
+            answer = answer.and(condition.answer(facts));
+            if answer == Answer::No {
+                return Answer::No;
+            }
+        }
+        match self.approved {
+            None => answer,
+            Some(wanted) => answer.and(match facts.text(Attribute::Provider) {
+                Fact::Known(provider) => Answer::of(approved.contains(provider) == wanted),
+                Fact::Absent => Answer::of(!wanted),
+                Fact::Unknown => Answer::Depends(Attributes::default().with(Attribute::Provider)),
+            }),
+        }
+    }
+
+    /// The condition that is best looked up by value: the one whose patterns all have a fixed end.
+    pub(super) fn handle(&self) -> Option<(Attribute, Vec<Handle<'_>>)> {
+        let usable = self.all.iter().filter(|condition| {
+            let single = !matches!(
+                condition.attribute,
+                Attribute::Parent | Attribute::Labels | Attribute::Transport
+            );
+            let fixed = condition.any.iter().all(|pattern| pattern.handle() != Handle::None);
+            single && fixed && !condition.any.is_empty()
+        });
+        let best = usable.min_by_key(|condition| {
+            let wild = condition.any.iter().filter(|pattern| !pattern.is_exact()).count();
+            (wild, condition.any.iter().count())
+        })?;
+        Some((best.attribute, best.any.iter().map(Pattern::handle).collect()))
+    }
+
+    /// The attributes asked about, with their values.
+    pub(super) fn grounds(&self, facts: &Facts<'_>, grounds: &mut Vec<(Attribute, String)>) {
+        for condition in &self.all {
+            let value = match condition.attribute {
+                Attribute::Parent => facts.parents().known().map(|all| all.join(" < ")),
+                Attribute::Labels => {
+                    let key = condition.key.as_deref().unwrap_or_default();
+                    facts.label(key).known().map(|value| format!("{key}={value}"))
+                }
+                Attribute::Transport => {
+                    let ways = TRANSPORTS
+                        .iter()
+                        .filter(|(way, _)| facts.transport(*way) == Fact::Known(true));
+                    Some(ways.map(|(_, word)| *word).collect::<Vec<_>>().join(" "))
+                }
+                single => facts.text(single).known().map(str::to_owned),
+            };
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                grounds.push((condition.attribute, value));
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Facts and a time come in; one decision of all policies, or what it still depends on, goes out.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::policy::Attribute;
+use crate::policy::Attributes;
+use crate::policy::Decision;
+use crate::policy::Effect;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::Outlook;
+use crate::policy::Ruling;
+use crate::policy::Set;
+use crate::policy::Transport;
+use crate::policy::condition::Answer;
+use crate::policy::document::Mode;
+use crate::policy::document::Presume;
+use crate::policy::rollout;
+use crate::policy::set::Policy;
+
+/// Decides by the policies of one set: the one path for all modes.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    set: Arc<Set>,
+    /// Policies that suspend others.
+    suspenders: Vec<usize>,
+}
+
+/// What one policy says about one call.
+#[derive(Clone, Copy, Debug)]
+struct Judged<'a> {
+    policy: &'a Policy,
+    /// The mildest it can come to; `None` where it may not apply at all.
+    low: Option<Effect>,
+    /// The strictest it can come to.
+    high: Effect,
+    /// What it comes to with everything unknown read as the policy says; `None` where it then does not apply.
+    taken: Option<Taken>,
+    /// Mode for this subject; an error names what it depends on.
+    mode: Result<Mode, Attributes>,
+    /// What `low` and `high` depend on.
+    on: Attributes,
+}
+
+/// The effect of a rule, or of the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Taken {
+    effect: Effect,
+    rule: Option<u32>,
+}
+
+impl Engine {
+    /// Makes an engine of a set.
+    pub fn new(set: Set) -> Self {
+        let suspends = |(_, policy): &(usize, &Policy)| !policy.suspends.is_empty();
+        let suspenders =
+            set.policies.iter().enumerate().filter(suspends).map(|(at, _)| at).collect();
+        Self { set: Arc::new(set), suspenders }
+    }
+
+    /// The set it decides by.
+    pub fn set(&self) -> &Set {
+        &self.set
+    }
+
+    /// Decides with what is known. What is unknown is read as each policy's `unknown:` and `opaque:` say.
+    pub fn decide(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
+        Self::combine(&self.judge(facts, now), facts)
+    }
+
+    /// Says whether what is unknown can still change the effects of the decision.
+    pub fn outlook(&self, facts: &Facts<'_>, now: Timestamp) -> Outlook {
+        let judged = self.judge(facts, now);
+        let strongest =
+            |effects: &mut dyn Iterator<Item = Effect>| effects.max().unwrap_or_default();
+        let enforces = |one: &&Judged<'_>| one.mode == Ok(Mode::Enforce);
+        let may_enforce = |one: &&Judged<'_>| {
+            one.mode == Ok(Mode::Enforce) || (one.mode.is_err() && one.policy.mode == Mode::Enforce)
+        };
+        let low = strongest(&mut judged.iter().filter_map(|one| one.low));
+        let high = strongest(&mut judged.iter().map(|one| one.high));
+        let bound = strongest(&mut judged.iter().filter(enforces).filter_map(|one| one.low));
+        let binding = strongest(&mut judged.iter().filter(may_enforce).map(|one| one.high));
+        if low == high && bound == binding {
+            return Outlook::Settled(Self::combine(&judged, facts));
+        }
+        let mut on = Attributes::default();
+        for one in &judged {
+            let open = one.low != Some(one.high) && one.high > low;
+            let open_bound = one.high > bound && may_enforce(&one) && one.low != Some(one.high);
+            if open || open_bound {
+                on = on.union(one.on);
+            }
+            if let Err(unknown) = one.mode
+                && one.high > bound
+            {
+                on = on.union(unknown);
+            }
+        }
+        Outlook::Open { on }
+    }
+
+    /// The first time after `now` at which a decision may change by itself.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let policies = self.set.policies.iter().filter(|policy| policy.holds_at(now));
+        policies
+            .flat_map(|policy| {
+                let windows =
+                    policy.rules.iter().filter_map(|rule| rule.conditions.window.as_ref());
+                windows.filter_map(|window| window.next_change(now)).chain(policy.expires)
+            })
+            .min()
+    }
+
+    fn judge(&self, facts: &Facts<'_>, now: Timestamp) -> Vec<Judged<'_>> {
+        let candidates = self.set.index.candidates(facts);
+        let policies = candidates.iter().filter_map(|at| self.set.policies.get(*at as usize));
+        let mut judged: Vec<_> = policies
+            .filter(|policy| policy.holds_at(now))
+            .filter_map(|policy| policy.judge(facts, &self.set, now))
+            .collect();
+        for suspender in self.suspenders.iter().filter_map(|at| self.set.policies.get(*at)) {
+            if suspender.holds_at(now) {
+                suspend(suspender, facts, &self.set, (now, &mut judged));
+            }
+        }
+        judged
+    }
+
+    fn combine(judged: &[Judged<'_>], facts: &Facts<'_>) -> Decision {
+        let ruling = strongest(judged.iter());
+        let binding = strongest(judged.iter().filter(|one| one.holding_mode() == Mode::Enforce));
+        let told = |one: Option<(&Judged<'_>, Taken)>| {
+            one.map(|(judged, taken)| judged.tell(taken, facts))
+        };
+        Decision { binding: told(binding), ruling: told(ruling).unwrap_or_else(Ruling::none) }
+    }
+}
+
+/// The strongest of several; of equally strong ones a rule before a default, then the first by name.
+fn strongest<'a>(judged: impl Iterator<Item = &'a Judged<'a>>) -> Option<(&'a Judged<'a>, Taken)> {
+    let mut best: Option<(&Judged<'_>, Taken)> = None;
+    for one in judged {
+        let Some(taken) = one.taken else { continue };
+        let rank = |taken: Taken| (taken.effect, taken.rule.is_some());
+        if best.is_none_or(|(_, so_far)| rank(taken) > rank(so_far)) {
+            best = Some((one, taken));
+        }
+    }
+    best
+}
+
+/// Takes the policies away that another one suspends for this subject.
+fn suspend(
+    by: &Policy,
+    facts: &Facts<'_>,
+    set: &Set,
+    (now, judged): (Timestamp, &mut Vec<Judged<'_>>),
+) {
+    let named = |one: &Judged<'_>| {
+        one.policy.name != by.name && by.suspends.iter().any(|name| name.matches(&one.policy.name))
+    };
+    match by.applies(facts, set, now) {
+        Answer::No => {}
+        Answer::Yes => judged.retain(|one| !named(one)),
+        // An exception that is not certain is none; but the outlook stays open.
+        Answer::Depends(on) => {
+            for one in judged.iter_mut().filter(|one| named(one)) {
+                one.low = None;
+                one.on = one.on.union(on);
+            }
+        }
+    }
+}
+
+impl Policy {
+    fn holds_at(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+
+    fn applies(&self, facts: &Facts<'_>, set: &Set, now: Timestamp) -> Answer {
+        if self.subjects.is_empty() {
+            return Answer::Yes;
+        }
+        self.subjects.iter().fold(Answer::No, |so_far, subject| {
+            so_far.or(subject.answer(facts, &set.approved, now))
+        })
+    }
+
+    fn judge<'a>(&'a self, facts: &Facts<'_>, set: &Set, now: Timestamp) -> Option<Judged<'a>> {
+        let applies = self.applies(facts, set, now);
+        if applies == Answer::No {
+            return None;
+        }
+        let mut on = Attributes::default();
+        let mut certain: Option<Taken> = None;
+        let mut possible: Vec<(Taken, Presume)> = Vec::new();
+        for at in self.index.candidates(facts) {
+            let Some(rule) = self.rules.get(at as usize) else { continue };
+            let taken = Taken { effect: rule.effect, rule: Some(at) };
+            match rule.conditions.answer(facts, &set.approved, now) {
+                Answer::No => {}
+                Answer::Yes if certain.is_some_and(|known| known.effect >= taken.effect) => {}
+                Answer::Yes => certain = Some(taken),
+                Answer::Depends(unknown) => {
+                    on = on.union(unknown);
+                    possible.push((taken, self.presume(unknown, facts)));
+                }
+            }
+        }
+        let base = certain.unwrap_or(Taken { effect: self.default, rule: None });
+        let effects = || possible.iter().map(|(taken, _)| taken.effect);
+        let high = effects().fold(base.effect, Effect::max);
+        let low =
+            if certain.is_some() { base.effect } else { effects().fold(base.effect, Effect::min) };
+        let mut taken = Some(read(base, certain.is_some(), &possible));
+        let mut low = Some(low);
+        if let Answer::Depends(unknown) = applies {
+            (low, on) = (None, on.union(unknown));
+            let milder = self.unknown == Presume::Allow;
+            taken = taken.filter(|taken| !milder && taken.effect > Effect::Allow);
+        }
+        let mode = match rollout::holds(&self.name, self.rollout, facts) {
+            Ok(true) => Ok(self.mode),
+            Ok(false) => Ok(Mode::Observe),
+            Err(unknown) => Err(unknown),
+        };
+        Some(Judged { policy: self, low, high, taken, mode, on })
+    }
+
+    /// How a rule that depends on these attributes is read.
+    fn presume(&self, on: Attributes, facts: &Facts<'_>) -> Presume {
+        let opaque = facts.transport(Transport::Opaque) == Fact::Known(true);
+        if opaque && on.iter().all(Attribute::is_content) { self.opaque } else { self.unknown }
+    }
+}
+
+/// What a policy comes to where some rules may match: the strictest of those that are to be read strictly, else the
+/// mildest of the others.
+fn read(base: Taken, is_certain: bool, possible: &[(Taken, Presume)]) -> Taken {
+    let of = |wanted: Presume| {
+        possible.iter().filter(move |(_, presume)| *presume == wanted).map(|(taken, _)| *taken)
+    };
+    let stricter = of(Presume::Deny).filter(|taken| taken.effect > base.effect);
+    // `max_by_key` takes the last of several; the first by name is wanted.
+    if let Some(taken) =
+        stricter.reduce(|first, next| if next.effect > first.effect { next } else { first })
+    {
+        return taken;
+    }
+    let milder = of(Presume::Allow).filter(|taken| !is_certain && taken.effect < base.effect);
+    milder
+        .reduce(|first, next| if next.effect < first.effect { next } else { first })
+        .unwrap_or(base)
+}
+
+impl Judged<'_> {
+    /// The mode, read as the policy says where the subject is not known.
+    fn holding_mode(&self) -> Mode {
+        match (self.mode, self.policy.unknown) {
+            (Ok(mode), _) => mode,
+            (Err(_), Presume::Deny) => self.policy.mode,
+            (Err(_), Presume::Allow) => Mode::Observe,
+        }
+    }
+
+    fn tell(&self, taken: Taken, facts: &Facts<'_>) -> Ruling {
+        let policy = self.policy;
+        let rule = taken.rule.and_then(|at| policy.rules.get(at as usize));
+        let mut grounds = Vec::new();
+        for conditions in policy.subjects.iter().chain(rule.map(|rule| &rule.conditions)) {
+            conditions.grounds(facts, &mut grounds);
+        }
+        grounds.sort_unstable();
+        grounds.dedup();
+        Ruling {
+            effect: taken.effect,
+            mode: self.holding_mode(),
+            policy: Some(Arc::clone(&policy.name)),
+            rule: rule.map(|rule| Arc::clone(&rule.name)),
+            reason: rule.and_then(|rule| rule.reason.clone()).or_else(|| policy.reason.clone()),
+            existing: policy.existing,
+            presumed: self.low != Some(self.high) || self.mode.is_err(),
+            facts: grounds,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Policy documents and facts about a call come in; one decision, which names the rule that made it, goes out.
+
+mod attribute;
+mod pattern;
+mod facts;
+pub mod document;
+mod problem;
+mod read;
+mod window;
+mod condition;
+mod index;
+mod asked;
+mod compile;
+mod providers;
+mod set;
+mod rollout;
+mod decision;
+mod engine;
+#[cfg(test)]
+mod tests;
+
+pub use attribute::Attribute;
+pub use attribute::Attributes;
+pub use decision::Decision;
+pub use decision::Effect;
+pub use decision::Existing;
+pub use decision::Outlook;
+pub use decision::Ruling;
+pub use document::Mode;
+pub use engine::Engine;
+pub use facts::Fact;
+pub use facts::Facts;
+pub use facts::Transport;
+pub use problem::Problem;
+pub use problem::Severity;
+pub use read::Document;
+pub use read::Source;
+pub use set::Set;
+
+use set::Approved;

@@ -1,0 +1,115 @@
+//! A `Provider` document comes in; a row for the catalogue, and whether the provider is approved, go out.
+
+use crate::policy::Problem;
+use crate::policy::Set;
+use crate::policy::compile::check_name;
+use crate::policy::compile::shown;
+use crate::policy::document::Api;
+use crate::policy::document::At;
+use crate::policy::document::Category;
+use crate::policy::document::ProviderDocument;
+use crate::policy::problem::Notes;
+use crate::provider::catalogue;
+use crate::provider::catalogue::AuthPlace;
+use crate::provider::catalogue::Provider;
+
+/// Takes one document into the set; every problem is noted.
+pub(super) fn add(
+    file: &str,
+    document: &ProviderDocument,
+    set: &mut Set,
+    found: &mut Vec<Problem>,
+) {
+    let notes = &mut Notes::new(file, found);
+    let (name, spec) = (&document.metadata.name, &document.spec);
+    check_name(name, notes);
+    if spec.approved == Some(true) {
+        set.approved.insert(name.value.clone());
+    }
+    let Some(hosts) = &spec.hosts else {
+        if spec.approved.is_none() {
+            notes.error(name, "this provider has neither `hosts` nor `approved`: it says nothing");
+        }
+        if spec.api.is_some() || spec.credential.is_some() || spec.category.is_some() {
+            notes.error(name, "`api`, `credential` and `category` need `hosts`");
+        }
+        return;
+    };
+    if hosts.value.is_empty() {
+        notes.error(hosts, "an empty list names no host");
+    }
+    for host in &hosts.value {
+        if let Err(message) = check_host(&host.value) {
+            notes.error(host, message);
+        }
+    }
+    let auth =
+        spec.credential.iter().flatten().filter_map(|place| place_of(place, notes)).collect();
+    let hosts = hosts.value.iter().map(|host| host.value.to_ascii_lowercase());
+    set.providers.push(Provider::local(
+        &name.value,
+        category(spec.category.as_ref()),
+        api(spec.api.as_ref()),
+        hosts.collect(),
+        auth,
+    ));
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    let shown = shown(host);
+    if host.contains("**") {
+        return Err(format!("`{shown}` holds `**`: a provider's host says which labels it has"));
+    }
+    let lower = host.to_ascii_lowercase();
+    // A port belongs to the connection, and a name of the cluster may have one label.
+    if catalogue::is_host(&lower)
+        || (!lower.contains('*') && catalogue::is_host(&format!("{lower}.x")))
+    {
+        return Ok(());
+    }
+    Err(format!("`{shown}` is no host name, or its `*` covers too much"))
+}
+
+fn place_of(place: &At<String>, notes: &mut Notes<'_>) -> Option<AuthPlace> {
+    let name = |name: &str| (!name.is_empty()).then(|| name.to_ascii_lowercase());
+    let found = match place.value.split_once(':') {
+        Some(("header", field)) => name(field).map(AuthPlace::Header),
+        Some(("query", field)) => name(field).map(AuthPlace::Query),
+        Some(("cookie", field)) => name(field).map(AuthPlace::Cookie),
+        _ => None,
+    };
+    if found.is_none() {
+        let message = format!(
+            "`{}` is no place of a key, as header:authorization or query:key",
+            shown(&place.value)
+        );
+        notes.error(place, message);
+    }
+    found
+}
+
+fn api(api: Option<&At<Api>>) -> catalogue::Api {
+    match api.map(|api| api.value) {
+        Some(Api::Openai) | None => catalogue::Api::Openai,
+        Some(Api::Azure) => catalogue::Api::Azure,
+        Some(Api::Anthropic) => catalogue::Api::Anthropic,
+        Some(Api::Gemini) => catalogue::Api::Gemini,
+        Some(Api::Bedrock) => catalogue::Api::Bedrock,
+        Some(Api::Cohere) => catalogue::Api::Cohere,
+        Some(Api::None) => catalogue::Api::None,
+    }
+}
+
+fn category(category: Option<&At<Category>>) -> catalogue::Category {
+    match category.map(|category| category.value) {
+        Some(Category::LlmApi) | None => catalogue::Category::LlmApi,
+        Some(Category::Gateway) => catalogue::Category::Gateway,
+        Some(Category::ChatApp) => catalogue::Category::ChatApp,
+        Some(Category::CodingAssistant) => catalogue::Category::CodingAssistant,
+        Some(Category::Speech) => catalogue::Category::Speech,
+        Some(Category::Image) => catalogue::Category::Image,
+        Some(Category::Vector) => catalogue::Category::Vector,
+        Some(Category::AgentTool) => catalogue::Category::AgentTool,
+        Some(Category::Observability) => catalogue::Category::Observability,
+    }
+}

@@ -1,0 +1,144 @@
+//! Compiled policies and the catalogue's additions: all that the documents of one folder say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::policy::Document;
+use crate::policy::Effect;
+use crate::policy::Existing;
+use crate::policy::Problem;
+use crate::policy::Severity;
+use crate::policy::Source;
+use crate::policy::compile;
+use crate::policy::condition::Conditions;
+use crate::policy::document::Mode;
+use crate::policy::document::Presume;
+use crate::policy::index::Index;
+use crate::policy::pattern::Pattern;
+use crate::policy::providers;
+use crate::policy::read;
+use crate::provider::catalogue::Provider;
+
+/// Names of providers that documents approve of.
+pub(super) type Approved = BTreeSet<String>;
+
+/// Policies in force at once: each may be looked at for a decision.
+pub(super) const POLICIES_MAX: usize = 4096;
+/// Rules of all policies.
+pub(super) const RULES_MAX: usize = 65_536;
+
+/// One compiled policy.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    pub(super) name: Arc<str>,
+    pub(super) mode: Mode,
+    pub(super) default: Effect,
+    /// One must hold; empty is everybody.
+    pub(super) subjects: Vec<Conditions>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) index: Index,
+    pub(super) unknown: Presume,
+    pub(super) opaque: Presume,
+    pub(super) existing: Existing,
+    /// Share of the subjects in units of 0.01 %.
+    pub(super) rollout: u32,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) suspends: Vec<Pattern>,
+    pub(super) reason: Option<Arc<str>>,
+}
+
+/// One compiled rule.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) effect: Effect,
+    pub(super) conditions: Conditions,
+    pub(super) reason: Option<Arc<str>>,
+}
+
+/// All that the documents say, ready to decide.
+#[derive(Clone, Debug, Default)]
+pub struct Set {
+    pub(super) policies: Vec<Policy>,
+    pub(super) index: Index,
+    pub(super) approved: Approved,
+    pub(super) providers: Vec<Provider>,
+}
+
+impl Set {
+    /// Reads and compiles files. One error refuses all of them; warnings are handed out with the set.
+    pub fn read(sources: &[Source]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut set = Self::default();
+        let mut documents = Vec::new();
+        for source in sources {
+            let read = read::documents(source, &mut problems);
+            documents.extend(read.into_iter().map(|document| (source.file.as_str(), document)));
+        }
+        for (file, document) in &documents {
+            match document {
+                Document::Policy(policy) => {
+                    set.policies.extend(compile::policy(file, policy, &mut problems));
+                }
+                Document::Provider(provider) => {
+                    providers::add(file, provider, &mut set, &mut problems);
+                }
+            }
+        }
+        compile::check_together(&documents, &mut problems);
+        problems.sort_by(|left, right| {
+            (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column))
+        });
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(problems);
+        }
+        set.finish();
+        Ok((set, problems))
+    }
+
+    /// Puts the policies into the order of their names, so that the order of files means nothing, and indexes them.
+    fn finish(&mut self) {
+        self.policies.sort_by(|left, right| left.name.cmp(&right.name));
+        for (number, policy) in (0_u32..).zip(&mut self.policies) {
+            policy.rules.sort_by(|left, right| left.name.cmp(&right.name));
+            policy.index = Index::default();
+            for (at, rule) in (0_u32..).zip(&policy.rules) {
+                policy.index.add(at, &[&rule.conditions]);
+            }
+            let subjects: Vec<_> = policy.subjects.iter().collect();
+            self.index.add(number, &subjects);
+        }
+    }
+
+    /// How many policies there are.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether there is no policy.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// How many rules all policies have.
+    pub fn rules(&self) -> usize {
+        self.policies.iter().map(|policy| policy.rules.len()).sum()
+    }
+
+    /// Names of the policies with their modes, in order.
+    pub fn policies(&self) -> impl Iterator<Item = (&str, Mode)> {
+        self.policies.iter().map(|policy| (&*policy.name, policy.mode))
+    }
+
+    /// Providers that the documents add to the catalogue.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Whether a document approves of the provider.
+    pub fn is_approved(&self, provider: &str) -> bool {
+        self.approved.contains(provider)
+    }
+}
