@@ -151,6 +151,7 @@ impl Connection {
                 Part::Settings(settings) => self.reader(opposite(direction)).offer(settings),
                 Part::Reset(stream) => self.streams.reset(stream, out),
                 Part::GoAway(last) => self.streams.go_away(other(of), last, out),
+                Part::NoPreface => self.streams.lose(of, 0, out),
                 Part::Lost => {
                     self.streams.lose(of, 0, out);
                     return true;

@@ -29,6 +29,8 @@ pub(super) enum Part<'a> {
     GoAway(u32),
     /// The frame header that `Reader::refused` shows is none: a boundary must be looked for.
     Lost,
+    /// What began like the preface is none: a boundary must be looked for behind it.
+    NoPreface,
 }
 
 /// What missing bytes have spoilt.
@@ -222,13 +224,16 @@ impl Reader {
     fn start(&mut self, matched: usize, input: &mut &[u8]) -> Option<Part<'static>> {
         let octet = input.first()?;
         if PREFACE.get(matched) != Some(octet) {
-            // Octets of the preface cannot begin a frame: its length would be millions.
-            let state = match matched {
-                0 if self.joined => State::Lost(Hunt::behind_gap()),
-                0 => State::Frame,
-                _ => State::Lost(Hunt::default()),
-            };
-            self.enter(state);
+            match matched {
+                0 if self.joined => self.enter(State::Lost(Hunt::behind_gap())),
+                0 => self.enter(State::Frame),
+                // Octets of the preface cannot begin a frame: its length would be millions.
+                _ if self.joined => self.enter(State::Lost(Hunt::default())),
+                _ => {
+                    self.lose();
+                    return Some(Part::NoPreface);
+                }
+            }
             return None;
         }
         take_octet(input)?;

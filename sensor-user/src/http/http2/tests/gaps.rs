@@ -162,3 +162,28 @@ fn gap_within_a_body_costs_only_that_body() {
     assert_eq!(log.exchanges[&3].response_fields, [(Some("x-a".into()), "1".into())]);
     assert_eq!(log.exchanges[&3].response_end, Some(BodyEnd::Complete));
 }
+
+#[test]
+fn start_that_only_resembles_the_preface_is_counted_as_lost_however_it_is_cut() {
+    // Two frames that a search takes for proof where the bytes at hand end there, and something that is no frame.
+    let empty = frame(0, 0, 1, b"");
+    let ping = frame(6, 0, 0, b"12345678");
+    let bytes = [b"PRI".as_slice(), &empty, &empty, &[0xfe; 9], &ping, &ping, &ping].concat();
+    for cut in 1..=bytes.len() {
+        let pieces: Vec<_> = bytes.chunks(cut).map(|part| (Sent, data(1, part))).collect();
+        let (_, metrics) = tell(&pieces, false, false);
+        assert!(metrics.resyncs > 0, "in pieces of {cut}: {metrics:?}");
+    }
+}
+
+#[test]
+fn fields_behind_a_start_that_was_no_preface_have_no_name_of_a_table_that_was_not_seen() {
+    let mut peers = repeated();
+    peers.said[0].1.splice(0..24, *b"PRI *");
+    // What stands between is skipped; the table that it filled is not known.
+    peers.said[0].1.extend_from_slice(&[0xfe; 40]);
+    let (log, metrics) = peers.tell(false);
+    assert!(metrics.resyncs > 0, "{metrics:?}");
+    let (truth, _) = repeated().tell(false);
+    agrees(&log, &truth, "broken preface");
+}
