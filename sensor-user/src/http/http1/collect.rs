@@ -87,6 +87,11 @@ impl Collector {
         self.held.extend_from_slice(taken);
         // The last three bytes held before may be the beginning of the end.
         if let Some(end) = head_end(&self.held, held.saturating_sub(3)) {
+            // What is refused within one piece is refused in parts, too.
+            if start_line(&self.held) == Shape::No {
+                self.clear();
+                return (Taken::Malformed, 0);
+            }
             self.held.truncate(end);
             return (Taken::Head(&self.held, self.at_ns), end.saturating_sub(held));
         }
@@ -179,6 +184,10 @@ mod tests {
         assert_eq!(collector.take(second, 0, 25, request_line), (Taken::Malformed, 5));
         assert_eq!(collector.take(HEAD, 0, 25, request_line), (Taken::Malformed, HEAD.len()));
         assert_eq!(collector.take(b"{\"json\"", 0, 25, request_line), (Taken::Malformed, 0));
+        // The line ends in a version that is none; only its end shows that.
+        assert_eq!(collector.take(b"GET / HTTP/1.1\r", 0, 99, request_line), (Taken::More, 15));
+        let rest = b"HTTP/1.x\r\n\r\n";
+        assert_eq!(collector.take(rest, 0, 99, request_line), (Taken::Malformed, 0));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Block {
         self.hpack.offer(table_bytes);
     }
 
+    /// Notes that settings of the other side may not have been seen.
+    pub(super) fn doubt(&mut self) {
+        self.hpack.doubt();
+    }
+
     /// Notes that this side has acknowledged settings.
     pub(super) fn acknowledge(&mut self) {
         self.hpack.acknowledge();

@@ -116,7 +116,7 @@ impl Connection {
         match self.reader(direction).gap(missing) {
             Spoilt::Nothing => {}
             Spoilt::Body(stream) => self.streams.gap(of, stream, missing.unwrap_or(0)),
-            Spoilt::All => self.streams.lose(of, missing.unwrap_or(0), out),
+            Spoilt::All => self.lose(direction, missing.unwrap_or(0), out),
         }
         // A frame whose last bytes are missing has ended.
         self.read(direction, &mut [].as_slice(), out);
@@ -151,14 +151,20 @@ impl Connection {
                 Part::Settings(settings) => self.reader(opposite(direction)).offer(settings),
                 Part::Reset(stream) => self.streams.reset(stream, out),
                 Part::GoAway(last) => self.streams.go_away(other(of), last, out),
-                Part::NoPreface => self.streams.lose(of, 0, out),
+                Part::NoPreface => self.lose(direction, 0, out),
                 Part::Lost => {
-                    self.streams.lose(of, 0, out);
+                    self.lose(direction, 0, out);
                     return true;
                 }
             }
         }
         false
+    }
+
+    /// Something of a direction was not seen: messages, and settings that the other one goes by.
+    fn lose(&mut self, direction: Direction, missing: u64, out: &mut Output<'_>) {
+        self.streams.lose(self.of(direction), missing, out);
+        self.reader(opposite(direction)).doubt();
     }
 
     fn headers(&mut self, direction: Direction, block: HeaderBlock, out: &mut Output<'_>) {

@@ -124,6 +124,11 @@ impl Reader {
         self.block.offer(settings.table_bytes);
     }
 
+    /// Notes that settings of the other side may not have been seen.
+    pub(super) fn doubt(&mut self) {
+        self.block.doubt();
+    }
+
     /// The search for a boundary, while one is going on.
     pub(super) fn hunt(&mut self) -> Option<&mut Hunt> {
         match &mut self.state {

@@ -48,6 +48,8 @@ pub struct Decoder {
     table: Table,
     /// Table sizes of the peer's settings that the encoder has not acknowledged yet, oldest first.
     offers: VecDeque<Option<usize>>,
+    /// Whether none of the peer's settings was missed, so that the oldest offer is the one acknowledged.
+    sure: bool,
     /// Where Huffman-coded strings are decoded to; kept so that fields cost no allocation.
     name: Zeroizing<Vec<u8>>,
     value: Zeroizing<Vec<u8>>,
@@ -59,6 +61,7 @@ impl Decoder {
         Self {
             table: Table::new(TABLE_BYTES_INITIAL, bytes_max),
             offers: VecDeque::new(),
+            sure: true,
             name: Zeroizing::default(),
             value: Zeroizing::default(),
         }
@@ -72,17 +75,25 @@ impl Decoder {
     /// Forgets the table, because header blocks were not seen.
     pub fn forget(&mut self) {
         self.table.forget();
+        self.doubt();
+    }
+
+    /// Notes that settings of the peer may not have been seen: which ones are acknowledged is not known any more.
+    pub fn doubt(&mut self) {
+        self.sure = false;
     }
 
     /// Begins anew, as at the start of a connection.
     pub fn restart(&mut self) {
         self.table.restart(TABLE_BYTES_INITIAL);
+        self.sure = true;
     }
 
     /// Notes settings of the peer, which name a table size or leave it as it is.
     pub fn offer(&mut self, size: Option<usize>) {
         if self.offers.len() >= OFFERS_MAX {
             self.offers.pop_front();
+            self.doubt();
         }
         self.offers.push_back(size);
     }
@@ -91,7 +102,8 @@ impl Decoder {
     pub fn acknowledge(&mut self) {
         // RFC 7541, 4.2: a lower limit is in force from here on; a higher one only when a block says so.
         let size = self.offers.pop_front().flatten();
-        if let Some(size) = size.filter(|size| *size < self.table.size()) {
+        // RFC 7541, 4.2: the encoder says a new size in its next block as well, so that nothing is lost by waiting.
+        if let Some(size) = size.filter(|size| self.sure && *size < self.table.size()) {
             self.table.resize(size);
         }
     }
@@ -100,7 +112,7 @@ impl Decoder {
     pub fn decode(&mut self, block: &[u8], out: &mut Output<'_>) -> Result<(), Error> {
         let outcome = self.fields(block, out);
         if outcome.is_err() {
-            self.forget();
+            self.table.forget();
         }
         self.name.zeroize();
         self.value.zeroize();

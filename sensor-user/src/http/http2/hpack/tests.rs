@@ -272,3 +272,18 @@ fn decoder_that_joined_never_has_a_value_under_a_wrong_name() {
     }
     assert!(unknown > 1000 && known > 1000, "{unknown} unknown, {known} known");
 }
+
+#[test]
+fn acknowledgement_of_settings_that_were_not_seen_changes_no_table() {
+    // The decoder joins between the first settings and the second; the acknowledgement is of the first.
+    let mut decoder = Decoder::new(4096);
+    decoder.forget();
+    decoder.offer(Some(0));
+    let (fields, outcome) = decode(&mut decoder, &hex("4001 6101 31"));
+    assert_eq!((fields.len(), outcome), (1, Ok(())));
+    decoder.acknowledge();
+    // The newest entry is still there; the one behind it was not seen, and may be there.
+    let (fields, outcome) = decode(&mut decoder, &hex("be bf"));
+    assert_eq!(fields, [(Some("a".to_owned()), "1".to_owned()), (None, String::new())]);
+    assert_eq!(outcome, Ok(()));
+}
