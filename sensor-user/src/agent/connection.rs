@@ -168,6 +168,16 @@ impl Connection {
             .unwrap_or_default()
     }
 
+    /// What the connection spoke, once that is known; `None` where no plaintext was seen.
+    pub(super) fn spoke(&self) -> Option<Option<Protocol>> {
+        self.plaintext.as_ref().map(|plaintext| plaintext.decoder.protocol())
+    }
+
+    /// The stages of the connection; `None` where no plaintext was seen.
+    pub(super) fn stages(&self) -> Option<(&Decoder, &Tracker)> {
+        self.plaintext.as_ref().map(|plaintext| (&plaintext.decoder, &plaintext.tracker))
+    }
+
     /// What the connection has turned out to be.
     pub(super) fn verdict(&self) -> Verdict {
         self.plaintext.as_ref().map_or(Verdict::Undecided, |plaintext| plaintext.tracker.verdict())

@@ -12,6 +12,7 @@
 
 mod clock;
 mod connection;
+mod counted;
 mod doctor;
 mod intent;
 mod links;
@@ -31,6 +32,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sensor_common::limits::EVENT_RING_BYTES;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,6 +50,7 @@ use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
 pub use self::setup::Outputs;
 use self::setup::Stages;
+use self::status::{DATA_RING, EVENT_RING};
 use self::telemetry::Telemetry;
 
 /// Events that wait for the reporter; then the pipeline waits, and the ring takes the pressure.
@@ -64,6 +67,8 @@ const SLEEP: Duration = Duration::from_millis(100);
 const SHORT_SLEEP: Duration = Duration::from_millis(5);
 /// Rounds without a record after which the decoding thread trusts the kernel to wake it.
 const QUIET_ROUNDS: u32 = 8;
+/// How often what the stages count is summed up.
+const PUBLISH: Duration = Duration::from_secs(1);
 /// Records decoded between two looks at the clock and the notices.
 const BATCH: usize = 512;
 
@@ -164,7 +169,7 @@ fn decode(
     stop: &AtomicBool,
 ) {
     let mut quiet = QUIET_ROUNDS;
-    let mut ticked = Instant::now();
+    let (mut ticked, mut published) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let mut taken = 0_usize;
         while let Some(bytes) = ring.take() {
@@ -182,12 +187,18 @@ fn decode(
             ticked = Instant::now();
             pipeline.tick(Clock::monotonic_ns());
         }
+        if published.elapsed() >= PUBLISH {
+            published = Instant::now();
+            pipeline.publish();
+        }
+        pipeline.status.records_taken(DATA_RING, taken);
         quiet = if taken == 0 { quiet.saturating_add(1) } else { 0 };
         if taken < BATCH {
             ring.wait(Some(if quiet < QUIET_ROUNDS { SHORT_SLEEP } else { SLEEP }));
         }
     }
     pipeline.finish(Clock::monotonic_ns());
+    pipeline.publish();
 }
 
 /// Reads the event ring.
@@ -197,12 +208,15 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
     intent.scan(Clock::monotonic_ns());
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
+        let mut taken = 0_usize;
         while let Some(bytes) = ring.take() {
             match capture::decode(&bytes) {
                 Ok(record) => intent.on_record(&record),
                 Err(error) => intent.refuse(&error),
             }
+            taken = taken.saturating_add(1);
         }
+        intent.status.records_taken(EVENT_RING, taken);
         let now = Clock::monotonic_ns();
         notices.try_iter().take(NOTICES_MAX).for_each(|notice| intent.on_notice(notice, now));
         intent.try_again(now);
@@ -242,6 +256,8 @@ async fn serve(
         // An empty address means that no server is wanted; a wrong one was refused with the configuration.
         Err(_) => None,
     };
+    telemetry.metrics.set_ring_bytes(DATA_RING, u64::from(config.capture.ring_bytes));
+    telemetry.metrics.set_ring_bytes(EVENT_RING, u64::from(EVENT_RING_BYTES));
     telemetry.ready();
     let outcome = loop {
         tokio::select! {

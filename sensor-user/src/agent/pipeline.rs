@@ -22,6 +22,7 @@ use crate::workload::ticks_of_boot_ns;
 
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
+use super::counted::Counted;
 use super::notice::{FromPipeline, ToPipeline};
 use super::stacks::Stacks;
 use super::status::Status;
@@ -51,6 +52,8 @@ pub(super) struct Pipeline {
     /// Names seen in ClientHellos, by socket cookie, with whether they are AI names.
     pub(super) names: HashMap<u64, (Option<String>, bool)>,
     pub(super) arena: BytesMut,
+    /// What the connections that are over have counted.
+    pub(super) counted: Counted,
 }
 
 impl Pipeline {
@@ -206,6 +209,16 @@ impl Pipeline {
         self.status.set_connections(self.connections.len());
     }
 
+    /// Hands out what all stages have counted so far.
+    pub(super) fn publish(&self) {
+        let mut stages = self.counted.all(self.connections.values());
+        stages.reassembly = *self.shared.table.metrics();
+        let workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.workload = workloads.metrics();
+        drop(workloads);
+        self.status.set_stages(stages);
+    }
+
     /// Ends everything: the agent stops.
     pub(super) fn finish(&mut self, now_ns: u64) {
         let all: Vec<_> = self.connections.keys().copied().collect();
@@ -223,6 +236,7 @@ impl Pipeline {
         }
         self.after(id);
         let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.counted.over(&connection);
         connection.ends_ns.get_or_insert(at_ns);
         let process = self.process(connection.pid, connection.start_ns, at_ns);
         let tls = self.stacks.of(connection.pid, connection.family);
@@ -265,7 +279,9 @@ impl Pipeline {
             tracing::debug!(%error, "the kernel half keeps the connection on probation");
         }
         self.shared.table.close(id, 0, |_, _| {});
-        self.connections.remove(&id);
+        if let Some(connection) = self.connections.remove(&id) {
+            self.counted.over(&connection);
+        }
     }
 
     fn tell(&self, notice: FromPipeline) {

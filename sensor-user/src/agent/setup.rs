@@ -28,6 +28,7 @@ use crate::workload;
 
 use super::clock::Clock;
 use super::connection::Shared;
+use super::counted::Counted;
 use super::intent::Intent;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
@@ -169,6 +170,7 @@ pub(super) fn stages(
         connections: HashMap::new(),
         names: HashMap::new(),
         arena: BytesMut::new(),
+        counted: Counted::default(),
     };
     let intent_stage = Intent {
         kernel,

@@ -6,6 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::probes::Library;
 use crate::probes::Why;
+use crate::report::metrics::StageMetrics;
+
+/// Name of the ring of plaintext in metrics.
+pub(super) const DATA_RING: &str = "data";
+/// Name of the ring of processes, sockets and names in metrics.
+pub(super) const EVENT_RING: &str = "events";
 
 /// Counters that only grow, and gauges that the threads set.
 #[derive(Debug, Default)]
@@ -15,6 +21,9 @@ pub(super) struct Status {
     probes: Mutex<BTreeMap<&'static str, u64>>,
     processes: AtomicU64,
     connections: AtomicU64,
+    data_records: AtomicU64,
+    event_records: AtomicU64,
+    stages: Mutex<StageMetrics>,
 }
 
 /// What is counted, in the order of `Count`.
@@ -120,6 +129,28 @@ impl Status {
     /// How many connections are being decoded.
     pub(super) fn set_connections(&self, connections: usize) {
         self.connections.store(u64::try_from(connections).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Records were taken out of a ring.
+    pub(super) fn records_taken(&self, ring: &'static str, taken: usize) {
+        let counter = if ring == DATA_RING { &self.data_records } else { &self.event_records };
+        counter.fetch_add(u64::try_from(taken).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Records taken so far, by ring.
+    pub(super) fn records(&self) -> [(&'static str, u64); 2] {
+        [(DATA_RING, &self.data_records), (EVENT_RING, &self.event_records)]
+            .map(|(ring, counter)| (ring, counter.load(Ordering::Relaxed)))
+    }
+
+    /// What all stages have counted so far.
+    pub(super) fn set_stages(&self, stages: StageMetrics) {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = stages;
+    }
+
+    /// What all stages had counted when they were last asked.
+    pub(super) fn stages(&self) -> StageMetrics {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counters by name.

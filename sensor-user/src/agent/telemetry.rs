@@ -59,6 +59,10 @@ impl Telemetry {
             self.metrics.set_attachments(why, "attached", count);
         }
         self.metrics.set_attachments("any", "failed", self.status.attach_failures());
+        for (ring, count) in self.status.records() {
+            self.metrics.set_records(ring, count);
+        }
+        self.metrics.set_stages(&self.status.stages());
         let [before, after] = self.status.hellos();
         self.metrics.set_hellos(false, before);
         self.metrics.set_hellos(true, after);

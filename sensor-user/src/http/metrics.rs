@@ -30,3 +30,24 @@ pub struct Metrics {
     /// Frames that break the format.
     pub websocket_malformed: u64,
 }
+
+impl Metrics {
+    /// Adds what another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.requests, other.requests),
+            (&mut self.responses, other.responses),
+            (&mut self.orphan_responses, other.orphan_responses),
+            (&mut self.unanswered_requests, other.unanswered_requests),
+            (&mut self.malformed_heads, other.malformed_heads),
+            (&mut self.malformed_bodies, other.malformed_bodies),
+            (&mut self.gap_bodies, other.gap_bodies),
+            (&mut self.undecodable_bodies, other.undecodable_bodies),
+            (&mut self.resyncs, other.resyncs),
+            (&mut self.upgrades, other.upgrades),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}

@@ -60,6 +60,24 @@ pub struct Metrics {
     pub calls_dropped: u64,
 }
 
+impl Metrics {
+    /// Adds what another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.calls, other.calls),
+            (&mut self.calls_unlisted, other.calls_unlisted),
+            (&mut self.usage_missing, other.usage_missing),
+            (&mut self.usage_partial, other.usage_partial),
+            (&mut self.bodies_broken, other.bodies_broken),
+            (&mut self.exchanges_dropped, other.exchanges_dropped),
+            (&mut self.calls_dropped, other.calls_dropped),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// Whether a connection leads to AI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

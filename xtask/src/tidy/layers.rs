@@ -47,7 +47,10 @@ const STAGES: [Stage; 17] = [
     edge("fleet", &["credential", "spend", "policy"]),
     edge("enforce", &["bpf", "policy"]),
     edge("audit", &["policy", "enforce"]),
-    edge("report", &["workload", "capture", "http", "provider", "credential", "spend"]),
+    edge(
+        "report",
+        &["workload", "capture", "reassembly", "http", "provider", "credential", "spend"],
+    ),
 ];
 
 /// Files that know all stages, and so may not be named by one.

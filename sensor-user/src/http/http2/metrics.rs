@@ -24,3 +24,24 @@ pub struct Metrics {
     /// Entries of dynamic tables let go because of `header_table_bytes_max`.
     pub header_table_cuts: u64,
 }
+
+impl Metrics {
+    /// Adds what another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.requests, other.requests),
+            (&mut self.responses, other.responses),
+            (&mut self.requests_unseen, other.requests_unseen),
+            (&mut self.streams_evicted, other.streams_evicted),
+            (&mut self.resyncs, other.resyncs),
+            (&mut self.directions_given_up, other.directions_given_up),
+            (&mut self.header_blocks_over, other.header_blocks_over),
+            (&mut self.header_blocks_broken, other.header_blocks_broken),
+            (&mut self.header_fields_unknown, other.header_fields_unknown),
+            (&mut self.header_table_cuts, other.header_table_cuts),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}

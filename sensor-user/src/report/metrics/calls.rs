@@ -35,6 +35,7 @@ pub(super) struct CallMetrics {
     tokens: IntCounterVec,
     unknown_usage: IntCounterVec,
     cost: Dollars,
+    priced: IntCounterVec,
     unpriced: IntCounterVec,
     times: Times,
     credentials: IntCounterVec,
@@ -144,6 +145,11 @@ impl CallMetrics {
                 "US dollars that calls cost, where it is known, by how the amount was found.",
                 &["provider", "model", "basis"],
             )?),
+            priced: r.counter(
+                "tollgate_spend_calls_total",
+                "Calls by how their amount was found; without an amount it is `unknown`.",
+                &["provider", "basis"],
+            )?,
             unpriced: r.counter(
                 "tollgate_spend_inexact_calls_total",
                 "Calls whose amount is unknown or estimated, by reason.",
@@ -256,6 +262,7 @@ impl CallMetrics {
     fn add_cost(&mut self, event: &CallEvent, provider: &str, model: &str) {
         let cost = &event.cost;
         let basis = cost.basis.as_str();
+        self.priced.with_label_values(&[provider, basis]).inc();
         if let Some(amount) = cost.picodollars {
             self.cost.add(&[provider, model, basis], amount);
         }

@@ -3,6 +3,7 @@
 mod calls;
 mod labels;
 mod registry;
+mod stages;
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,12 +20,17 @@ use crate::report::Event;
 use crate::report::event::Seen;
 use calls::CallMetrics;
 use registry::Registrar;
+use stages::StageCounters;
+
+pub use stages::Protocols;
+pub use stages::StageMetrics;
 
 /// All metrics of the agent. Shared: each method locks only what it changes.
 #[derive(Debug)]
 pub struct Metrics {
     registrar: Registrar,
     calls: Mutex<CallMetrics>,
+    stages: Mutex<StageCounters>,
     connections: IntCounterVec,
     connections_open: IntGaugeVec,
     lost_records: IntCounterVec,
@@ -54,6 +60,7 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             calls: Mutex::new(CallMetrics::new(&mut r, label_values_max)?),
+            stages: Mutex::new(StageCounters::new(&mut r)?),
             connections: r.counter(
                 "tollgate_capture_connections_total",
                 "Connections to AI providers, by how much of their plaintext was seen and why not all.",
@@ -122,6 +129,11 @@ impl Metrics {
     pub fn set_stage_event(&self, stage: &'static str, event: &'static str, absolute: u64) {
         let more = self.more(("stage", stage, event), absolute);
         self.stage_events.with_label_values(&[stage, event]).inc_by(more);
+    }
+
+    /// Brings what the stages count up to its absolute values.
+    pub fn set_stages(&self, stages: &StageMetrics) {
+        locked(&self.stages).set(stages);
     }
 
     /// Brings the number of processes that were given probes up to its absolute value.

@@ -114,3 +114,32 @@ fn counter_kept_elsewhere_only_grows() {
         "11"
     );
 }
+
+#[test]
+fn what_stages_count_is_shown_as_it_grows() {
+    let metrics = Metrics::new(200).unwrap();
+    let mut stages = StageMetrics::default();
+    for bytes in [100, 250] {
+        stages.reassembly.bytes = bytes;
+        stages.reassembly.gaps_waited = 1;
+        stages.http1.resyncs = 2;
+        stages.http2.requests = bytes;
+        stages.provider.bodies_broken = 3;
+        stages.workload.resolved = 4;
+        stages.protocols.http2 = 5;
+        metrics.set_stages(&stages);
+    }
+    let text = metrics.text().unwrap();
+    let shown = [
+        (r#"tollgate_reassembly_bytes_total{fate="taken"}"#, "250"),
+        (r#"tollgate_reassembly_gaps_total{reason="waited"}"#, "1"),
+        (r#"tollgate_http_faults_total{fault="resync",protocol="http1"}"#, "2"),
+        (r#"tollgate_http_messages_total{message="request",protocol="http2"}"#, "250"),
+        (r#"tollgate_http_connections_total{protocol="http2"}"#, "5"),
+        ("tollgate_provider_broken_bodies_total", "3"),
+        (r#"tollgate_workload_processes_total{result="resolved"}"#, "4"),
+    ];
+    for (series, count) in shown {
+        assert_eq!(value(&text, &format!("{series} ")), count, "{series}");
+    }
+}
