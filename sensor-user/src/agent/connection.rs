@@ -20,6 +20,7 @@ use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
 use crate::report;
 use crate::report::event::{Process, Seen, Server, Tls};
 
+use super::counted::Counted;
 use super::writes::{Part, Writes};
 
 /// One generation of a TLS object.
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) provider: provider::Config,
     /// Pieces on their way from the table to a decoder; empty between records, kept for its memory.
     pub(super) pieces: Vec<Piece>,
+    /// What the connections that are over have counted.
+    pub(super) counted: Counted,
 }
 
 impl Connection {
@@ -166,11 +169,6 @@ impl Connection {
             .as_mut()
             .map(|plaintext| plaintext.tracker.take_calls().collect())
             .unwrap_or_default()
-    }
-
-    /// What the connection spoke, once that is known; `None` where no plaintext was seen.
-    pub(super) fn spoke(&self) -> Option<Option<Protocol>> {
-        self.plaintext.as_ref().map(|plaintext| plaintext.decoder.protocol())
     }
 
     /// The stages of the connection; `None` where no plaintext was seen.

@@ -1,5 +1,7 @@
 //! Connections come in as they are and as they end; what all stages have counted since the start goes out.
 
+use std::collections::HashMap;
+
 use crate::http::Protocol;
 use crate::report::metrics::{Protocols, StageMetrics};
 
@@ -16,15 +18,18 @@ impl Counted {
     pub(super) fn over(&mut self, connection: &Connection) {
         add(&mut self.over, connection);
         let protocols = &mut self.over.protocols;
-        if let Some(counter) = connection.spoke().map(|spoke| counter(protocols, spoke)) {
+        if let Some((decoder, _)) = connection.stages() {
+            let counter = counter(protocols, decoder.protocol());
             *counter = counter.saturating_add(1);
         }
     }
 
     /// The sum over connections that are over and those still open.
-    pub(super) fn all<'a>(&self, open: impl Iterator<Item = &'a Connection>) -> StageMetrics {
+    pub(super) fn all(&self, open: &HashMap<u64, Connection>) -> StageMetrics {
         let mut all = self.over;
-        open.for_each(|connection| add(&mut all, connection));
+        for connection in open.values() {
+            add(&mut all, connection);
+        }
         all
     }
 }

@@ -248,6 +248,8 @@ async fn serve(
     let server = match config.report.listen.parse() {
         Ok(address) => {
             let listener = server::listen(address).await?;
+            let address = listener.local_addr().context("asking for the address of the server")?;
+            tracing::info!(%address, "metrics and health are served");
             let (metrics, readiness) =
                 (Arc::clone(&telemetry.metrics), Arc::clone(&telemetry.readiness));
             let until = async { drop(stopped.await) };

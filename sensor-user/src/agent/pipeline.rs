@@ -22,7 +22,6 @@ use crate::workload::ticks_of_boot_ns;
 
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
-use super::counted::Counted;
 use super::notice::{FromPipeline, ToPipeline};
 use super::stacks::Stacks;
 use super::status::Status;
@@ -52,8 +51,6 @@ pub(super) struct Pipeline {
     /// Names seen in ClientHellos, by socket cookie, with whether they are AI names.
     pub(super) names: HashMap<u64, (Option<String>, bool)>,
     pub(super) arena: BytesMut,
-    /// What the connections that are over have counted.
-    pub(super) counted: Counted,
 }
 
 impl Pipeline {
@@ -211,12 +208,12 @@ impl Pipeline {
 
     /// Hands out what all stages have counted so far.
     pub(super) fn publish(&self) {
-        let mut stages = self.counted.all(self.connections.values());
+        let mut stages = self.shared.counted.all(&self.connections);
         stages.reassembly = *self.shared.table.metrics();
         let workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
         stages.workload = workloads.metrics();
         drop(workloads);
-        self.status.set_stages(stages);
+        self.status.set_stages(&stages);
     }
 
     /// Ends everything: the agent stops.
@@ -236,7 +233,7 @@ impl Pipeline {
         }
         self.after(id);
         let Some(mut connection) = self.connections.remove(&id) else { return };
-        self.counted.over(&connection);
+        self.shared.counted.over(&connection);
         connection.ends_ns.get_or_insert(at_ns);
         let process = self.process(connection.pid, connection.start_ns, at_ns);
         let tls = self.stacks.of(connection.pid, connection.family);
@@ -280,7 +277,7 @@ impl Pipeline {
         }
         self.shared.table.close(id, 0, |_, _| {});
         if let Some(connection) = self.connections.remove(&id) {
-            self.counted.over(&connection);
+            self.shared.counted.over(&connection);
         }
     }
 

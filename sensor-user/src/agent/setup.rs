@@ -170,7 +170,6 @@ pub(super) fn stages(
         connections: HashMap::new(),
         names: HashMap::new(),
         arena: BytesMut::new(),
-        counted: Counted::default(),
     };
     let intent_stage = Intent {
         kernel,
@@ -244,6 +243,7 @@ fn shared(config: &Config, catalogue: &Arc<Catalogue>) -> Shared {
         http: config.http.clone(),
         provider: config.provider.clone(),
         pieces: Vec::new(),
+        counted: Counted::default(),
     }
 }
 

@@ -144,8 +144,8 @@ impl Status {
     }
 
     /// What all stages have counted so far.
-    pub(super) fn set_stages(&self, stages: StageMetrics) {
-        *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = stages;
+    pub(super) fn set_stages(&self, stages: &StageMetrics) {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = *stages;
     }
 
     /// What all stages had counted when they were last asked.

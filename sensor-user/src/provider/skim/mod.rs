@@ -289,7 +289,10 @@ impl Skimmer {
         let slot = slot.and_then(|at| self.slots.get_mut(at));
         let buffer = slot.map_or(&mut self.key, |slot| &mut slot.bytes);
         self.overflow |= buffer.len().saturating_add(bytes.len()) > max;
-        if !self.overflow {
+        if self.overflow {
+            // What came before the bound was crossed depends on the cuts, and nobody wants it.
+            buffer.clear();
+        } else {
             buffer.extend_from_slice(bytes);
         }
     }

@@ -129,3 +129,13 @@ fn a_reset_skimmer_is_like_new() {
     skimmed.push(br#"{"stream":true}"#);
     assert_eq!(show(&skimmed), "stream=true/0/0");
 }
+
+#[test]
+fn nothing_is_kept_of_a_text_over_its_bound_however_it_is_cut() {
+    let document =
+        format!(r#"{{"output":[{{"type":"web"}},{{"type":"{}"#, "x".repeat(TEXT_MAX + 1));
+    for cut in [1, 10, document.len()] {
+        let parts: Vec<&[u8]> = document.as_bytes().chunks(cut).collect();
+        assert_eq!(show(&skim(&PLAN, &parts)), "output[].type=/1/0", "in pieces of {cut}");
+    }
+}
