@@ -46,7 +46,7 @@ fn counter(protocols: &mut Protocols, spoke: Option<Protocol>) -> &mut u64 {
 fn add(sum: &mut StageMetrics, connection: &Connection) {
     let Some((decoder, tracker)) = connection.stages() else { return };
     if let Some(counted) = decoder.metrics() {
-        sum.http1.add(counted);
+        sum.http1.add(&counted);
     }
     if let Some(counted) = decoder.http2_metrics() {
         sum.http2.add(&counted);

@@ -45,6 +45,9 @@ impl Metrics {
             (&mut self.undecodable_bodies, other.undecodable_bodies),
             (&mut self.resyncs, other.resyncs),
             (&mut self.upgrades, other.upgrades),
+            (&mut self.websocket_messages, other.websocket_messages),
+            (&mut self.websocket_undecodable, other.websocket_undecodable),
+            (&mut self.websocket_malformed, other.websocket_malformed),
         ];
         for (sum, more) in pairs {
             *sum = sum.saturating_add(more);
