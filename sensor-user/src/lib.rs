@@ -16,4 +16,5 @@ pub mod provider;
 pub mod credential;
 pub mod spend;
 pub mod policy;
+pub mod store;
 pub mod report;

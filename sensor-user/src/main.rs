@@ -7,18 +7,22 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use sensor_user::agent::{self, Outputs};
-use sensor_user::cli::{self, Cli, Command, ConfigAction, Output, Run};
+use sensor_user::cli::{self, Ask, Cli, Command, ConfigAction, Form, Output, ReportOptions, Run};
 use sensor_user::config::{self, Config};
+use sensor_user::report::control::{self, Picture, client};
 use sensor_user::report::doctor::{self, State};
 use sensor_user::report::sinks::terminal::Look;
-use sensor_user::report::sinks::{JsonLines, Terminal};
-use sensor_user::report::{Metrics, Sink};
+use sensor_user::report::sinks::{Inventory, JsonLines, Terminal};
+use sensor_user::report::{Metrics, Sink, inventory};
+use sensor_user::store::{Entry, Store};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(options) => run(&options),
         Command::Doctor { output } => examine(output),
+        Command::Status { ask, output } => status(&ask, output),
+        Command::Report(options) => report(&options),
         Command::Config { action: ConfigAction::Sample } => print(config::SAMPLE.as_bytes()),
         Command::Config { action: ConfigAction::Check { path } } => {
             Config::read(&path)?;
@@ -53,13 +57,56 @@ fn run(options: &Run) -> anyhow::Result<ExitCode> {
         Output::Json => Box::new(JsonLines::new(out, agent::host_name())),
         Output::Text => Box::new(Terminal::new(out, Look::of_stdout(cli::is_colour_unwanted()))),
     };
+    let metrics = Arc::new(Metrics::new(config.report.label_values_max)?);
+    let mut kept: Vec<Box<dyn Sink + Send>> = Vec::new();
+    if config.store.inventory {
+        agent::make_state_folder(&config)?;
+        let store = Store::open(&config.files.state)?;
+        kept.push(Box::new(Inventory::new(store, &config.store, Arc::clone(&metrics))));
+    }
     let outputs = Outputs {
         sinks: vec![sink],
+        kept,
         filter: options.filter(),
-        metrics: Arc::new(Metrics::new(config.report.label_values_max)?),
+        metrics,
         totals_every: options.totals_interval(),
     };
     agent::run(config, outputs)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask<T: serde::de::DeserializeOwned>(ask: &Ask, path: &str) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(client::get(&ask.socket()?, path))?)
+}
+
+fn status(options: &Ask, output: Output) -> anyhow::Result<ExitCode> {
+    let picture: Picture = ask(options, control::STATUS)?;
+    let text = match output {
+        Output::Json => serde_json::to_string(&picture)? + "\n",
+        Output::Text => picture.text(jiff::Timestamp::now().as_second()),
+    };
+    print(text.as_bytes())?;
+    Ok(if picture.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report(options: &ReportOptions) -> anyhow::Result<ExitCode> {
+    let now = jiff::Timestamp::now();
+    let path = format!("{}?since={}", control::INVENTORY, options.since(now.as_second()));
+    let entries: Vec<Entry> = ask(&options.ask, &path)?;
+    let mut out = io::stdout().lock();
+    match options.format {
+        Form::Text => {
+            let look = Look::of_stdout(cli::is_colour_unwanted());
+            out.write_all(inventory::text(&entries, &look).as_bytes())?;
+        }
+        Form::Json => inventory::json(&entries, &mut out)?,
+        Form::Csv => inventory::csv(&entries, &mut out)?,
+        Form::Html => {
+            let made = format!("{now:.0}");
+            out.write_all(inventory::html(&entries, &agent::host_name(), &made)?.as_bytes())?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -163,8 +163,9 @@ fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
     let text = format!(
-        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n",
-        state.display().to_string()
+        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n[control]\nsocket = {:?}\n",
+        state.display().to_string(),
+        folder.join("agent.sock").display().to_string()
     );
     fs::write(&config, text)?;
     let events = File::create(events_file(folder, start))?;

@@ -25,9 +25,9 @@ mod telemetry;
 mod writes;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ use crate::bpf::Ring;
 use crate::capture;
 use crate::config::Config;
 use crate::report::Event;
+use crate::report::control;
+use crate::report::control::{Control, Picture};
 use crate::report::server;
 use crate::report::server::Readiness;
 
@@ -50,6 +52,7 @@ use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
 pub use self::setup::Outputs;
 use self::setup::Stages;
+pub use self::setup::make_state_folder;
 use self::status::{DATA_RING, EVENT_RING};
 use self::telemetry::Telemetry;
 
@@ -118,6 +121,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         events: events.clone(),
         clock,
         lost: HashMap::new(),
+        picture: Arc::new(Mutex::new(picture(clock))),
     };
     let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
     say("stopping");
@@ -260,6 +264,8 @@ async fn serve(
     };
     telemetry.metrics.set_ring_bytes(DATA_RING, u64::from(config.capture.ring_bytes));
     telemetry.metrics.set_ring_bytes(EVENT_RING, u64::from(EVENT_RING_BYTES));
+    let (stop_control, control_stopped) = oneshot::channel::<()>();
+    let controlled = control_socket(config, &telemetry, control_stopped)?;
     telemetry.ready();
     let outcome = loop {
         tokio::select! {
@@ -272,12 +278,47 @@ async fn serve(
     };
     telemetry.stopping();
     telemetry.publish();
-    drop(stop);
+    drop((stop, stop_control));
+    if let Some(controlled) = controlled {
+        let _finished = tokio::time::timeout(SLEEP, controlled).await;
+        // A newer agent may have its own there by now; then this fails, and nothing is lost.
+        let _removed = std::fs::remove_file(&config.control.socket);
+    }
     if let Some(server) = server {
         // A slow reader of metrics does not hold the agent up.
         let _finished = tokio::time::timeout(SLEEP, server).await;
     }
     outcome
+}
+
+/// Opens the control socket, where one is wanted.
+fn control_socket(
+    config: &Config,
+    telemetry: &Telemetry,
+    stopped: oneshot::Receiver<()>,
+) -> anyhow::Result<Option<tokio::task::JoinHandle<Result<(), crate::report::Error>>>> {
+    let path = &config.control.socket;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let listener = control::listen(path)?;
+    let control =
+        Control { state: config.files.state.clone(), picture: Arc::clone(&telemetry.picture) };
+    let until = async { drop(stopped.await) };
+    Ok(Some(tokio::spawn(control::serve(listener, control, until))))
+}
+
+/// What does not change while the agent runs.
+fn picture(clock: Clock) -> Picture {
+    let now = Clock::monotonic_ns();
+    Picture {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: setup::kernel_release().unwrap_or_default(),
+        pid: std::process::id(),
+        started: clock.wall_seconds(now),
+        missing: vec!["starting".to_owned()],
+        ..Picture::default()
+    }
 }
 
 /// Name of this machine, as events carry it.

@@ -72,6 +72,8 @@ pub(super) struct Stages {
 pub struct Outputs {
     /// Each gets every event that passes the filter.
     pub sinks: Vec<Box<dyn Sink + Send>>,
+    /// Each gets every event.
+    pub kept: Vec<Box<dyn Sink + Send>>,
     /// Which calls are shown.
     pub filter: Filter,
     /// Counts every event, shown or not.
@@ -121,8 +123,27 @@ impl Outputs {
                 sink.totals()?;
             }
         }
+        for sink in &mut self.kept {
+            if let Some(event) = event {
+                sink.take(event)?;
+            }
+            if totals {
+                sink.totals()?;
+            }
+            sink.tick()?;
+        }
         Ok(())
     }
+}
+
+/// Makes the folder for what outlives the agent, for its owner alone.
+pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
+    let state = &config.files.state;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("making the state folder {}", state.display()))
 }
 
 /// Makes every stage; nothing is attached to a process yet.
@@ -131,8 +152,8 @@ pub(super) fn stages(
     (events, pipeline, intent, detached): Senders,
 ) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
+    make_state_folder(&config)?;
     let state = &config.files.state;
-    make_state_folder(state)?;
     let learned =
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
@@ -199,14 +220,6 @@ pub(super) fn stages(
         status,
         config,
     })
-}
-
-fn make_state_folder(state: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state)
-        .with_context(|| format!("making the state folder {}", state.display()))
 }
 
 /// Tells the kernel half which names are AI providers'.
@@ -289,9 +302,13 @@ fn new_fleet_key(path: &PathBuf) -> anyhow::Result<FleetKey> {
     Ok(key)
 }
 
+/// Release of the running kernel.
+pub(super) fn kernel_release() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned())
+}
+
 /// What the agent says of itself.
 pub(super) fn agent_event(time: Timestamp, state: &'static str) -> event::Agent {
-    let kernel =
-        fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
-    event::Agent { time, state, message: None, version: env!("CARGO_PKG_VERSION"), kernel }
+    let (version, kernel) = (env!("CARGO_PKG_VERSION"), kernel_release());
+    event::Agent { time, state, message: None, version, kernel }
 }

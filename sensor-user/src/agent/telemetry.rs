@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::mpsc::SyncSender;
 
 use sensor_common::state::COUNTERS;
 
 use crate::bpf::Counters;
+use crate::report::control::Picture;
 use crate::report::event::Loss;
 use crate::report::server::Readiness;
 use crate::report::{Event, Metrics};
@@ -40,19 +43,24 @@ pub(super) struct Telemetry {
     pub(super) clock: Clock,
     /// Losses reported so far.
     pub(super) lost: HashMap<&'static str, u64>,
+    /// What the control socket shows.
+    pub(super) picture: Arc<Mutex<Picture>>,
 }
 
 impl Telemetry {
     /// Reads all counters and hands them on.
     pub(super) fn publish(&mut self) {
         (self.diagnostics)();
+        let mut counters = std::collections::BTreeMap::new();
         for (reason, count) in self.counters.read() {
+            counters.insert(format!("kernel.{reason}"), count);
             self.metrics.set_stage_event("kernel", reason, count);
             if LOSSES.contains(&reason) {
                 self.report_loss(reason, count);
             }
         }
         for (name, count) in self.status.counters() {
+            counters.insert(format!("agent.{name}"), count);
             self.metrics.set_stage_event("agent", name, count);
         }
         for (why, count) in self.status.attached_by_reason() {
@@ -67,11 +75,18 @@ impl Telemetry {
         self.metrics.set_hellos(false, before);
         self.metrics.set_hellos(true, after);
         let [processes, connections] = self.status.gauges();
+        let mut probes = 0_u64;
         for (library, count) in self.status.probes() {
+            probes = probes.saturating_add(count);
             self.metrics.set_probes(library, count);
         }
         self.metrics.set_processes(processes);
         self.metrics.set_connections_open(connections);
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        picture.missing = self.readiness.missing();
+        (picture.probes, picture.processes, picture.connections) = (probes, processes, connections);
+        picture.coverage = self.metrics.coverage();
+        picture.counters = counters;
     }
 
     /// Says that the agent sees what it should.

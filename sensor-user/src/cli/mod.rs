@@ -1,8 +1,12 @@
 //! The command line comes in; one command with its checked options goes out.
 
+mod ask;
 mod generate;
 mod run;
 
+pub use ask::Ask;
+pub use ask::Form;
+pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
 pub use run::Listen;
@@ -36,6 +40,17 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Tell how the running agent fares: what it watches, what it could not see, what it lost.
+    Status {
+        /// How to reach the agent.
+        #[command(flatten)]
+        ask: Ask,
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Show the inventory of AI in use: which services, models and tools, by whom, since when, at what price.
+    Report(ReportOptions),
     /// Print or check the configuration.
     Config {
         /// Which of the two.
@@ -109,6 +124,6 @@ mod tests {
         let Command::Config { action } = cli.command else { panic!("{cli:?}") };
         assert_eq!(action, ConfigAction::Check { path: PathBuf::from("a.toml") });
         assert!(Cli::try_parse_from(["tollgate", "doctor", "--output", "xml"]).is_err());
-        assert!(Cli::try_parse_from(["tollgate", "status"]).is_err());
+        assert!(Cli::try_parse_from(["tollgate", "stats"]).is_err());
     }
 }

@@ -7,6 +7,7 @@ mod sections;
 
 pub use sections::Attach;
 pub use sections::Capture;
+pub use sections::Control;
 pub use sections::Files;
 pub use sections::Log;
 pub use sections::Report;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use crate::http;
 use crate::provider;
 use crate::reassembly;
+use crate::store;
 use crate::workload;
 
 /// Where the configuration is looked for; without it the defaults hold.
@@ -54,6 +56,10 @@ pub struct Config {
     pub http: http::Config,
     /// Bounds of following calls.
     pub provider: provider::Config,
+    /// What is kept on disk of the uses of AI that were seen.
+    pub store: store::Config,
+    /// How other commands reach the running agent.
+    pub control: Control,
 }
 
 /// Why a configuration was refused.

@@ -11,7 +11,7 @@ use toml::Value;
 use super::*;
 
 /// Sections in the order of the file, each with the name of its type and the source that documents its fields.
-const SECTIONS: [(&str, &str, &str); 8] = [
+const SECTIONS: [(&str, &str, &str); 10] = [
     ("log", "Log", include_str!("sections.rs")),
     ("capture", "Capture", include_str!("sections.rs")),
     ("files", "Files", include_str!("sections.rs")),
@@ -20,6 +20,8 @@ const SECTIONS: [(&str, &str, &str); 8] = [
     ("reassembly", "Config", include_str!("../reassembly/mod.rs")),
     ("http", "Config", include_str!("../http/config.rs")),
     ("provider", "Config", include_str!("../provider/tracker.rs")),
+    ("store", "Config", include_str!("../store/mod.rs")),
+    ("control", "Control", include_str!("sections.rs")),
 ];
 
 const HEAD: &str = "# Configuration of Tollgate. Every key stands here with its default: take the `#` before a key away to change it.\n";

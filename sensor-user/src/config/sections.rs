@@ -109,6 +109,20 @@ impl Default for Files {
     }
 }
 
+/// How other commands reach the running agent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Unix socket of `tollgate status` and `tollgate report`, for root alone; none when empty.
+    pub socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/tollgate/agent.sock") }
+    }
+}
+
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -2,10 +2,12 @@
 
 mod attributes;
 pub mod call;
+pub mod control;
 pub mod doctor;
 mod escape;
 pub mod event;
 pub mod filter;
+pub mod inventory;
 pub mod metrics;
 pub mod server;
 pub mod sinks;
@@ -23,6 +25,7 @@ pub use sinks::Terminal;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why something could not be reported.
 #[derive(Debug, thiserror::Error)]
@@ -42,4 +45,28 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The control socket cannot be opened.
+    #[error("opening the control socket {}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// No agent answers.
+    #[error("asking the agent at {}: is the agent running, and may this user open its socket?", path.display())]
+    Agent {
+        /// Its socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The agent could not answer.
+    #[error("the agent says: {0}")]
+    Refused(String),
+    /// A page or table could not be made.
+    #[error("writing the report: {0}")]
+    Render(String),
 }

@@ -49,7 +49,7 @@ const STAGES: [Stage; 17] = [
     edge("audit", &["policy", "enforce"]),
     edge(
         "report",
-        &["workload", "capture", "reassembly", "http", "provider", "credential", "spend"],
+        &["workload", "capture", "reassembly", "http", "provider", "credential", "spend", "store"],
     ),
 ];
 

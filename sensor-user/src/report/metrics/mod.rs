@@ -1,6 +1,7 @@
 //! Events and counters of all stages come in; Prometheus metrics with bounded label sets go out.
 
 mod calls;
+mod coverage;
 mod labels;
 mod registry;
 mod stages;

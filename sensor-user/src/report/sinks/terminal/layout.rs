@@ -164,7 +164,7 @@ fn grow_some(columns: &mut [(usize, usize)], mut spare: usize, is_right: bool) -
 }
 
 /// Pads a text to a width, or cuts it and says so with `…`.
-pub(super) fn fit(text: &str, width: usize, is_right: bool) -> String {
+pub(in crate::report) fn fit(text: &str, width: usize, is_right: bool) -> String {
     let text = cut(text, width);
     let padding = " ".repeat(width.saturating_sub(text.width()));
     if is_right { format!("{padding}{text}") } else { format!("{text}{padding}") }

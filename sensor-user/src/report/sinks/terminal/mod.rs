@@ -1,9 +1,9 @@
 //! Events come in; one aligned line a call, and tables of sums when asked for, go out.
 
 mod cells;
-mod layout;
+pub(in crate::report) mod layout;
 mod look;
-mod numbers;
+pub(in crate::report) mod numbers;
 mod summary;
 
 pub use look::Look;

@@ -33,7 +33,7 @@ pub(super) fn count(number: u64, width: usize) -> String {
 }
 
 /// `$0.000342`, with fewer digits behind the point where that does not fit; what is not zero is never shown as zero.
-pub(super) fn dollars(picodollars: i128, width: usize) -> String {
+pub(in crate::report) fn dollars(picodollars: i128, width: usize) -> String {
     if picodollars == 0 {
         return "$0".to_owned();
     }
@@ -83,7 +83,7 @@ pub(super) fn seconds(nanos: u64) -> String {
 }
 
 /// Digits in groups of three.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::report) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

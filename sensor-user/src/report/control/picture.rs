@@ -1,0 +1,87 @@
+//! The picture that the agent gives of itself comes in; lines for people go out.
+
+use std::fmt::Write;
+
+use super::Picture;
+
+/// Counters that tell of something lost, by the end of their name.
+const LOSSES: [&str; 6] =
+    ["_no_room", "unreadable", "_table_full", "_over_limit", "_dropped", "without_entry"];
+const SECONDS: [(&str, i64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
+
+impl Picture {
+    /// The picture as text; `now` in seconds since 1970.
+    pub fn text(&self, now: i64) -> String {
+        let mut out = String::new();
+        let state = if self.missing.is_empty() {
+            "ready".to_owned()
+        } else {
+            format!("not ready: {}", self.missing.join("; "))
+        };
+        let up = span(now.saturating_sub(self.started));
+        let lines = [
+            ("agent", format!("{} · pid {} · up {up} · {state}", self.version, self.pid)),
+            ("kernel", self.kernel.clone()),
+            (
+                "watching",
+                format!(
+                    "{} processes with {} probes, {} connections open",
+                    self.processes, self.probes, self.connections
+                ),
+            ),
+            ("coverage", self.coverage_line()),
+        ];
+        for (name, value) in lines {
+            // Writing into a string cannot fail.
+            let _written = writeln!(out, "{name:<10}{value}");
+        }
+        let lost: Vec<_> = self
+            .counters
+            .iter()
+            .filter(|(name, count)| **count > 0 && LOSSES.iter().any(|end| name.ends_with(end)))
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
+        let _written = writeln!(out, "{:<10}{lost}", "lost");
+        out
+    }
+
+    fn coverage_line(&self) -> String {
+        let all = self.coverage.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let complete = self.coverage.get("complete").copied().unwrap_or(0);
+        let Some(percent) = complete.saturating_mul(100).checked_div(all) else {
+            return "no connection to an AI provider has ended yet".to_owned();
+        };
+        let parts: Vec<_> =
+            self.coverage.iter().map(|(seen, count)| format!("{count} {seen}")).collect();
+        format!("{percent} % of {all} connections ({})", parts.join(", "))
+    }
+}
+
+fn span(seconds: i64) -> String {
+    let unit = SECONDS.iter().find(|(_, length)| seconds >= *length);
+    unit.map_or_else(
+        || format!("{}s", seconds.max(0)),
+        |(name, length)| format!("{}{name}", seconds.checked_div(*length).unwrap_or(0)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picture_says_what_is_missing_seen_and_lost() {
+        let mut picture =
+            Picture { started: 100, missing: vec!["x".to_owned()], ..Picture::default() };
+        let said = picture.text(100 + 7_300);
+        assert!(said.contains("up 2h · not ready: x") && said.contains("no connection"), "{said}");
+        assert!(said.ends_with("lost      nothing\n"), "{said}");
+        picture.coverage = [("complete".to_owned(), 3), ("blind".to_owned(), 1)].into();
+        picture.counters =
+            [("kernel.payload_no_room".to_owned(), 7), ("agent.blind".to_owned(), 1)].into();
+        let said = picture.text(0);
+        assert!(said.contains("75 % of 4 connections (1 blind, 3 complete)"), "{said}");
+        assert!(said.contains("kernel.payload_no_room 7\n"), "{said}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Rows of the inventory come in; the shadow-AI report goes out as text, JSON, CSV or one self-contained page.
+
+mod page;
+mod sums;
+mod text;
+
+pub use page::html;
+pub use text::text;
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::report::Error;
+use crate::spend::format_usd;
+use crate::store::Entry;
+
+/// One row as JSON and CSV have it.
+#[derive(Serialize)]
+struct Line<'a> {
+    provider: &'a str,
+    category: &'a str,
+    host: &'a str,
+    model: &'a str,
+    program: &'a str,
+    user: &'a str,
+    place: &'a str,
+    credential_fingerprint: &'a str,
+    credential_hint: &'a str,
+    first_seen: String,
+    last_seen: String,
+    calls: u64,
+    errors: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cost_usd: String,
+    calls_without_price: u64,
+    calls_estimated: u64,
+    truncated: u64,
+    opaque: u64,
+    listed: bool,
+    decision: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        let (used, figures) = (&entry.used, &entry.figures);
+        Self {
+            provider: &used.provider,
+            category: &used.category,
+            host: &used.host,
+            model: &used.model,
+            program: &used.program,
+            user: &used.user,
+            place: &used.place,
+            credential_fingerprint: &used.credential,
+            credential_hint: &used.credential_hint,
+            first_seen: moment(figures.first_seen),
+            last_seen: moment(figures.last_seen),
+            calls: figures.calls,
+            errors: figures.errors,
+            input_tokens: figures.input_tokens,
+            output_tokens: figures.output_tokens,
+            cost_usd: format_usd(figures.amount()),
+            calls_without_price: figures.unpriced,
+            calls_estimated: figures.estimated,
+            truncated: figures.truncated,
+            opaque: figures.opaque,
+            listed: is_listed(entry),
+            decision: &figures.decision,
+        }
+    }
+}
+
+/// Whether the host stands in the catalogue.
+fn is_listed(entry: &Entry) -> bool {
+    !matches!(entry.used.provider.as_str(), "" | "unlisted")
+}
+
+/// A time in RFC 3339.
+fn moment(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+}
+
+/// One JSON object a row.
+pub fn json(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
+    for entry in entries {
+        let line = serde_json::to_string(&Line::of(entry))
+            .map_err(|error| Error::Render(error.to_string()))?;
+        writeln!(out, "{}", crate::report::escape::json(&line))?;
+    }
+    Ok(())
+}
+
+/// A header and one record a row (RFC 4180). A text that a spreadsheet would take for a formula gets a quote before it.
+pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
+    let mut writer = ::csv::Writer::from_writer(out);
+    let failed = |error: ::csv::Error| Error::Render(error.to_string());
+    for entry in entries {
+        let mut safe = entry.clone();
+        let used = &mut safe.used;
+        for text in [
+            &mut used.provider,
+            &mut used.host,
+            &mut used.model,
+            &mut used.program,
+            &mut used.user,
+            &mut used.place,
+        ] {
+            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                text.insert(0, '\'');
+            }
+        }
+        writer.serialize(Line::of(&safe)).map_err(failed)?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Rows come in; every form of the report is compared with what it must, and must not, hold.
+
+use super::*;
+use crate::report::sinks::terminal::Look;
+use crate::store::Figures;
+use crate::store::Use;
+
+fn entry(provider: &str, model: &str, user: &str, picodollars: i64) -> Entry {
+    let used = Use {
+        provider: provider.to_owned(),
+        host: format!("{provider}.example"),
+        model: model.to_owned(),
+        program: "python3".to_owned(),
+        user: user.to_owned(),
+        credential: "9f3c2e1a00112233".to_owned(),
+        credential_hint: "sk-…a1B2".to_owned(),
+        ..Use::default()
+    };
+    let mut figures = Figures {
+        first_seen: 1_800_000_000,
+        last_seen: 1_800_090_000,
+        calls: 2,
+        input_tokens: 100,
+        output_tokens: 11,
+        ..Figures::default()
+    };
+    figures.add_amount(picodollars);
+    Entry { used, figures }
+}
+
+fn entries() -> Vec<Entry> {
+    let mut blind = entry("", "", "bob", 0);
+    blind.figures = Figures { opaque: 3, last_seen: 1_800_000_000, ..Figures::default() };
+    vec![
+        entry("openai", "gpt-4o", "ana", 1_500_000_000_000),
+        entry("openai", "=cmd()", "bob", 500_000_000_000),
+        entry("unlisted", "<script>x</script>\u{1b}[31m", "ana", 0),
+        blind,
+    ]
+}
+
+#[test]
+fn text_sums_what_belongs_together() {
+    let said = text(&entries(), &Look::fixed(None, false));
+    let line = |name: &str| {
+        let line = said.lines().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}\n{said}")).split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        line("openai"),
+        ["openai", "2", "4", "0", "222", "$2.000000", "2027-01-15", "2027-01-16"]
+    );
+    assert!(said.contains("unlisted.example (unlisted)"), "{said}");
+    assert_eq!(line("all")[1..5], ["6", "3", "333", "$2.000000"]);
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert_eq!(text(&[], &Look::fixed(None, false)), "no use of AI has been seen in this time\n");
+}
+
+#[test]
+fn csv_has_every_row_and_no_formula() {
+    let mut out = Vec::new();
+    csv(&entries(), &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    assert_eq!(said.lines().count(), 5, "{said}");
+    assert!(said.starts_with("provider,category,host,model,"), "{said}");
+    assert!(said.contains(",'=cmd(),") && said.contains(",1.5,"), "{said}");
+}
+
+#[test]
+fn json_has_one_object_a_row() {
+    let mut out = Vec::new();
+    json(&entries(), &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let rows: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0]["cost_usd"], "1.5");
+    assert_eq!(rows[2]["listed"], false);
+}
+
+#[test]
+fn page_is_self_contained_and_escapes_what_peers_say() {
+    let page = html(&entries(), "node<1>", "2030-01-02").unwrap();
+    assert!(page.contains("node&#60;1&#62;") && !page.contains("<script"), "{page}");
+    for outside in ["http://", "https://", "src=", "url(", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("not in the catalogue") && page.contains("opaque"));
+}

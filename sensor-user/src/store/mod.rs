@@ -1,0 +1,276 @@
+//! What was seen of each use of AI comes in; the inventory on disk goes out: which service, model and tool, by whom, since when.
+
+mod schema;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::Row;
+use rusqlite::params;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// Name of the database in the state folder.
+pub const FILE_NAME: &str = "inventory.db";
+/// Rows kept; what is new beyond them is summed under [`OTHERS`].
+const ROWS_MAX: u64 = 100_000;
+/// Stands for what has no row of its own.
+pub const OTHERS: &str = "(others)";
+/// How long a reader waits for a writer.
+const BUSY: Duration = Duration::from_secs(2);
+/// Pico-dollars in a dollar.
+const PER_DOLLAR: i64 = 1_000_000_000_000;
+
+/// What the store keeps, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether the inventory of used services, models and tools is kept.
+    pub inventory: bool,
+    /// Days after which what was not seen again is forgotten.
+    pub retention_days: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { inventory: true, retention_days: 400 }
+    }
+}
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused.
+    #[error("{doing} the inventory")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file's mode could not be set.
+    #[error("protecting the inventory")]
+    Mode(#[source] std::io::Error),
+    /// A newer agent wrote it.
+    #[error(
+        "the inventory has schema {found}, and this version knows {known}: use the newer version, or move the file away"
+    )]
+    Newer {
+        /// Version in the file.
+        found: u32,
+        /// Version of this agent.
+        known: u32,
+    },
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
+    move |source| Error::Database { doing, source }
+}
+
+/// One use of AI, as it is told apart from others; empty texts are unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Use {
+    /// Provider (`openai`, …), or `unlisted`.
+    pub provider: String,
+    /// Kind of service, as the catalogue has it.
+    pub category: String,
+    /// Host that was called.
+    pub host: String,
+    /// Model.
+    pub model: String,
+    /// Program: file name of the executable.
+    pub program: String,
+    /// User.
+    pub user: String,
+    /// Container, pod or unit.
+    pub place: String,
+    /// Fingerprint of the key.
+    pub credential: String,
+    /// Hint of the key.
+    pub credential_hint: String,
+}
+
+/// What was counted of a use; amounts are never negative.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Figures {
+    /// First sight, seconds since 1970.
+    pub first_seen: i64,
+    /// Last sight, seconds since 1970.
+    pub last_seen: i64,
+    /// Calls seen in plaintext.
+    pub calls: u64,
+    /// Of these, failed ones.
+    pub errors: u64,
+    /// Input tokens, where known.
+    pub input_tokens: u64,
+    /// Output tokens, where known.
+    pub output_tokens: u64,
+    /// Whole dollars of the known amounts.
+    pub dollars: i64,
+    /// The rest of these, in 10^-12 dollars.
+    pub picodollars: i64,
+    /// Calls whose amount is not known.
+    pub unpriced: u64,
+    /// Calls whose amount is estimated.
+    pub estimated: u64,
+    /// Connections, or calls, with missing bytes.
+    pub truncated: u64,
+    /// Connections that could not be read at all.
+    pub opaque: u64,
+    /// What policy last said of it; empty where none did.
+    pub decision: String,
+}
+
+/// One row of the inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Entry {
+    /// What is used by whom.
+    #[serde(flatten)]
+    pub used: Use,
+    /// How much.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+impl Figures {
+    /// Adds a known amount; a sum that does not fit stays at its bound.
+    pub fn add_amount(&mut self, picodollars: i64) {
+        let sum = self.picodollars.saturating_add(picodollars.max(0));
+        self.dollars = self.dollars.saturating_add(sum.checked_div(PER_DOLLAR).unwrap_or(0));
+        self.picodollars = sum.checked_rem(PER_DOLLAR).unwrap_or(0);
+    }
+
+    /// The known amounts in pico-dollars.
+    pub fn amount(&self) -> i128 {
+        i128::from(self.dollars)
+            .saturating_mul(i128::from(PER_DOLLAR))
+            .saturating_add(i128::from(self.picodollars))
+    }
+
+    /// Adds the figures of another row, or of a later time.
+    pub fn add(&mut self, other: &Self) {
+        let earlier = [self.first_seen, other.first_seen].into_iter().filter(|at| *at != 0).min();
+        self.first_seen = earlier.unwrap_or(0);
+        if other.last_seen >= self.last_seen {
+            self.last_seen = other.last_seen;
+            if !other.decision.is_empty() {
+                self.decision.clone_from(&other.decision);
+            }
+        }
+        for (sum, more) in [
+            (&mut self.calls, other.calls),
+            (&mut self.errors, other.errors),
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.unpriced, other.unpriced),
+            (&mut self.estimated, other.estimated),
+            (&mut self.truncated, other.truncated),
+            (&mut self.opaque, other.opaque),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        self.dollars = self.dollars.saturating_add(other.dollars);
+        self.add_amount(other.picodollars);
+    }
+}
+
+/// The inventory on disk.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    rows: u64,
+}
+
+impl Store {
+    /// Opens the database of the state folder, made at first use with mode 0600.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE_NAME);
+        let connection = Connection::open(&path).map_err(failed("opening"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(Error::Mode)?;
+        connection.busy_timeout(BUSY).map_err(failed("opening"))?;
+        schema::prepare(&connection)?;
+        let rows = count(&connection)?;
+        Ok(Self { connection, rows })
+    }
+
+    /// Opens the database for reading beside a running agent.
+    pub fn open_to_read(folder: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(folder.join(FILE_NAME), flags)
+            .map_err(failed("opening"))?;
+        connection.busy_timeout(BUSY).map_err(failed("opening"))?;
+        Ok(Self { connection, rows: 0 })
+    }
+
+    /// Adds what was seen since the last time; all of it or nothing.
+    pub fn add(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        let full =
+            self.rows.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX)) > ROWS_MAX;
+        let transaction = self.connection.transaction().map_err(failed("writing"))?;
+        for entry in entries {
+            let known =
+                !full || schema::knows(&transaction, &entry.used).map_err(failed("reading"))?;
+            if known {
+                schema::put(&transaction, entry)
+            } else {
+                let folded = Entry { used: folded(&entry.used), figures: entry.figures.clone() };
+                schema::put(&transaction, &folded)
+            }
+            .map_err(failed("writing"))?;
+        }
+        transaction.commit().map_err(failed("writing"))?;
+        self.rows = count(&self.connection)?;
+        Ok(())
+    }
+
+    /// Forgets what was not seen since `before` (seconds since 1970); says how many rows that were.
+    pub fn forget(&mut self, before: i64) -> Result<usize, Error> {
+        let gone = self
+            .connection
+            .execute("DELETE FROM inventory WHERE last_seen < ?1", params![before])
+            .map_err(failed("pruning"))?;
+        self.rows = count(&self.connection)?;
+        Ok(gone)
+    }
+
+    /// Everything seen since a time (seconds since 1970), dearest first.
+    pub fn entries(&self, since: i64) -> Result<Vec<Entry>, Error> {
+        let mut statement = self.connection.prepare(schema::SELECT).map_err(failed("reading"))?;
+        let rows = statement
+            .query_map(params![since], |row: &Row<'_>| schema::entry(row))
+            .map_err(failed("reading"))?;
+        rows.collect::<Result<_, _>>().map_err(failed("reading"))
+    }
+}
+
+/// Provider and kind stay, the rest is summed.
+fn folded(used: &Use) -> Use {
+    let others = || OTHERS.to_owned();
+    Use {
+        provider: used.provider.clone(),
+        category: used.category.clone(),
+        host: others(),
+        model: others(),
+        program: others(),
+        user: others(),
+        place: others(),
+        ..Use::default()
+    }
+}
+
+fn count(connection: &Connection) -> Result<u64, Error> {
+    let rows: i64 = connection
+        .query_row("SELECT count(*) FROM inventory", [], |row| row.get(0))
+        .map_err(failed("reading"))?;
+    Ok(u64::try_from(rows).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Rows of the inventory come in and go out as SQL; the one place that knows tables and columns.
+
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::params;
+
+use super::Entry;
+use super::Error;
+use super::Figures;
+use super::Use;
+use super::failed;
+
+/// Version of the tables, kept in the file's `user_version`.
+const VERSION: u32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE inventory (
+    provider TEXT NOT NULL, category TEXT NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL,
+    program TEXT NOT NULL, user TEXT NOT NULL, place TEXT NOT NULL,
+    credential TEXT NOT NULL, credential_hint TEXT NOT NULL,
+    first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    dollars INTEGER NOT NULL, picodollars INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL, estimated INTEGER NOT NULL,
+    truncated INTEGER NOT NULL, opaque INTEGER NOT NULL, decision TEXT NOT NULL,
+    PRIMARY KEY (provider, host, model, program, user, place, credential)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX inventory_by_time ON inventory (last_seen);
+";
+
+pub(super) const SELECT: &str = "
+SELECT provider, category, host, model, program, user, place, credential, credential_hint,
+    first_seen, last_seen, calls, errors, input_tokens, output_tokens, dollars, picodollars,
+    unpriced, estimated, truncated, opaque, decision
+FROM inventory WHERE last_seen >= ?1
+ORDER BY dollars DESC, picodollars DESC, calls DESC, provider, host, model, program, user, place, credential
+";
+
+const KNOWN: &str = "
+SELECT 1 FROM inventory WHERE provider = ?1 AND host = ?2 AND model = ?3 AND program = ?4
+    AND user = ?5 AND place = ?6 AND credential = ?7
+";
+
+const PUT: &str = "
+INSERT INTO inventory VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+    ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+ON CONFLICT DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    calls = calls + excluded.calls,
+    errors = errors + excluded.errors,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    dollars = dollars + excluded.dollars + (picodollars + excluded.picodollars) / 1000000000000,
+    picodollars = (picodollars + excluded.picodollars) % 1000000000000,
+    unpriced = unpriced + excluded.unpriced,
+    estimated = estimated + excluded.estimated,
+    truncated = truncated + excluded.truncated,
+    opaque = opaque + excluded.opaque,
+    decision = CASE excluded.decision WHEN '' THEN decision ELSE excluded.decision END
+";
+
+/// Makes the tables of a new file, and refuses those of a newer version.
+pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
+    // Readers go on while the agent writes, and a power cut loses the last second at most, never the file.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        .map_err(failed("opening"))?;
+    let found: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(failed("reading"))?;
+    match found {
+        0 => connection
+            .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+            .map_err(failed("making")),
+        VERSION => Ok(()),
+        _ => Err(Error::Newer { found, known: VERSION }),
+    }
+}
+
+/// Whether a use has a row.
+pub(super) fn knows(connection: &Connection, used: &Use) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(KNOWN)?;
+    let key = params![
+        used.provider,
+        used.host,
+        used.model,
+        used.program,
+        used.user,
+        used.place,
+        used.credential
+    ];
+    Ok(statement.query_row(key, |_row| Ok(())).optional()?.is_some())
+}
+
+/// Adds figures to the row of a use.
+pub(super) fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    let (used, figures) = (&entry.used, &entry.figures);
+    connection.prepare_cached(PUT)?.execute(params![
+        used.provider,
+        used.category,
+        used.host,
+        used.model,
+        used.program,
+        used.user,
+        used.place,
+        used.credential,
+        used.credential_hint,
+        figures.first_seen,
+        figures.last_seen,
+        signed(figures.calls),
+        signed(figures.errors),
+        signed(figures.input_tokens),
+        signed(figures.output_tokens),
+        figures.dollars,
+        figures.picodollars,
+        signed(figures.unpriced),
+        signed(figures.estimated),
+        signed(figures.truncated),
+        signed(figures.opaque),
+        figures.decision,
+    ])?;
+    Ok(())
+}
+
+/// Reads a row of [`SELECT`].
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let count = |at: usize| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0));
+    let used = Use {
+        provider: row.get(0)?,
+        category: row.get(1)?,
+        host: row.get(2)?,
+        model: row.get(3)?,
+        program: row.get(4)?,
+        user: row.get(5)?,
+        place: row.get(6)?,
+        credential: row.get(7)?,
+        credential_hint: row.get(8)?,
+    };
+    let figures = Figures {
+        first_seen: row.get(9)?,
+        last_seen: row.get(10)?,
+        calls: count(11)?,
+        errors: count(12)?,
+        input_tokens: count(13)?,
+        output_tokens: count(14)?,
+        dollars: row.get(15)?,
+        picodollars: row.get(16)?,
+        unpriced: count(17)?,
+        estimated: count(18)?,
+        truncated: count(19)?,
+        opaque: count(20)?,
+        decision: row.get(21)?,
+    };
+    Ok(Entry { used, figures })
+}
+
+/// Counts are stored as signed numbers; none comes near the bound.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,109 @@
+//! Sightings come in; what the inventory says after more of them, a restart, a full table and a newer file is compared.
+
+use super::*;
+
+fn sighting(model: &str, at: i64, picodollars: i64) -> Entry {
+    let used = Use {
+        provider: "openai".to_owned(),
+        host: "api.openai.com".to_owned(),
+        model: model.to_owned(),
+        program: "python3".to_owned(),
+        user: "ana".to_owned(),
+        ..Use::default()
+    };
+    let mut figures = Figures {
+        first_seen: at,
+        last_seen: at,
+        calls: 1,
+        input_tokens: 10,
+        output_tokens: 5,
+        ..Figures::default()
+    };
+    figures.add_amount(picodollars);
+    Entry { used, figures }
+}
+
+#[test]
+fn sums_survive_a_restart_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    for at in [100, 50, 300] {
+        let mut store = Store::open(folder.path()).unwrap();
+        store.add(&[sighting("a", at, 999_999_999_999)]).unwrap();
+    }
+    let mode = fs::metadata(folder.path().join(FILE_NAME)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let entries = Store::open_to_read(folder.path()).unwrap().entries(0).unwrap();
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((entry.figures.first_seen, entry.figures.last_seen), (50, 300));
+    assert_eq!((entry.figures.calls, entry.figures.input_tokens), (3, 30));
+    assert_eq!(entry.figures.amount(), 2_999_999_999_997);
+}
+
+#[test]
+fn figures_add_up_in_memory_as_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let mut sum = Figures::default();
+    for (at, amount) in [(7, 1), (3, 600_000_000_000), (9, 400_000_000_000)] {
+        let mut entry = sighting("a", at, amount);
+        entry.figures.decision = if at == 9 { String::new() } else { format!("at-{at}") };
+        sum.add(&entry.figures);
+        store.add(&[entry]).unwrap();
+    }
+    let entries = store.entries(0).unwrap();
+    assert_eq!(entries[0].figures.amount(), sum.amount());
+    assert_eq!((entries[0].figures.first_seen, entries[0].figures.last_seen), (3, 9));
+    assert_eq!((sum.first_seen, sum.last_seen, sum.calls), (3, 9, 3));
+}
+
+#[test]
+fn dearest_comes_first_and_what_is_old_is_left_out_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    store
+        .add(&[sighting("cheap", 100, 1), sighting("dear", 200, 5), sighting("old", 10, 9)])
+        .unwrap();
+    let models = |since| {
+        let entries = store.entries(since).unwrap();
+        entries.into_iter().map(|entry| entry.used.model).collect::<Vec<_>>()
+    };
+    assert_eq!(models(0), ["old", "dear", "cheap"]);
+    assert_eq!(models(50), ["dear", "cheap"]);
+    assert_eq!(store.forget(50).unwrap(), 1);
+    assert_eq!(store.entries(0).unwrap().len(), 2);
+}
+
+#[test]
+fn full_table_sums_what_is_new_and_goes_on_with_what_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    store.add(&[sighting("known", 1, 1)]).unwrap();
+    store.rows = ROWS_MAX;
+    store.add(&[sighting("known", 2, 1), sighting("new", 2, 1)]).unwrap();
+    store.rows = ROWS_MAX;
+    store.add(&[sighting("newer", 3, 1)]).unwrap();
+    let entries = store.entries(0).unwrap();
+    let mut calls: Vec<_> =
+        entries.iter().map(|entry| (entry.used.model.as_str(), entry.figures.calls)).collect();
+    calls.sort_unstable();
+    assert_eq!(calls, [(OTHERS, 2), ("known", 2)]);
+}
+
+#[test]
+fn file_of_a_newer_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.connection.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(store);
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Newer { found: 99, known: 1 }), "{error}");
+}
+
+#[test]
+fn file_that_is_no_database_is_an_error_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    fs::write(&path, [b'x'; 4096]).unwrap();
+    assert!(Store::open(folder.path()).is_err());
+    assert_eq!(fs::read(&path).unwrap(), [b'x'; 4096]);
+}
