@@ -28,6 +28,10 @@ fn main() -> anyhow::Result<ExitCode> {
             Config::read(&path)?;
             print(format!("{} is right\n", path.display()).as_bytes())
         }
+        Command::Policy { action } => {
+            let good = action.run(&mut io::stdout(), agent::now())?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Completions { shell } => {
             cli::completions(shell, &mut io::stdout()).context("writing the completion script")?;
             Ok(ExitCode::SUCCESS)

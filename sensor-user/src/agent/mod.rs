@@ -321,6 +321,11 @@ fn picture(clock: Clock) -> Picture {
     }
 }
 
+/// The time of the wall clock.
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// Name of this machine, as events carry it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

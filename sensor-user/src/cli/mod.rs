@@ -2,6 +2,7 @@
 
 mod ask;
 mod generate;
+mod policy;
 mod run;
 
 pub use ask::Ask;
@@ -9,6 +10,7 @@ pub use ask::Form;
 pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
+pub use policy::PolicyAction;
 pub use run::Listen;
 pub use run::Run;
 pub use run::Show;
@@ -56,6 +58,12 @@ pub enum Command {
         /// Which of the two.
         #[command(subcommand)]
         action: ConfigAction,
+    },
+    /// Check, try out, compare and put policies into force.
+    Policy {
+        /// Which of these.
+        #[command(subcommand)]
+        action: PolicyAction,
     },
     /// Print a completion script, as `tollgate completions bash > /etc/bash_completion.d/tollgate`.
     Completions {

@@ -58,6 +58,11 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
+    /// Whether every value of the other patterns is one of these; `false` where that cannot be told.
+    pub(super) fn cover(&self, others: &Self) -> bool {
+        others.iter().all(|other| self.iter().any(|pattern| pattern.covers(other)))
+    }
+
     pub(super) fn new(all: Vec<Pattern>) -> Self {
         let (exact, wild): (Vec<_>, Vec<_>) = all.iter().cloned().partition(Pattern::is_exact);
         let exact = exact.iter().map(|pattern| pattern.as_str().into()).collect();
@@ -90,6 +95,13 @@ pub(super) struct Condition {
 }
 
 impl Condition {
+    /// Whether whatever holds for the other holds for this; `false` where that cannot be told.
+    fn covers(&self, other: &Self) -> bool {
+        let same = self.attribute == other.attribute && self.key == other.key;
+        let any = self.any.is_empty() || (!other.any.is_empty() && self.any.cover(&other.any));
+        same && any && other.not.cover(&self.not)
+    }
+
     pub(super) fn answer(&self, facts: &Facts<'_>) -> Answer {
         match self.attribute {
             Attribute::Parent => match facts.parents() {
@@ -161,6 +173,20 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
+    /// Whether whatever matches the other matches this; `false` where that cannot be told.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        let conditions =
+            self.all.iter().all(|mine| other.all.iter().any(|theirs| mine.covers(theirs)));
+        conditions
+            && self.window.is_none()
+            && (self.approved.is_none() || self.approved == other.approved)
+    }
+
+    /// Whether nothing can match: what must match is all among what may not.
+    pub(super) fn is_contradictory(&self) -> bool {
+        self.all.iter().any(|one| !one.any.is_empty() && one.not.cover(&one.any))
+    }
+
     pub(super) fn answer(&self, facts: &Facts<'_>, approved: &Approved, now: Timestamp) -> Answer {
         if self.window.as_ref().is_some_and(|window| !window.contains(now)) {
             return Answer::No;

@@ -16,6 +16,10 @@ mod set;
 mod rollout;
 mod decision;
 mod engine;
+mod given;
+mod lint;
+pub mod rows;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -31,10 +35,13 @@ pub use engine::Engine;
 pub use facts::Fact;
 pub use facts::Facts;
 pub use facts::Transport;
+pub use given::Given;
+pub use lint::lint;
 pub use problem::Problem;
 pub use problem::Severity;
 pub use read::Document;
 pub use read::Source;
+pub use schema::schema;
 pub use set::Set;
 
 use set::Approved;

@@ -56,6 +56,12 @@ pub(super) enum Refusal {
 }
 
 impl Pattern {
+    /// Whether every value of the other pattern is one of this; `false` where that cannot be told.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let is_any = self.parts.iter().all(|part| *part == Part::Run);
+        is_any || self.text == other.text || (other.is_exact() && self.matches(&other.text))
+    }
+
     /// Compiles a pattern for values whose segments are parted by `separator`.
     pub(super) fn new(text: &str, separator: u8) -> Result<Self, Refusal> {
         if text.is_empty() {

@@ -108,6 +108,16 @@ fn document(part: &Part) -> Result<Document, Fault> {
     }
 }
 
+/// Reads the one document of a file that is of no kind, as the rows of tests are.
+pub(super) fn single<T: DeserializeOwned>(source: &Source) -> Result<T, Problem> {
+    let (line, column, message) = match parse(&source.text) {
+        Ok(value) if source.text.len() <= FILE_BYTES_MAX => return Ok(value),
+        Ok(_) => (0, 0, format!("is longer than {FILE_BYTES_MAX} bytes")),
+        Err(fault) => fault,
+    };
+    Err(Problem { file: source.file.clone(), line, column, severity: Severity::Error, message })
+}
+
 /// One document of a file.
 #[derive(Default)]
 struct Part {

@@ -1,5 +1,6 @@
 //! What was seen of each use of AI comes in; the inventory on disk goes out: which service, model and tool, by whom, since when.
 
+pub mod policies;
 mod schema;
 
 use std::fs;

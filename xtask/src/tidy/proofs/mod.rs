@@ -197,14 +197,15 @@ fn is_metric(text: &str) -> bool {
 
 /// Each policy has rows that it allows and rows that it denies.
 fn check_policies(tree: &Tree, findings: &mut Vec<Finding>) {
-    let is_policy = |file: &&File| file.path.split('/').count() == 2;
+    let is_policy = |file: &&File| !file.path.ends_with(".test.yaml");
     for file in tree.under("policies/", ".yaml").filter(is_policy) {
-        let rows =
-            tree.file(&format!("policies/tests/{}", file.name())).map(|rows| rows.text.as_str());
-        let rows = rows.unwrap_or_default();
-        if !rows.contains("allow") || !rows.contains("deny") {
+        let rows = tree.file(&file.path.replace(".yaml", ".test.yaml"));
+        let rows = rows.map(|rows| rows.text.as_str()).unwrap_or_default();
+        let has = |effect: &str| rows.contains(&format!("expect: {effect}\n"));
+        // A policy that refuses nothing tells of something.
+        if !has("allow") || !(has("deny") || has("alert")) {
             let action =
-                "write policies/tests/NAME.yaml with a row that is allowed and one that is denied";
+                "write NAME.test.yaml beside it with a row that is allowed and one that is denied";
             findings.push(Finding::new(&file.path, 1, "a policy without test rows", action));
         }
     }

@@ -74,8 +74,11 @@ fn metric_needs_its_line_in_the_golden_file() {
 fn policy_needs_an_allowed_and_a_denied_row() {
     let policy = ("policies/egress.yaml", "kind: EgressPolicy\n");
     assert_eq!(
-        found(&[policy, ("policies/tests/egress.yaml", "- allow\n")]),
+        found(&[policy, ("policies/egress.test.yaml", "expect: allow\n")]),
         ["a policy without test rows"]
     );
-    assert_eq!(found(&[policy, ("policies/tests/egress.yaml", "- allow\n- deny\n")]), [""; 0]);
+    assert_eq!(
+        found(&[policy, ("policies/egress.test.yaml", "expect: allow\nexpect: deny\n")]),
+        [""; 0]
+    );
 }

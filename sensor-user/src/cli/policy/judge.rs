@@ -1,0 +1,294 @@
+//! Policies, and facts or recorded events, come in; problems, decisions and differences are written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::bail;
+use jiff::Timestamp;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::cli::Output;
+use crate::cli::policy::write::maker;
+use crate::cli::policy::write::object;
+use crate::policy;
+use crate::policy::Decision;
+use crate::policy::Effect;
+use crate::policy::Engine;
+use crate::policy::Given;
+use crate::policy::Outlook;
+use crate::policy::Problem;
+use crate::policy::Set;
+use crate::policy::Severity;
+use crate::policy::rows;
+use crate::provider::Catalogue;
+use crate::store::policies as store;
+
+/// Bytes of one recorded event; what is longer is no event of ours.
+const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Writes problems, one a line.
+pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
+    for problem in found {
+        if output == Output::Json {
+            let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
+            let place = (problem.line, problem.column);
+            writeln!(
+                out,
+                "{}",
+                json!({"file": problem.file, "line": place.0, "column": place.1, "severity": severity, "message": problem.message})
+            )?;
+        } else {
+            writeln!(out, "{problem}")?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check(
+    paths: &[PathBuf],
+    output: Output,
+    (out, now): (&mut dyn Write, Timestamp),
+) -> anyhow::Result<bool> {
+    let sources = store::documents(paths)?;
+    let catalogue = Catalogue::bundled()?;
+    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
+    match Set::read(&sources) {
+        Err(found) => {
+            problems(&found, output, out)?;
+            Ok(false)
+        }
+        Ok((set, mut found)) => {
+            found.extend(policy::lint(&sources, &providers, now));
+            problems(&found, output, out)?;
+            if output == Output::Text {
+                writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Each file is tested by itself, as its rows describe it.
+pub(super) fn test(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> anyhow::Result<bool> {
+    let (mut held, mut good, mut untested) = (0_usize, true, Vec::new());
+    for source in store::documents(paths)? {
+        let engine = match Set::read(std::slice::from_ref(&source)) {
+            Ok((set, _)) => Engine::new(set),
+            Err(found) => {
+                problems(&found, output, out)?;
+                good = false;
+                continue;
+            }
+        };
+        let Some(tests) = store::tests_of(Path::new(&source.file))? else {
+            untested.push(source.file);
+            continue;
+        };
+        let outcome = rows::run(&engine, &tests);
+        problems(&outcome.problems, output, out)?;
+        good &= outcome.problems.is_empty();
+        held = held.saturating_add(outcome.passed_allow).saturating_add(outcome.passed_deny);
+    }
+    if output == Output::Json {
+        writeln!(out, "{}", json!({"held": held, "good": good, "untested": untested}))?;
+    } else {
+        untested.iter().try_for_each(|file| writeln!(out, "{file}: no rows beside it"))?;
+        writeln!(out, "{held} rows hold")?;
+    }
+    Ok(good)
+}
+
+/// Facts of the command line, or of one event.
+pub(super) fn given(
+    facts: &[String],
+    unknown: &[String],
+    event: Option<&Path>,
+) -> anyhow::Result<Given> {
+    if let Some(path) = event {
+        let mut line = String::new();
+        let read: &mut dyn BufRead = if path == Path::new("-") {
+            &mut io::stdin().lock()
+        } else {
+            &mut BufReader::new(
+                File::open(path).with_context(|| format!("reading {}", path.display()))?,
+            )
+        };
+        read.read_line(&mut line).context("reading the event")?;
+        let event: Map<String, Value> = serde_json::from_str(&line).context("reading the event")?;
+        return Ok(Given::of_event(&event));
+    }
+    let mut given = Given::default();
+    for fact in facts {
+        let Some((name, value)) = fact.split_once('=') else { bail!("`{fact}` is no name=value") };
+        given.put(name, value).map_err(anyhow::Error::msg)?;
+    }
+    unknown.iter().try_for_each(|name| given.put_unknown(name)).map_err(anyhow::Error::msg)?;
+    Ok(given)
+}
+
+fn engine(paths: &[PathBuf]) -> anyhow::Result<Engine> {
+    match Set::read(&store::documents(paths)?) {
+        Ok((set, _)) => Ok(Engine::new(set)),
+        Err(found) => {
+            let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+            bail!("the policies are not right\n{}", lines.join("\n"))
+        }
+    }
+}
+
+pub(super) fn explain(
+    paths: &[PathBuf],
+    given: &Given,
+    (now, output): (Timestamp, Output),
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    let engine = engine(paths)?;
+    let decision = engine.decide(&given.facts(), now);
+    let outlook = engine.outlook(&given.facts(), now);
+    if output == Output::Json {
+        writeln!(out, "{}", Value::Object(object(&decision)))?;
+        return Ok(true);
+    }
+    let ruling = &decision.ruling;
+    writeln!(out, "{} by {}", ruling.effect.as_str(), maker(ruling))?;
+    if ruling.policy.is_some() {
+        writeln!(
+            out,
+            "  mode: {}; an enforcing layer would {}",
+            ruling.mode.as_str(),
+            decision.effect().as_str()
+        )?;
+    }
+    for (name, value) in &ruling.facts {
+        writeln!(out, "  because {} is {value}", name.as_str())?;
+    }
+    if let Some(reason) = &ruling.reason {
+        writeln!(out, "  reason: {reason}")?;
+    }
+    if let Outlook::Open { on } = outlook {
+        let names: Vec<_> = on.iter().map(policy::Attribute::as_str).collect();
+        writeln!(out, "  could still change with: {}", names.join(", "))?;
+    }
+    Ok(true)
+}
+
+/// Recorded calls, each with its time.
+fn calls(path: &Path) -> anyhow::Result<Vec<(Timestamp, Map<String, Value>)>> {
+    let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut calls = Vec::new();
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.with_context(|| format!("reading {}", path.display()))?;
+        if line.trim().is_empty() || line.len() > EVENT_BYTES_MAX {
+            continue;
+        }
+        let place = || format!("{}:{}", path.display(), number.saturating_add(1));
+        let event: Map<String, Value> = serde_json::from_str(&line).with_context(place)?;
+        if event.get("event.name").and_then(Value::as_str) != Some("tollgate.call") {
+            continue;
+        }
+        let time = event.get("time").and_then(Value::as_str).unwrap_or_default();
+        calls.push((time.parse().with_context(place)?, event));
+    }
+    Ok(calls)
+}
+
+fn text<'a>(event: &'a Map<String, Value>, name: &str) -> &'a str {
+    event.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+pub(super) fn replay(
+    events: &Path,
+    paths: &[PathBuf],
+    output: Output,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    let engine = engine(paths)?;
+    let calls = calls(events)?;
+    let mut sums: BTreeMap<(Effect, String), u64> = BTreeMap::new();
+    for (time, event) in &calls {
+        let decision = engine.decide(&Given::of_event(event).facts(), *time);
+        let sum = sums.entry((decision.ruling.effect, maker(&decision.ruling))).or_default();
+        *sum = sum.saturating_add(1);
+        row(&decision, event, output, out)?;
+    }
+    if output == Output::Text {
+        writeln!(out, "{} calls", calls.len())?;
+        for ((effect, maker), sum) in sums.iter().rev() {
+            writeln!(out, "{sum:>8} {:<5} {maker}", effect.as_str())?;
+        }
+    }
+    Ok(true)
+}
+
+fn row(
+    decision: &Decision,
+    event: &Map<String, Value>,
+    output: Output,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let shown = ["time", "process.executable.path", "gen_ai.provider.name", "gen_ai.request.model"];
+    if output == Output::Json {
+        let mut line = Map::new();
+        for name in shown {
+            line.extend(event.get(name).map(|value| (name.to_owned(), value.clone())));
+        }
+        line.extend(object(decision));
+        return writeln!(out, "{}", Value::Object(line));
+    }
+    if decision.ruling.effect == Effect::Allow {
+        return Ok(());
+    }
+    let [time, executable, provider, model] =
+        shown.map(|name| text(event, name).escape_debug().to_string());
+    let (effect, maker) = (decision.ruling.effect.as_str(), maker(&decision.ruling));
+    writeln!(out, "{time} {effect:<5} {maker}: {executable} {provider} {model}")
+}
+
+pub(super) fn diff(
+    (old, new): (&Path, &Path),
+    events: &Path,
+    output: Output,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    let (old, new) = (engine(&[old.to_owned()])?, engine(&[new.to_owned()])?);
+    let calls = calls(events)?;
+    let mut sums: BTreeMap<[String; 5], u64> = BTreeMap::new();
+    for (time, event) in &calls {
+        let given = Given::of_event(event);
+        let (before, after) =
+            (old.decide(&given.facts(), *time), new.decide(&given.facts(), *time));
+        let effects = |one: &Decision| (one.ruling.effect, one.effect());
+        if effects(&before) == effects(&after) {
+            continue;
+        }
+        let names = ["process.executable.path", "gen_ai.provider.name", "gen_ai.request.model"];
+        let [who, provider, model] = names.map(|name| text(event, name).escape_debug().to_string());
+        let told =
+            |one: &Decision| format!("{} ({})", one.ruling.effect.as_str(), maker(&one.ruling));
+        let sum = sums.entry([who, provider, model, told(&before), told(&after)]).or_default();
+        *sum = sum.saturating_add(1);
+    }
+    for ([who, provider, model, before, after], sum) in &sums {
+        if output == Output::Json {
+            let line = json!({"process.executable.path": who, "gen_ai.provider.name": provider,
+                "gen_ai.request.model": model, "before": before, "after": after, "calls": sum});
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{sum:>8} {who} {provider} {model}: {before} -> {after}")?;
+        }
+    }
+    if output == Output::Text {
+        let changed: u64 = sums.values().sum();
+        writeln!(out, "{changed} of {} calls are decided differently", calls.len())?;
+    }
+    Ok(true)
+}

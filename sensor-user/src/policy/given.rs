@@ -1,0 +1,149 @@
+//! Facts as tests, command lines and recorded events write them come in; the facts of one call go out.
+
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::policy::Attribute;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::Transport;
+use crate::policy::facts::TRANSPORTS;
+use crate::policy::problem::advice;
+
+/// Facts that own their texts. What is not given is absent, unless it is said to be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    texts: Vec<(Attribute, String)>,
+    parents: Vec<String>,
+    labels: Vec<(String, String)>,
+    transports: Vec<Transport>,
+    unknown: Vec<Attribute>,
+}
+
+/// Attributes of events that tell of the attributes of policies.
+const RECORDED: [(&str, Attribute); 18] = [
+    ("process.executable.path", Attribute::Executable),
+    ("user.name", Attribute::User),
+    ("tollgate.login_user", Attribute::LoginUser),
+    ("systemd.unit", Attribute::Unit),
+    ("tollgate.cgroup", Attribute::Cgroup),
+    ("container.id", Attribute::ContainerId),
+    ("container.image.name", Attribute::Image),
+    ("container.runtime.name", Attribute::Runtime),
+    ("k8s.namespace.name", Attribute::Namespace),
+    ("k8s.pod.name", Attribute::Pod),
+    ("k8s.container.name", Attribute::Container),
+    ("gen_ai.provider.name", Attribute::Provider),
+    ("tollgate.provider.category", Attribute::Category),
+    ("server.address", Attribute::Host),
+    ("gen_ai.operation.name", Attribute::Operation),
+    ("gen_ai.request.model", Attribute::Model),
+    ("tollgate.credential.fingerprint", Attribute::Credential),
+    ("tollgate.credential.kind", Attribute::CredentialKind),
+];
+
+/// Attributes of the process: without its executable nothing of it is known.
+const OF_PROCESS: [Attribute; 12] = [
+    Attribute::Executable,
+    Attribute::User,
+    Attribute::LoginUser,
+    Attribute::Unit,
+    Attribute::Cgroup,
+    Attribute::ContainerId,
+    Attribute::Image,
+    Attribute::Runtime,
+    Attribute::Namespace,
+    Attribute::Pod,
+    Attribute::Container,
+    Attribute::Labels,
+];
+
+impl Given {
+    /// Puts one fact, by the name that documents carry; a label as `key=value`. An error says what is wrong with it.
+    pub fn put(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match attribute(name)? {
+            Attribute::Parent => self.parents.push(value.to_owned()),
+            Attribute::Labels => {
+                let (key, value) = value
+                    .split_once('=')
+                    .ok_or_else(|| format!("label `{value}` is no key=value"))?;
+                self.labels.push((key.to_owned(), value.to_owned()));
+            }
+            Attribute::Transport => {
+                let known = TRANSPORTS.iter().find(|(_, word)| *word == value);
+                let words = TRANSPORTS.iter().map(|(_, word)| *word);
+                let (way, _) = known.ok_or_else(|| {
+                    format!("unknown transport `{value}`; {}", advice(value, words))
+                })?;
+                self.transports.push(*way);
+            }
+            single => self.texts.push((single, value.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Says that an attribute is not known.
+    pub fn put_unknown(&mut self, name: &str) -> Result<(), String> {
+        self.unknown.push(attribute(name)?);
+        Ok(())
+    }
+
+    /// The facts of a recorded event; events do not tell everything, and what they leave out is unknown.
+    pub fn of_event(event: &Map<String, Value>) -> Self {
+        let mut given = Self::default();
+        let text = |name: &str| event.get(name).and_then(Value::as_str);
+        for (name, attribute) in RECORDED {
+            given.texts.extend(text(name).map(|value| (attribute, value.to_owned())));
+        }
+        given.unknown.push(Attribute::Parent);
+        if text("process.executable.path").is_none() {
+            given.unknown.extend(OF_PROCESS);
+        } else if text("container.id").is_some() {
+            let said =
+                [Attribute::Image, Attribute::Namespace, Attribute::Pod, Attribute::Container];
+            let missing =
+                said.into_iter().filter(|one| !given.texts.iter().any(|(known, _)| known == one));
+            given.unknown.extend(missing.chain([Attribute::Labels]).collect::<Vec<_>>());
+        }
+        if text("tollgate.coverage") != Some("complete") {
+            let content = Attribute::all().filter(|one| one.is_content());
+            let missing = content.filter(|one| !given.texts.iter().any(|(known, _)| known == one));
+            given.unknown.extend(missing.collect::<Vec<_>>());
+        }
+        let is_call = text("event.name") == Some("tollgate.call");
+        given.transports.push(if is_call { Transport::Plaintext } else { Transport::Opaque });
+        if text("gen_ai.provider.name") == Some("unlisted") {
+            given.transports.push(Transport::Unlisted);
+        }
+        given
+    }
+
+    /// The facts.
+    pub fn facts(&self) -> Facts<'_> {
+        let mut facts = Facts::default();
+        for (attribute, value) in &self.texts {
+            facts.set(*attribute, Fact::Known(value));
+        }
+        if !self.parents.is_empty() {
+            facts.set_parents(Fact::Known(self.parents.iter().map(String::as_str).collect()));
+        }
+        if !self.labels.is_empty() {
+            let labels = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            facts.set_labels(Fact::Known(labels.collect()));
+        }
+        for way in &self.transports {
+            facts.set_transport(*way, Fact::Known(true));
+        }
+        facts.rest_absent();
+        for attribute in &self.unknown {
+            facts.forget(*attribute);
+        }
+        facts
+    }
+}
+
+fn attribute(name: &str) -> Result<Attribute, String> {
+    let names = Attribute::all().map(Attribute::as_str);
+    Attribute::from_name(name)
+        .ok_or_else(|| format!("unknown fact `{name}`; {}", advice(name, names)))
+}
