@@ -109,7 +109,7 @@ pub enum PolicyAction {
     /// Put an earlier version into force again.
     Rollback {
         /// Its number; the one before the current where left out.
-        version: Option<u64>,
+        number: Option<u64>,
         /// Folder that keeps the versions.
         #[arg(long, default_value = DEFAULT_FOLDER)]
         folder: PathBuf,
@@ -136,7 +136,7 @@ impl PolicyAction {
             }
             Self::Apply { paths, folder, dry_run } => versions::apply(paths, folder, *dry_run, out),
             Self::History { folder, output } => versions::history(folder, *output, out),
-            Self::Rollback { version, folder } => versions::rollback(*version, folder, out),
+            Self::Rollback { number, folder } => versions::rollback(*number, folder, out),
         }
     }
 }

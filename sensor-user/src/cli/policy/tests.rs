@@ -128,7 +128,7 @@ fn policies_are_applied_and_taken_back_and_wrong_ones_are_not_applied() {
     assert!(apply("policies/quic-off.yaml").1.starts_with("version 1 is in force"));
     assert!(apply("policies/break-glass.yaml").1.contains("version 2 is in force"));
     assert!(!apply("tests/corpus/policies_invalid/zone.yaml").0);
-    let rollback = PolicyAction::Rollback { version: None, folder: folder.clone() };
+    let rollback = PolicyAction::Rollback { number: None, folder: folder.clone() };
     assert_eq!(run(&rollback), (true, "version 1 is in force\n".to_owned()));
     let history = PolicyAction::History { folder: folder.clone(), output: Output::Text };
     assert_eq!(run(&history).1, "* 1\n  2\n");
