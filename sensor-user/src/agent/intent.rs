@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD};
 
@@ -151,14 +151,17 @@ impl Intent {
         let probed = self.registry.why(pid).is_some();
         let Some((program, _)) = Program::of_process(pid) else { return };
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
+            let began = Instant::now();
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
                 Ok(attached) => {
+                    let took_us = began.elapsed().as_micros();
                     self.stacks.restart(pid);
                     self.stacks.found(pid, &attached.carried);
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);
                     self.status.attached(Why::Learned, attached.probes);
-                    tracing::debug!(pid, probes = attached.probes, why = "learned", "probes set");
+                    let probes = attached.probes;
+                    tracing::debug!(pid, probes, why = "learned", took_us, "probes set");
                     self.remember(pid);
                 }
                 Err(error) => self.attach_failed(pid, &error),
@@ -269,10 +272,13 @@ impl Intent {
     }
 
     fn attach(&mut self, pid: u32, why: Why, now: u64) {
+        let began = Instant::now();
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);
                 if why != Why::Eager {
+                    let (probes, took_us) = (attached.probes, began.elapsed().as_micros());
+                    tracing::debug!(pid, probes, why = why.as_str(), took_us, "probes set");
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);
                     self.after_attach(pid, why, attached.probes, now);
@@ -286,7 +292,6 @@ impl Intent {
 
     fn after_attach(&mut self, pid: u32, why: Why, probes: usize, now: u64) {
         self.status.attached(why, probes);
-        tracing::debug!(pid, probes, why = why.as_str(), "probes set");
         if self.registry.libraries_of(pid).is_empty() {
             if matches!(why, Why::Probation | Why::Forked) {
                 self.release(pid);

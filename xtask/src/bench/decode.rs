@@ -6,10 +6,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::bench::{least, median};
+use crate::bench::Effort;
+use crate::bench::document::{Section, goal};
+use crate::bench::statistics::{least, median};
 use crate::build;
 use crate::setup::Tools;
 use crate::shell::{cargo, output, root, step, target};
+
+/// Heading of the section.
+pub const TITLE: &str = "Decoders";
+/// Stages with a goal.
+const GOALS: [&str; 3] = ["http1-length", "http1-chunked", "sse"];
+/// Bytes a second that they should take.
+const SPEED_MIN: f64 = 1e9;
 
 /// How fast one stage is.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,15 +47,51 @@ struct Samples {
     bytes: f64,
 }
 
-/// Runs the benchmarks of `sensor-user`.
-pub fn measure(tools: &Tools) -> Result<Vec<Decoded>> {
+/// Runs the benchmarks of `sensor-user` and writes the section.
+pub fn measure(tools: &Tools, effort: Effort) -> Result<Section> {
     build::kernel_half(tools)?;
     let results = target()?.join("bench/criterion");
     let mut bench = cargo();
     bench.args(["bench", "--package", "sensor-user", "--bench", "decode", "--", "--noplot"]);
+    if effort.is_quick {
+        bench.args(["--warm-up-time", "0.1", "--measurement-time", "0.1", "--sample-size", "10"]);
+    }
     bench.env("CRITERION_HOME", &results).current_dir(root()?);
     let told = step("measuring the decoders", || output(&mut bench))?;
-    told.lines().filter_map(allocations).map(|counted| read(&results, counted)).collect()
+    let counted = told.lines().filter_map(allocations);
+    let decoded: Vec<_> = counted.map(|counted| read(&results, counted)).collect::<Result<_>>()?;
+    Ok(Section { title: TITLE.to_owned(), text: text(&decoded)? })
+}
+
+fn text(decoded: &[Decoded]) -> Result<String> {
+    let mut text = String::new();
+    for name in GOALS {
+        let found = decoded.iter().find(|stage| stage.name == name);
+        let stage = found.with_context(|| format!("{name} was not measured"))?;
+        let speed = stage.speed / 1e9;
+        let figure = format!(
+            "{speed:.2} GB/s, {} allocations in {} {}",
+            stage.allocations, stage.chunks, stage.unit
+        );
+        let what = format!("{name}: 1 GB/s on one processor, no allocation for a chunk");
+        text.push_str(&goal(&what, &figure, stage.speed >= SPEED_MIN && stage.allocations == 0));
+    }
+    text.push_str(
+        "\nOne thread, plaintext in pieces of 16 KiB as TLS records give it. \"Copy\" copies the same bytes in the same run; \
+         \"of a copy\" is the time of the stage divided by that of the copy, each in its best sample. Allocations are those \
+         of a round whose buffers have grown. `path` is everything from a ring's records to priced calls: requests of \
+         4 KiB, answers of 50 chunks.\n\n\
+         | stage | GB/s | copy GB/s | of a copy | chunks/s | allocations |\n|---|---:|---:|---:|---:|---:|\n",
+    );
+    for stage in decoded {
+        let Decoded { name, ratio, allocations, chunks, unit, .. } = stage;
+        let (speed, copy) = (stage.speed / 1e9, stage.copy_speed / 1e9);
+        let rate = stage.chunks_a_second;
+        text.extend([format!(
+            "| {name} | {speed:.2} | {copy:.1} | {ratio:.2} | {rate:.0} {unit} | {allocations} in {chunks} {unit} |\n"
+        )]);
+    }
+    Ok(text)
 }
 
 /// `allocations NAME COUNT in CHUNKS UNIT`.

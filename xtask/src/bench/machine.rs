@@ -10,8 +10,6 @@ pub fn describe() -> Vec<(&'static str, String)> {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| processor(&text));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let system = fs::read_to_string("/etc/os-release").ok().and_then(|text| system(&text));
-    let load = fs::read_to_string("/proc/loadavg").ok();
-    let load = load.map(|text| text.split(' ').take(3).collect::<Vec<_>>().join(" "));
     let first_line = |program: &str, argument: &str| {
         let told = Command::new(program).arg(argument).output().ok()?;
         let text = [told.stdout, told.stderr].concat();
@@ -21,7 +19,7 @@ pub fn describe() -> Vec<(&'static str, String)> {
         ("processor", cpu),
         ("kernel", kernel.map(|text| text.trim().to_owned())),
         ("system", system),
-        ("load before the run (1, 5, 15 minutes)", load),
+        ("memory", fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text))),
         (
             "compiler",
             output(Command::new("rustc").arg("--version")).ok().map(|text| text.trim().to_owned()),
@@ -32,6 +30,18 @@ pub fn describe() -> Vec<(&'static str, String)> {
         ("bpftrace", first_line("bpftrace", "--version")),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// Load of the machine over the last 1, 5 and 15 minutes.
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn memory(text: &str) -> Option<String> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(format!("{} GiB", kib.div_ceil(1024 * 1024)))
 }
 
 fn processor(text: &str) -> Option<String> {
@@ -55,6 +65,7 @@ mod tests {
         let text =
             "processor\t: 0\nmodel name\t: Some CPU\nprocessor\t: 1\nmodel name\t: Some CPU\n";
         assert_eq!(processor(text).as_deref(), Some("Some CPU, 2 logical"));
+        assert_eq!(memory("MemTotal:       25165824 kB\n").as_deref(), Some("24 GiB"));
         assert_eq!(system("NAME=x\nPRETTY_NAME=\"Debian 12\"\n").as_deref(), Some("Debian 12"));
     }
 

@@ -1,6 +1,7 @@
 //! Commands come in; they run in a network namespace and a folder of their own, and end with this program.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -71,10 +72,19 @@ pub struct Background {
 impl Background {
     /// Starts a program whose output goes to `out` and whose errors go to a file beside it.
     pub fn start(name: &'static str, command: &mut Command, out: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::null()), out)
+    }
+
+    /// Starts a program that also waits for words on its standard input.
+    pub fn start_listening(name: &'static str, command: &mut Command, out: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::piped()), out)
+    }
+
+    fn spawn(name: &'static str, command: &mut Command, out: &Path) -> Result<Self> {
         let errors = out.with_extension("errors");
         let file =
             |path: &Path| File::create(path).with_context(|| format!("making {}", path.display()));
-        command.stdin(Stdio::null()).stdout(file(out)?).stderr(file(&errors)?);
+        command.stdout(file(out)?).stderr(file(&errors)?);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { child, name, errors })
     }
@@ -102,6 +112,18 @@ impl Background {
             sleep(POLL);
         }
         Ok(())
+    }
+
+    /// Says something to a program that listens.
+    pub fn tell(&mut self, words: &str) -> Result<()> {
+        let input =
+            self.child.stdin.as_mut().with_context(|| format!("{} does not listen", self.name))?;
+        input.write_all(words.as_bytes()).with_context(|| format!("telling {}", self.name))
+    }
+
+    /// Whether the program has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("looking at a program")?.is_none())
     }
 
     /// Waits for the end.
@@ -138,36 +160,9 @@ impl Drop for Background {
     }
 }
 
-/// Time that a process has used, in seconds of one processor (proc(5), fields 14 and 15).
-pub fn processor_seconds(id: u32) -> Result<f64> {
-    let text =
-        fs::read_to_string(format!("/proc/{id}/stat")).context("reading the time of a process")?;
-    ticks(&text).map(|ticks| ticks / ticks_per_second()).context("no times in /proc/PID/stat")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "ticks of some minutes are far below 2^52")]
-fn ticks(stat: &str) -> Option<f64> {
-    // The name may hold blanks and brackets; nothing behind it does.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()?.saturating_add(next()?) as f64)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "there are 100 to 1024 ticks in a second")]
-fn ticks_per_second() -> f64 {
-    rustix::param::clock_ticks_per_second() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_behind_the_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 100 1000 10";
-        assert!(ticks(stat).is_some_and(|ticks| (ticks - 300.0).abs() < 1e-9));
-        assert_eq!(ticks("7 (a"), None);
-    }
 
     #[test]
     fn program_that_ends_too_early_is_told_with_its_errors() {
@@ -187,7 +182,7 @@ mod tests {
         let out = std::env::temp_dir().join(format!("xtask-net-end-{}", std::process::id()));
         let mut program =
             Background::start("sleep", Command::new("sleep").arg("60"), &out).unwrap();
-        assert!(processor_seconds(program.id()).unwrap() < 5.0);
+        assert!(program.is_running().unwrap());
         program.stop().unwrap();
         assert!(!program.wait().unwrap().success());
         fs::remove_file(&out).unwrap();

@@ -1,9 +1,10 @@
-/* Who watches comes in; the time of an SSL_write and the SSL_read that takes its bytes goes out, by size.
+/* Who watches comes in; the time of a client's SSL_write and of its SSL_reads of as many bytes goes out, by size.
  *
- * usage: pair CLEAN
+ * usage: pair CLEAN WAITS
  * Both ends of each connection are in this process and joined in memory: no system call and no other process is in the
- * time that is measured. CLEAN is 0 where nobody watches: the hash of libssl's code is printed first. Given that hash,
- * nothing begins until the code differs from it, which is how probes are seen from within. One line of JSON for each
+ * time that is measured, which is that of the client's calls. CLEAN is 0 where nobody watches: the hash of libssl's code
+ * is printed first. With WAITS=1 nothing begins until the code differs from that hash, which is how probes are seen from
+ * within. One line of JSON for each
  * size and kind of connection follows; `probed` says whether the code carried probes at its end.
  */
 #include <openssl/err.h>
@@ -15,9 +16,13 @@
 #include <string.h>
 #include <time.h>
 
-#define PAIRS 32
-#define BATCHES 150
-#define SIZE_MAX_BYTES 16384
+#define PAIRS_MAX 32
+#define BATCHES 100
+#define BATCH_BYTES (512 * 1024)
+#define SIZE_MAX_BYTES (1024 * 1024)
+/* Room for the records of the longest write, on its way from one end to the other. */
+#define CHANNEL_BYTES (2 * SIZE_MAX_BYTES)
+#define READ_BYTES 16384
 /* How long the sensor may take to judge a connection. */
 #define JUDGED_NS 300000000L
 /* A pause after each batch, so that what is copied can be taken: a fixed part, and one for each byte. */
@@ -81,14 +86,31 @@ static SSL_CTX *server_context(void)
     return context;
 }
 
-static void move(SSL *from, SSL *to, const char *bytes, int length)
+static void take(SSL *from, int length)
 {
-    static char buffer[2 * SIZE_MAX_BYTES];
-    if (SSL_write(from, bytes, length) != length)
-        fail("writing");
+    static char buffer[READ_BYTES];
     for (int taken = 0, got; taken < length; taken += got)
-        if ((got = SSL_read(to, buffer, sizeof buffer)) <= 0)
+        if ((got = SSL_read(from, buffer, sizeof buffer)) <= 0)
             fail("reading");
+}
+
+static void give(SSL *to, const char *bytes, int length)
+{
+    if (SSL_write(to, bytes, length) != length)
+        fail("writing");
+}
+
+/* The client writes and the server reads, then the other way; gives the time of the client's calls. */
+static unsigned long exchange(SSL *client, SSL *server, const char *bytes, int length)
+{
+    unsigned long start = now_ns();
+    give(client, bytes, length);
+    unsigned long spent = now_ns() - start;
+    take(server, length);
+    give(server, bytes, length);
+    start = now_ns();
+    take(client, length);
+    return spent + now_ns() - start;
 }
 
 static int by_size(const void *left, const void *right)
@@ -97,20 +119,21 @@ static int by_size(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* Streams events of one size from a server to a client, over a connection to an AI provider or over another. */
+/* Moves bytes of one size both ways, over a connection to an AI provider or over another. */
 static void measure(SSL_CTX *contexts[2], int is_ai, int size, unsigned long clean)
 {
     static const char request[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\n"
-                                  "Content-Type: application/json\r\nContent-Length: 38\r\n\r\n"
-                                  "{\"model\":\"gpt-4o-mini\",\"messages\":[{}]}";
+                                  "Content-Type: application/json\r\nContent-Length: 1125899906842624\r\n\r\n"
+                                  "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"";
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                                 "Content-Length: 1125899906842624\r\n\r\n";
+                                 "Content-Length: 1125899906842624\r\n\r\ndata: ";
     static const char other[] = "\x01\x02 this is another protocol\n";
-    static char event[SIZE_MAX_BYTES + 1];
+    static char bytes[SIZE_MAX_BYTES];
     static double batches[BATCHES];
+    int pairs = BATCH_BYTES / size > PAIRS_MAX ? PAIRS_MAX : BATCH_BYTES / size > 0 ? BATCH_BYTES / size : 1;
     BIO *ends[2];
     SSL *client = SSL_new(contexts[0]), *server = SSL_new(contexts[1]);
-    if (!client || !server || BIO_new_bio_pair(&ends[0], 131072, &ends[1], 131072) != 1)
+    if (!client || !server || BIO_new_bio_pair(&ends[0], CHANNEL_BYTES, &ends[1], CHANNEL_BYTES) != 1)
         fail("making a connection");
     SSL_set_bio(client, ends[0], ends[0]);
     SSL_set_bio(server, ends[1], ends[1]);
@@ -123,18 +146,19 @@ static void measure(SSL_CTX *contexts[2], int is_ai, int size, unsigned long cle
     }
     if (!SSL_is_init_finished(client) || !SSL_is_init_finished(server))
         fail("no handshake");
-    move(client, server, is_ai ? request : other, (int)(is_ai ? sizeof request : sizeof other) - 1);
-    move(server, client, is_ai ? answer : other, (int)(is_ai ? sizeof answer : sizeof other) - 1);
+    int said = (int)(is_ai ? sizeof request : sizeof other) - 1, answered = (int)(is_ai ? sizeof answer : sizeof other) - 1;
+    give(client, is_ai ? request : other, said);
+    take(server, said);
+    give(server, is_ai ? answer : other, answered);
+    take(client, answered);
     pause_ns(JUDGED_NS);
-    memset(event, 'x', (size_t)size);
-    memcpy(event, "data: {\"choices\":[{\"delta\":{\"content\":\"", 38);
-    memcpy(event + size - 8, "\"}}]}}\n\n", 8);
+    memset(bytes, 'x', (size_t)size);
     for (int batch = 0; batch < BATCHES; batch++) {
-        unsigned long start = now_ns();
-        for (int pair = 0; pair < PAIRS; pair++)
-            move(server, client, event, size);
-        batches[batch] = (double)(now_ns() - start) / PAIRS;
-        pause_ns(PAUSE_NS + PAUSE_NS_A_BYTE * size * PAIRS);
+        unsigned long spent = 0;
+        for (int pair = 0; pair < pairs; pair++)
+            spent += exchange(client, server, bytes, size);
+        batches[batch] = (double)spent / pairs;
+        pause_ns(PAUSE_NS + PAUSE_NS_A_BYTE * size * pairs);
     }
     qsort(batches, BATCHES, sizeof *batches, by_size);
     printf("{\"size\":%d,\"ai\":%s,\"median_ns\":%.1f,\"least_ns\":%.1f,\"probed\":%s}\n", size, is_ai ? "true" : "false",
@@ -145,18 +169,19 @@ static void measure(SSL_CTX *contexts[2], int is_ai, int size, unsigned long cle
 
 int main(int count, char **args)
 {
-    static const int sizes[] = {64, 1024, SIZE_MAX_BYTES};
-    if (count != 2)
+    static const int sizes[] = {16, 256, 1024, 4096, 16384, 65536, SIZE_MAX_BYTES};
+    if (count != 3)
         return 2;
     SSL_CTX *contexts[2] = {SSL_CTX_new(TLS_client_method()), server_context()};
     if (!contexts[0])
         fail("making the client");
     SSL_CTX_set_num_tickets(contexts[1], 0);
     unsigned long clean = strtoul(args[1], NULL, 16);
+    int waits = args[2][0] == '1';
     if (clean == 0) {
         clean = code_hash();
         printf("{\"clean\":\"%lx\"}\n", clean);
-    } else {
+    } else if (waits) {
         for (int round = 0; code_hash() == clean; round++) {
             if (round == WAIT_ROUNDS)
                 fail("libssl carries no probes");
