@@ -22,6 +22,7 @@ mod plan;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 /// Longest kept text, in bytes as written (with escapes): a model name has some tens.
 const TEXT_MAX: usize = 1024;
@@ -143,7 +144,7 @@ impl Skimmer {
         let from = bytes.get(at..).unwrap_or_default();
         let Some((&byte, rest)) = from.split_first() else { return &[] };
         match (self.state, byte) {
-            (State::Value | State::FirstElement, b'"') => self.begin_value(State::Text),
+            (State::Value | State::FirstElement, b'"') => return self.open_text(rest),
             (State::Value | State::FirstElement, b'{' | b'[') => self.open(byte),
             (State::Value | State::FirstElement, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
                 self.begin_value(State::Scalar);
@@ -151,10 +152,7 @@ impl Skimmer {
                 self.empty = matches!(byte, b'n' | b'f');
                 return from;
             }
-            (State::FirstKey | State::NextKey, b'"') => {
-                self.key.clear();
-                self.begin(State::Text, Keep::Key);
-            }
+            (State::FirstKey | State::NextKey, b'"') => return self.open_key(rest),
             (State::Colon, b':') => self.state = State::Value,
             (State::After, b',') => self.next(),
             (State::FirstElement, b']') | (State::FirstKey, b'}') | (State::After, b'}' | b']') => {

@@ -24,7 +24,10 @@ pub(super) const ROOT: NodeId = 0;
 /// One step on the way to a wanted value.
 #[derive(Debug, Default)]
 struct Node {
+    /// Short keys first, so that only those of the same length are compared.
     keys: Vec<(&'static str, NodeId)>,
+    /// One bit a length: most keys of a document are told apart by it.
+    lengths: u64,
     element: Option<NodeId>,
     slot: Option<usize>,
 }
@@ -80,7 +83,9 @@ impl Plan {
         if anywhere {
             self.anywhere.push((name, id));
         } else if let Some(node) = self.nodes.get_mut(usize::from(at)) {
-            node.keys.push((name, id));
+            let at = node.keys.partition_point(|(key, _)| key.len() <= name.len());
+            node.keys.insert(at, (name, id));
+            node.lengths |= bit(name.len());
         }
         id
     }
@@ -110,7 +115,8 @@ impl Plan {
     pub(super) fn member(&self, at: NodeId, key: &[u8]) -> NodeId {
         self.nodes
             .get(usize::from(at))
-            .and_then(|node| find(&node.keys, key))
+            .filter(|node| node.lengths & bit(key.len()) != 0)
+            .and_then(|node| find_by_length(&node.keys, key))
             .or_else(|| find(&self.anywhere, key))
             .unwrap_or(NOWHERE)
     }
@@ -139,6 +145,17 @@ impl Plan {
     pub(super) fn paths(&self) -> &[(&'static str, Want)] {
         &self.paths
     }
+}
+
+/// The bit of a length; lengths from 63 on share one.
+fn bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+fn find_by_length(keys: &[(&'static str, NodeId)], name: &[u8]) -> Option<NodeId> {
+    let from = keys.partition_point(|(key, _)| key.len() < name.len());
+    let same = keys.get(from..)?.iter().take_while(|(key, _)| key.len() == name.len());
+    same.into_iter().find(|(key, _)| key.as_bytes() == name).map(|(_, id)| *id)
 }
 
 fn find(keys: &[(&'static str, NodeId)], name: &[u8]) -> Option<NodeId> {
