@@ -1,4 +1,4 @@
-//! The `tollgate` program comes in; a file system that boots, starts it and makes a TLS exchange goes out.
+//! `tollgate` and the test of preemption come in; a file system that boots, runs them and makes TLS calls goes out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::kernel::cpio::Archive;
-use crate::shell::{find, output};
+use crate::shell::{find, output, root};
 
 /// The first process of the guest.
 const INIT: &str = include_str!("init.sh");
+
+/// The program whose threads make TLS calls with bytes of their own, from the root of the workspace.
+const PATTERNS: &str = "tests/clients/patterns.c";
 
 /// What the client asks and the server answers: one chat of 19 and 7 tokens.
 const REQUEST_HEAD: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\n\
@@ -25,7 +28,7 @@ const ANSWER_BODY: &str = concat!(
 );
 
 /// Writes the file system and returns its path.
-pub fn build(tollgate: &Path, folder: &Path) -> Result<PathBuf> {
+pub fn build(tollgate: &Path, checker: &Path, folder: &Path) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for path in ["/proc", "/sys", "/dev", "/tmp", "/root"] {
         archive.folder(path)?;
@@ -44,7 +47,14 @@ pub fn build(tollgate: &Path, folder: &Path) -> Result<PathBuf> {
     archive.link("/bin/sh", "busybox")?;
     let openssl = find("openssl").context("no openssl")?;
     let mut libraries = Vec::new();
-    for (program, place) in [(tollgate, "/bin/tollgate"), (openssl.as_path(), "/bin/openssl")] {
+    let (patterns, checker) = (compile(folder)?, strip(checker, folder)?);
+    let programs = [
+        (tollgate, "/bin/tollgate"),
+        (checker.as_path(), "/bin/preemption"),
+        (patterns.as_path(), "/bin/patterns"),
+        (openssl.as_path(), "/bin/openssl"),
+    ];
+    for (program, place) in programs {
         add(&mut archive, program, place)?;
         libraries.extend(libraries_of(program)?);
     }
@@ -56,6 +66,21 @@ pub fn build(tollgate: &Path, folder: &Path) -> Result<PathBuf> {
     let path = folder.join("guest.cpio");
     fs::write(&path, archive.finish()?).context("writing the guest's file system")?;
     Ok(path)
+}
+
+/// What a debugger wants would fill the guest's memory.
+fn strip(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let stripped = folder.join("preemption");
+    output(Command::new("strip").arg("-o").arg(&stripped).arg(program))?;
+    Ok(stripped)
+}
+
+fn compile(folder: &Path) -> Result<PathBuf> {
+    let (source, program) = (root()?.join(PATTERNS), folder.join("patterns"));
+    let mut compiler = Command::new("cc");
+    compiler.arg("-O2").arg("-o").arg(&program).arg(&source);
+    output(compiler.args(["-lssl", "-lcrypto", "-lpthread"]))?;
+    Ok(program)
 }
 
 fn message(head: &str, body: &str) -> Vec<u8> {

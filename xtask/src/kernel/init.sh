@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# First process of a guest of `cargo xtask kernel`: starts the sensor, makes one AI call over TLS, says what was seen.
+# First process of a guest of `cargo xtask kernel`: starts the sensor, makes one AI call over TLS, says what was seen;
+# then, or only ($ONLY), whether bytes that several threads on the one CPU write and read are each their own.
 # Each step ends with a line `guest: STEP ok SECONDS` or `guest: STEP failed SECONDS`.
 /bin/busybox mkdir -p /sys/fs /usr/bin
 /bin/busybox --install -s /bin
@@ -94,13 +95,22 @@ stop_agent() {
     wait_for 100 has_ended && [ -z "$(ls /sys/fs/bpf)" ]
 }
 
+# Threads and rounds: some 37,000 calls.
+preemption_test() { preemption /bin/patterns 4 2000; }
+
 tell boot ok
 echo "release: $(uname -r)"
+if [ "$ONLY" = preemption ]; then
+    step preemption preemption_test
+    tell end ok
+    poweroff -f
+fi
 step doctor tollgate doctor --output json
 if step attach start_agent; then
     step call call
     step stop stop_agent
 fi
+step preemption preemption_test
 echo "agent's log:"
 cat /tmp/agent.log
 echo "agent's events:"

@@ -36,6 +36,9 @@ pub struct Options {
     /// Fetch newer packages of the kernels that are here already.
     #[arg(long)]
     update: bool,
+    /// Only the test that no thread's bytes are taken for another's.
+    #[arg(long)]
+    preemption: bool,
     /// Test this program instead of building one.
     #[arg(long)]
     tollgate: Option<PathBuf>,
@@ -57,13 +60,15 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let folder = target()?.join("kernel");
     fs::create_dir_all(&folder).context("making the folder of the kernels")?;
-    let guest = step("making the guest's file system", || guest::build(&tollgate, &folder))?;
+    let checker = build::program("tollgate-tests", "preemption", Profile::Debug)?;
+    let guest =
+        step("making the guest's file system", || guest::build(&tollgate, &checker, &folder))?;
     let mut failed = Vec::new();
     for (name, suite) in chosen {
         let image = fetch::image(suite, &folder, options)?;
         let log = folder.join(format!("{suite}.log"));
         let start = Instant::now();
-        let report = boot::boot(&image, &guest, &log)?;
+        let report = boot::boot(&image, &guest, &log, options.preemption)?;
         let seconds = start.elapsed().as_secs_f32();
         print(&line(&image.release, &report, seconds));
         if !report.problems.is_empty() {
@@ -96,6 +101,10 @@ fn line(release: &str, report: &Report, seconds: f32) -> String {
     let state = if report.problems.is_empty() { "OK  " } else { "FAIL" };
     let slow = if seconds > SECONDS_GOOD { " (slow)" } else { "" };
     let mut text = format!("{state} {release:<32} {seconds:>5.1} s{slow}  {}", passed.join(", "));
+    for figures in &report.figures {
+        text.push_str("\n     preemption: ");
+        text.push_str(figures);
+    }
     for problem in &report.problems {
         text.push_str("\n     ");
         text.push_str(problem);
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn line_says_what_failed() {
-        let mut report = Report { passed: vec![("boot".to_owned(), 1.5)], problems: Vec::new() };
+        let mut report = Report { passed: vec![("boot".to_owned(), 1.5)], ..Report::default() };
         assert!(line("6.1.0", &report, 9.0).starts_with("OK "));
         report.problems.push("call failed".to_owned());
         let text = line("6.1.0", &report, 61.0);

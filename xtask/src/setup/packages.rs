@@ -61,6 +61,11 @@ pub const KERNEL: &[Package] = &[
     package("qemu-system-x86", Sign::Program("qemu-system-x86_64"), "boots the kernels"),
     package("busybox-static", Sign::Program("busybox"), "is the shell of the guests"),
     package("openssl", Sign::Program("openssl"), "makes the guests' TLS exchange"),
+    package(
+        "libssl-dev",
+        Sign::File("/usr/include/openssl/ssl.h"),
+        "the test of preemption uses it",
+    ),
 ];
 
 /// What the benchmarks of the whole sensor need.
