@@ -28,6 +28,10 @@ fn main() -> anyhow::Result<ExitCode> {
             Config::read(&path)?;
             print(format!("{} is right\n", path.display()).as_bytes())
         }
+        Command::Panic(command) => {
+            let config = Config::find(command.config.as_deref())?;
+            print(agent::alarm(&config, &command.action)?.as_bytes())
+        }
         Command::Completions { shell } => {
             cli::completions(shell, &mut io::stdout()).context("writing the completion script")?;
             Ok(ExitCode::SUCCESS)

@@ -5,6 +5,8 @@ mod concurrency;
 #[cfg(test)]
 mod first;
 #[cfg(test)]
+mod gate;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod openssl;

@@ -5,12 +5,15 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD};
+use sensor_common::gate::{Address, AiSocket};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD, Socket};
 
 use crate::bpf::{AddressMap, Kernel, ProbeLink, ProcessMap, ProgramMap};
 use crate::capture::{self, Body, Record};
 use crate::config::Config;
 use crate::destination::dns;
+use crate::enforce;
+use crate::enforce::Enforcer;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
 use crate::probes::{Registry, Why};
@@ -34,6 +37,8 @@ pub(super) struct Intent {
     pub(super) kernel: Kernel,
     pub(super) registry: Registry,
     pub(super) learned: Learned,
+    /// Tells the gate whose calls are judged; none where nothing is enforced.
+    pub(super) enforcer: Option<Enforcer>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,
@@ -92,6 +97,7 @@ impl Intent {
                         header.flags & FLAG_HELD != 0,
                     );
                     self.show_intent(header.tgid, Why::Hello, now);
+                    self.note_socket(&hello.socket, header.cgroup, name.as_deref());
                 }
                 self.notify(ToPipeline::Hello { socket: hello.socket, name, ai });
             }
@@ -103,7 +109,13 @@ impl Intent {
             }
             Body::Connect(socket) => self.show_intent(socket.tgid, Why::Connect, now),
             Body::Answer(message) => self.on_answer(message),
-            Body::Closed(socket) => self.notify(ToPipeline::Closed { socket: *socket, at_ns: now }),
+            Body::Closed(socket) => {
+                if let Some(enforcer) = &mut self.enforcer {
+                    // A stale note costs a place in a table that forgets.
+                    let _forgotten = enforcer.maps().set_socket(socket.cookie, None);
+                }
+                self.notify(ToPipeline::Closed { socket: *socket, at_ns: now });
+            }
             Body::Exec => self.on_exec(header.tgid, now),
             Body::Fork => {
                 if let Ok(child) = u32::try_from(header.aux) {
@@ -139,7 +151,15 @@ impl Intent {
         if !self.is_ai(&answer.name) {
             return;
         }
+        let provider = self.catalogue.find(&answer.name).map(|provider| provider.id.clone());
         for (address, _ttl) in answer.addresses {
+            let told = self.enforcer.as_mut().zip(provider.as_ref()).map(|(enforcer, provider)| {
+                let known = Address { destination: enforce::destination(provider), flags: 0 };
+                enforcer.maps().set_address(address, known)
+            });
+            if let Some(Err(error)) = told {
+                tracing::debug!(%address, %error, "address is not known to the gate");
+            }
             if let Err(error) = self.addresses.add(address) {
                 tracing::debug!(%address, %error, "address is not known to the kernel half");
             }
@@ -148,6 +168,7 @@ impl Intent {
 
     fn on_exec(&mut self, pid: u32, now: u64) {
         self.workloads().observe_exec(pid, now);
+        self.admit(pid);
         let probed = self.registry.why(pid).is_some();
         let Some((program, _)) = Program::of_process(pid) else { return };
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
@@ -179,6 +200,7 @@ impl Intent {
     fn on_exit(&mut self, pid: u32, now: u64) {
         self.workloads().observe_exit(pid, now);
         self.release(pid);
+        self.kernel.acquit(pid);
         self.notify(ToPipeline::Exited { pid, at_ns: now });
     }
 
@@ -268,7 +290,32 @@ impl Intent {
         !self.waiting.is_empty()
     }
 
+    /// Has the gate judge the calls of a process from its first probe on, where its class says so.
+    fn admit(&mut self, pid: u32) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        match super::gate::admit(enforcer, pid) {
+            Ok(Some(start)) => self.kernel.judge(pid, start),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
+            }
+        }
+    }
+
+    /// Notes an AI socket, so that a panic finds it.
+    fn note_socket(&mut self, socket: &Socket, cgroup: u64, name: Option<&str>) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let provider = name.and_then(|name| self.catalogue.find(name));
+        let destination = provider.map_or(1, |provider| enforce::destination(&provider.id));
+        let (tgid, family) = (socket.tgid, socket.family);
+        let noted = AiSocket { tgid, class: 0, destination, family, cgroup };
+        if let Err(error) = enforcer.maps().add_socket(socket.cookie, noted) {
+            tracing::debug!(%error, "socket is not known to the gate");
+        }
+    }
+
     fn attach(&mut self, pid: u32, why: Why, now: u64) {
+        self.admit(pid);
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);

@@ -10,10 +10,12 @@
 //!               [reporter] -> sinks, metrics                 [main] signals, /metrics, health
 //! ```
 
+mod alarm;
 mod clock;
 mod connection;
 mod counted;
 mod doctor;
+mod gate;
 mod intent;
 mod links;
 mod notice;
@@ -45,6 +47,7 @@ use crate::report::control::{Control, Picture};
 use crate::report::server;
 use crate::report::server::Readiness;
 
+pub use self::alarm::alarm;
 use self::clock::Clock;
 pub use self::doctor::examine;
 use self::intent::{Intent, LOOK_OVER};
@@ -86,8 +89,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
     let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
-    let Stages { intent, pipeline, event_ring, data_ring, counters, diagnostics, status, config } =
-        stages;
+    let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
+    let Stages { diagnostics, watch: gate_watch, status, config, .. } = stages;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut ends) = mpsc::channel(8);
     let watch = |name| Watched { name, ended: ended.clone() };
@@ -118,6 +121,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         status,
         counters,
         diagnostics,
+        watch: gate_watch,
         events: events.clone(),
         clock,
         lost: HashMap::new(),

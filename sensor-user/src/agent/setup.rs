@@ -29,6 +29,7 @@ use crate::workload;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
+use super::gate;
 use super::intent::Intent;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
@@ -64,6 +65,7 @@ pub(super) struct Stages {
     pub(super) data_ring: Ring,
     pub(super) counters: Counters,
     pub(super) diagnostics: Box<dyn FnMut()>,
+    pub(super) watch: Option<gate::Watch>,
     pub(super) status: Arc<Status>,
     pub(super) config: Arc<Config>,
 }
@@ -147,6 +149,7 @@ pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Makes every stage; nothing is attached to a process yet.
+#[expect(clippy::too_many_lines, reason = "one stage after the other; parts would hide the order")]
 pub(super) fn stages(
     config: Config,
     (events, pipeline, intent, detached): Senders,
@@ -158,12 +161,15 @@ pub(super) fn stages(
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
-    let keyring = Keyring::new(fleet_key(&config)?);
+    let fleet_key = fleet_key(&config)?;
+    let keyring = Keyring::new(fleet_key.clone());
     let settings = Settings {
         data_ring_bytes: config.capture.ring_bytes,
-        hold_client_hello: config.capture.hold_client_hello,
+        // Whose calls are judged needs its probes before the handshake is over.
+        hold_client_hello: config.capture.hold_client_hello || config.enforce.enabled,
     };
     let mut kernel = Kernel::load(&settings)?;
+    let enforcer = gate::put_in_place(&config, &catalogue, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
     announce_names(&mut kernel, &catalogue, &config)?;
     let (event_ring, data_ring, counters) =
@@ -176,6 +182,7 @@ pub(super) fn stages(
         workload::Roots::default(),
         config.workload.clone(),
     )));
+    let watch = gate::Watch::of(&config, &catalogue, &workloads)?;
     let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
         prices,
@@ -196,6 +203,7 @@ pub(super) fn stages(
         kernel,
         registry: warm_registry(),
         learned,
+        enforcer,
         catalogue,
         processes,
         addresses,
@@ -217,6 +225,7 @@ pub(super) fn stages(
         data_ring,
         counters,
         diagnostics,
+        watch,
         status,
         config,
     })

@@ -93,7 +93,9 @@ pub(super) fn descriptor_of(map: &Map) -> Option<BorrowedFd<'_>> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::RingBuf(data)
-        | Map::ProgramArray(data) => Some(data.fd().as_fd()),
+        | Map::ProgramArray(data)
+        | Map::SkStorage(data)
+        | Map::SockHash(data) => Some(data.fd().as_fd()),
         _ => None,
     }
 }

@@ -7,10 +7,13 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_PROG_ATTACH: libc::c_long = 8;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
@@ -152,6 +155,91 @@ pub(super) fn link_multi(
         padding: 0,
     };
     descriptor(BPF_LINK_CREATE, attributes.as_bytes())
+}
+
+/// A structure of the kernel/user ABI as aya's maps take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Abi<T>(pub(super) T);
+
+// SAFETY: the bounds say that `T` has no padding, that all its bytes may be read, and that any bytes make a `T`.
+unsafe impl<T: Copy + FromBytes + IntoBytes + Immutable + 'static> aya::Pod for Abi<T> {}
+
+/// Where a program is attached besides functions of processes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Point<'a> {
+    /// At a cgroup, with the attach type (`enum bpf_attach_type`).
+    Cgroup(BorrowedFd<'a>, u32),
+    /// At a raw tracepoint.
+    Tracepoint(&'static CStr),
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct CgroupLinkAttributes {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct TracepointAttributes {
+    name: u64,
+    program: u32,
+    padding: u32,
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct PinAttributes {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
+    u32::try_from(descriptor.as_raw_fd()).map_err(io::Error::other)
+}
+
+/// Attaches a program; the link lives as long as its descriptor or its pin.
+pub(super) fn link(program: BorrowedFd<'_>, point: Point<'_>) -> io::Result<OwnedFd> {
+    let program = number(program)?;
+    match point {
+        Point::Cgroup(cgroup, attach_type) => {
+            let target = number(cgroup)?;
+            let attributes = CgroupLinkAttributes { program, target, attach_type, flags: 0 };
+            descriptor(BPF_LINK_CREATE, attributes.as_bytes())
+        }
+        Point::Tracepoint(name) => {
+            let name = address(name.to_bytes_with_nul());
+            let attributes = TracepointAttributes { name, program, padding: 0 };
+            descriptor(BPF_RAW_TRACEPOINT_OPEN, attributes.as_bytes())
+        }
+    }
+}
+
+/// Attaches a program to a map of sockets, in the place of the one before; the map holds it.
+pub(super) fn attach_to_map(
+    program: BorrowedFd<'_>,
+    map: BorrowedFd<'_>,
+    attach_type: u32,
+) -> io::Result<()> {
+    let attributes = CgroupLinkAttributes {
+        program: number(map)?,
+        target: number(program)?,
+        attach_type,
+        flags: 0,
+    };
+    call(BPF_PROG_ATTACH, attributes.as_bytes()).map(drop)
+}
+
+/// Pins a link or map at a path of the bpf file system that is free.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let path = address(path.to_bytes_with_nul());
+    let attributes = PinAttributes { path, descriptor: number(object)?, flags: 0 };
+    call(BPF_OBJ_PIN, attributes.as_bytes()).map(drop)
 }
 
 /// Puts a program into a slot of a program array.

@@ -2,6 +2,7 @@
 
 mod ask;
 mod generate;
+mod panic;
 mod run;
 
 pub use ask::Ask;
@@ -9,6 +10,9 @@ pub use ask::Form;
 pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
+pub use panic::PanicAction;
+pub use panic::PanicCommand;
+pub use panic::PanicScope;
 pub use run::Listen;
 pub use run::Run;
 pub use run::Show;
@@ -51,6 +55,8 @@ pub enum Command {
     },
     /// Show the inventory of AI in use: which services, models and tools, by whom, since when, at what price.
     Report(ReportOptions),
+    /// Stop AI calls in the kernel at once, with or without a running agent; or lift that, or tell of it.
+    Panic(PanicCommand),
     /// Print or check the configuration.
     Config {
         /// Which of the two.

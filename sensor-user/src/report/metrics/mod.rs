@@ -122,7 +122,8 @@ impl Metrics {
                     .with_label_values(&[loss.reason])
                     .inc_by(loss.bytes.unwrap_or_default());
             }
-            Event::Agent(_) => {}
+            // The gate keeps its own counts.
+            Event::Agent(_) | Event::Decision(_) => {}
         }
     }
 
