@@ -5,8 +5,16 @@ mod concurrency;
 #[cfg(test)]
 mod first;
 #[cfg(test)]
+mod gnutls;
+#[cfg(test)]
+mod go;
+#[cfg(test)]
 mod life;
+#[cfg(test)]
+mod nss;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod sensor;
+#[cfg(test)]
+mod stacks;

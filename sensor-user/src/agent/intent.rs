@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::destination::dns;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
+use crate::probes::library;
 use crate::probes::{Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
@@ -258,7 +259,7 @@ impl Intent {
             *tries = left.saturating_sub(1);
             if *tries == 0 {
                 self.waiting.remove(&pid);
-                self.notify(ToPipeline::Blind { pid });
+                self.notify(ToPipeline::Blind { pid, reason: library::why_blind(pid) });
             }
         }
     }

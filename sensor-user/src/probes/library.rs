@@ -1,24 +1,39 @@
 //! Words for what was found come in one place: the TLS libraries that are known, and how their functions were found.
 
-use sensor_common::record::FAMILY_OPENSSL;
+use sensor_common::record::{
+    FAMILY_GNUTLS, FAMILY_GO, FAMILY_NSS, FAMILY_OPENSSL, FLAG_FAMILY_MASK,
+};
 
-use super::openssl;
+use super::mapped::executable_mappings;
+use super::{gnutls, go, nss, openssl, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// OpenSSL and what kept its calls and symbols.
     OpenSsl,
+    /// GnuTLS.
+    GnuTls,
+    /// NSS, with NSPR.
+    Nss,
+    /// Go's `crypto/tls`.
+    Go,
+    /// The C library: no TLS, but what libraries without a channel send through.
+    Sockets,
 }
 
-/// Every library.
-pub const LIBRARIES: [Library; 1] = [Library::OpenSsl];
+/// Every library with connections.
+pub const LIBRARIES: [Library; 4] = [Library::OpenSsl, Library::GnuTls, Library::Nss, Library::Go];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
+            Self::GnuTls => gnutls::LIBRARY,
+            Self::Nss => nss::LIBRARY,
+            Self::Go => go::LIBRARY,
+            Self::Sockets => sockets::NAME,
         }
     }
 
@@ -26,7 +41,17 @@ impl Library {
     pub fn family(self) -> u32 {
         match self {
             Self::OpenSsl => FAMILY_OPENSSL,
+            Self::GnuTls => FAMILY_GNUTLS,
+            Self::Nss => FAMILY_NSS,
+            Self::Go => FAMILY_GO,
+            // No connection has it.
+            Self::Sockets => FLAG_FAMILY_MASK,
         }
+    }
+
+    /// Whether it puts its records out by the C library, so that their bytes are seen there.
+    pub fn sends_by_libc(self) -> bool {
+        matches!(self, Self::GnuTls | Self::Nss)
     }
 }
 
@@ -74,6 +99,13 @@ pub fn of_family(carried: &[Carried], family: u32) -> (Option<Library>, Option<R
     let library = of_family().all(|other| other.library == first.library).then_some(first.library);
     let same_way = of_family().all(|other| other.resolution == first.resolution);
     (library, same_way.then_some(first.resolution))
+}
+
+/// Why a process without a known library is blind: a Java machine makes its TLS code while it runs, so no file has it.
+pub fn why_blind(pid: u32) -> &'static str {
+    let mappings = executable_mappings(pid).unwrap_or_default();
+    let java = mappings.iter().any(|mapping| mapping.file_name() == "libjvm.so");
+    if java { "jsse" } else { "tls_library_not_supported" }
 }
 
 #[cfg(test)]

@@ -52,6 +52,17 @@ pub const TEST: &[Package] = &[
         Sign::Works(&["/usr/bin/python3", "-c", "import ensurepip"]),
         "holds the Python clients",
     ),
+    package("wget", Sign::Program("wget"), "is the lab's client with GnuTLS"),
+    package(
+        "libcurl3-gnutls",
+        Sign::Works(&[
+            "/usr/bin/python3",
+            "-c",
+            "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')",
+        ]),
+        "is the lab's client with GnuTLS and HTTP/2",
+    ),
+    package("libnss3-tools", Sign::Program("tstclnt"), "is the lab's client with NSS"),
     package("nodejs", Sign::Program("node"), "runs the Node clients"),
     package("npm", Sign::Program("npm"), "installs the Node clients"),
 ];

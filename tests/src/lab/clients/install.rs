@@ -22,6 +22,9 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "libc6-dev",
     "libssl-dev",
     "ca-certificates",
+    "wget",
+    "libcurl3-gnutls",
+    "libnss3-tools",
 ];
 
 /// Debian packages for machines without `node` and `npm`; beside another vendor's `nodejs` they cannot be installed.
@@ -76,6 +79,30 @@ impl Kit {
             compile_load(&load)?;
         }
         Ok(Self { python: python.join("bin/python"), node: find("node")?, node_folder: node, load })
+    }
+}
+
+/// A part of the cache folder that one process of the machine fills at a time.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    // Held until the cache is dropped.
+    _lock: File,
+}
+
+impl Cache {
+    /// Makes the part where it is missing, and waits until nobody else fills it.
+    pub fn lock(part: &str) -> Result<Self> {
+        let folder = cache_folder().join(part);
+        fs::create_dir_all(&folder).context("making a part of the cache")?;
+        let lock = File::create(folder.join("lock")).context("making the lock of the cache")?;
+        flock(&lock, FlockOperation::LockExclusive).context("locking the cache")?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 
