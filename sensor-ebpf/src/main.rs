@@ -10,6 +10,7 @@ mod process;
 mod ring;
 mod sockets;
 mod tls;
+mod tls_aead;
 mod tls_bind;
 mod tls_copy;
 mod wire;

@@ -70,17 +70,22 @@ fn is_ignored(connection: *mut Connection) -> bool {
 }
 
 /// What the entry of a call says.
-struct Entry {
-    object: u64,
-    buffer: u64,
-    length: u64,
-    written: u64,
-    state: u32,
+pub struct Entry {
+    /// The TLS object's address.
+    pub object: u64,
+    /// The caller's buffer.
+    pub buffer: u64,
+    /// Bytes in it.
+    pub length: u64,
+    /// Where the call says how many it moved.
+    pub written: u64,
+    /// `CALL_` bits.
+    pub state: u32,
 }
 
 /// Notes that the thread is inside a TLS call; says whether bytes are to be copied now (a write of a watched connection).
 #[inline(always)]
-fn enter(entry: &Entry) -> bool {
+pub fn enter(entry: &Entry) -> bool {
     let key = key_of(entry.object);
     let Some(connection) = connection(&key) else { return false };
     let ignored = is_ignored(connection);
@@ -105,6 +110,7 @@ fn enter(entry: &Entry) -> bool {
         state: entry.state | undecided,
         chunks: 0,
         reserved: 0,
+        nonce: 0,
     };
     if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
         count(COUNT_CALL_TABLE_FULL);

@@ -8,7 +8,7 @@ use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_FRESH, FLAG_HELD, Header, Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI,
+    FAMILY_AEAD, FLAG_AI_NAME, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, FLAG_HELD, Header, Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI,
     SOCKET_BOUND, SOCKET_HELD, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
 };
 use sensor_common::state::{
@@ -17,7 +17,8 @@ use sensor_common::state::{
 
 use crate::dns;
 use crate::maps::{
-    CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting,
+    AEAD_UNTIL, BOUND, CONNECTIONS, DATA, EVENTS, HEARD, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED,
+    count, setting,
 };
 use crate::names;
 use crate::process::is_probed;
@@ -99,14 +100,48 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
     }
 }
 
-/// Looks at DNS answers.
+/// Looks at DNS answers, and at records where sealing and opening objects are to be paired.
 #[cgroup_skb(ingress)]
 pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
     let Some(packet) = packet(&ctx) else { return PASS };
     if packet.protocol == PROTOCOL_UDP && half(&ctx, packet.transport) == Some(PORT_DNS) {
         dns::answer(&ctx, packet.transport + 8, packet.length);
     }
+    if packet.protocol == PROTOCOL_TCP {
+        arriving(&ctx, packet);
+    }
     PASS
+}
+
+/// Remembers which socket records came by whose connection seals and opens with different objects.
+#[inline(always)]
+fn arriving(ctx: &SkBuffContext, packet: Packet) -> Option<()> {
+    if *AEAD_UNTIL.get(0)? <= now() || packet.length < packet.transport + 20 + HELLO_MIN {
+        return None;
+    }
+    // SAFETY: the context is a socket buffer, which the helper takes.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: only the presence of the key counts.
+    unsafe { BOUND.get(&cookie) }?;
+    let mut at = packet.transport + u32::from(byte(ctx, packet.transport + 12)? >> 4) * 4;
+    let mut walked = 0;
+    while walked < RECORDS_MAX {
+        let head = ctx.load::<[u8; RECORD_HEAD_LEN]>(at as usize).ok()?;
+        if head[1] != 3 {
+            return None;
+        }
+        if head[0] == RECORD_TYPE_APPLICATION
+            && let Ok(key) =
+                ctx.load::<[u8; WIRE_KEY_LEN]>((at + RECORD_HEAD_LEN as u32) as usize)
+        {
+            let _ = HEARD.insert(&key, &cookie, 0);
+        }
+        // The mask keeps the verifier's range of `at` the same in every round, so that rounds can be compared.
+        at = (at + RECORD_HEAD_LEN as u32 + u32::from(u16::from_be_bytes([head[3], head[4]])))
+            & 0xffff;
+        walked += 1;
+    }
+    None
 }
 
 #[inline(always)]
@@ -199,8 +234,9 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     let owner = *owner;
     let Some(connection) = CONNECTIONS.get_ptr_mut(&owner.key) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
-    let (id, start_ns, bound) =
-        unsafe { ((*connection).id, (*connection).start_ns, (*connection).cookie) };
+    let (id, start_ns, bound, own_flags) = unsafe {
+        ((*connection).id, (*connection).start_ns, (*connection).cookie, (*connection).flags)
+    };
     if id != owner.connection || bound != 0 {
         return;
     }
@@ -208,6 +244,9 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: as above.
     unsafe { (*connection).cookie = cookie };
+    if own_flags & FLAG_FAMILY_MASK == FAMILY_AEAD << FLAG_FAMILY_SHIFT {
+        let _ = BOUND.insert(&cookie, &owner.key, 0);
+    }
     let mut socket = socket_of(ctx, packet, cookie);
     if socket.tgid == 0 {
         socket.tgid = owner.key.tgid as u32;

@@ -9,4 +9,6 @@ mod life;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod rustls;
+#[cfg(test)]
 mod sensor;

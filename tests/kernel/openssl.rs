@@ -12,7 +12,7 @@ use tollgate_tests::lab::provider::fact::Fact;
 use crate::sensor::Sensor;
 
 /// Counts that no default produces.
-const USAGE: &str = "in=1001,cached=32,write=16,out=257,reasoning=19,chunks=5,size=5000";
+pub(crate) const USAGE: &str = "in=1001,cached=32,write=16,out=257,reasoning=19,chunks=5,size=5000";
 /// How far the sensor's time to first token may be from the lab's own: the sensor measures in the client, from its
 /// first byte, the lab in the server.
 const FIRST_TOKEN_TOLERANCE_MS: f64 = 250.0;
@@ -67,6 +67,7 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
         Program::Python => "python",
         Program::Node => "node",
         Program::Curl => "curl",
+        Program::Rust | Program::RustBare => "lab-client",
     };
     assert!(name.starts_with(wanted), "{what}: {executable}");
     let protocol = if fact.protocol == "h2" { "2" } else { "1.1" };
@@ -74,7 +75,7 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
 }
 
 /// Every way a client offers, each with an id of its own.
-fn ways(client: &Client) -> Vec<(Api, bool)> {
+pub(crate) fn ways(client: &Client) -> Vec<(Api, bool)> {
     let all = client.apis.iter().flat_map(|api| [(*api, false), (*api, true)]);
     all.filter(|(api, stream)| !(*stream && matches!(api, Api::Embeddings | Api::CountTokens)))
         .collect()

@@ -1,24 +1,28 @@
 //! Words for what was found come in one place: the TLS libraries that are known, and how their functions were found.
 
-use sensor_common::record::FAMILY_OPENSSL;
+use sensor_common::record::{FAMILY_AEAD, FAMILY_OPENSSL};
 
 use super::openssl;
+use super::rustls;
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// OpenSSL and what kept its calls and symbols.
     OpenSsl,
+    /// rustls on aws-lc.
+    Rustls,
 }
 
 /// Every library.
-pub const LIBRARIES: [Library; 1] = [Library::OpenSsl];
+pub const LIBRARIES: [Library; 2] = [Library::OpenSsl, Library::Rustls];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
+            Self::Rustls => rustls::LIBRARY,
         }
     }
 
@@ -26,6 +30,7 @@ impl Library {
     pub fn family(self) -> u32 {
         match self {
             Self::OpenSsl => FAMILY_OPENSSL,
+            Self::Rustls => FAMILY_AEAD,
         }
     }
 }

@@ -13,6 +13,7 @@ mod plan;
 pub mod prologue;
 mod registry;
 pub mod row;
+pub mod rustls;
 pub mod segments;
 pub mod signature;
 pub mod strings;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::elf::Image;
 use super::library::{Carried, Library};
 use super::row::{Place, Row};
-use super::{Error, openssl, prologue};
+use super::{Error, openssl, prologue, rustls};
 
 /// What a library makes of a file.
 type Resolve = fn(&Image<'_>) -> Option<Part>;
 
 /// Libraries by the names of their functions: all are looked for in one walk through the symbols.
-const BY_SYMBOLS: [Resolve; 1] = [openssl::resolve];
+const BY_SYMBOLS: [Resolve; 2] = [openssl::resolve, rustls::resolve];
 
 /// A file with one of these among its dynamic symbols needs no look at the others.
 const KEYS: [&str; 1] = [openssl::KEY];
@@ -120,7 +120,7 @@ impl Planner {
 
 /// Has every library look at the file.
 fn resolve(file: &File) -> Result<Plan, Error> {
-    let mut wanted: Vec<_> = openssl::functions().collect();
+    let mut wanted: Vec<_> = openssl::functions().chain(rustls::functions()).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let image = Image::read(file, &wanted, &KEYS)?;

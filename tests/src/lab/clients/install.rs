@@ -19,6 +19,7 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "python3",
     "python3-venv",
     "gcc",
+    "binutils",
     "libc6-dev",
     "libssl-dev",
     "ca-certificates",
@@ -79,14 +80,18 @@ impl Kit {
     }
 }
 
-fn cache_folder() -> PathBuf {
+pub(super) fn cache_folder() -> PathBuf {
     let cache = var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("tollgate-lab")
 }
 
 /// Runs `install` unless the folder's stamp says that exactly this was installed before.
-fn stamped(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn stamped(
+    folder: &Path,
+    wanted: &str,
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let stamp = folder.join("tollgate-stamp");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
@@ -133,7 +138,7 @@ fn compile_load(target: &Path) -> Result<()> {
     fs::rename(&binary, target).context("putting the load generator in place")
 }
 
-fn find(program: &str) -> Result<PathBuf> {
+pub(super) fn find(program: &str) -> Result<PathBuf> {
     let found = run_args("sh", ["-c", "command -v \"$0\"", program]);
     let found = found.with_context(|| format!("looking for {program}"))?;
     Ok(PathBuf::from(found.trim()))
