@@ -9,7 +9,8 @@ use sensor_common::record::{
     FLAG_AI_NAME, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME, Record,
 };
 use sensor_common::state::{
-    COUNT_RECORD_NO_ROOM, Connection, VERDICT_PROBATION, VERDICT_WATCH, WireOwner,
+    COUNT_RECORD_NO_ROOM, Connection, ConnectionKey, VERDICT_IGNORE, VERDICT_PROBATION,
+    VERDICT_WATCH, WireOwner,
 };
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, WIRE, WIRE_WANTED, count};
@@ -61,6 +62,7 @@ pub fn tls_set_host_name(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn set_name(object: u64, name: u64) {
     let key = key_of(object);
+    renew(&key);
     let Some(connection) = connection(&key) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
     let seen = unsafe { *connection };
@@ -127,17 +129,22 @@ pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
     let Some(object) = ctx.arg::<u64>(0) else { return 0 };
-    let key = key_of(object);
-    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
-        // SAFETY: a live element of the LRU map.
-        let seen = unsafe { *connection };
-        if seen.sent != 0 || seen.received != 0 {
-            end(&seen);
-            let _ = CONNECTIONS.remove(&key);
-        }
-    }
+    renew(&key_of(object));
     never_tail_call(&ctx);
     0
+}
+
+/// Ends what was known of an object whose memory serves a new connection, where its end was not seen.
+#[inline(always)]
+fn renew(key: &ConnectionKey) {
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: a live element of the LRU map.
+        let seen = unsafe { *connection };
+        if seen.sent != 0 || seen.received != 0 || seen.verdict == VERDICT_IGNORE {
+            end(&seen);
+            let _ = CONNECTIONS.remove(key);
+        }
+    }
 }
 
 /// proto: void SSL_free(SSL *ssl);
@@ -173,13 +180,16 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
     // SAFETY: a live element that only this thread changes.
     let object = unsafe { (*call).object };
     let key = key_of(object);
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return 0 };
     let mut head = [0u8; 6];
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
     if unsafe { bpf_probe_read_user_buf(data as *const u8, &mut head) }.is_err() || head[1] != 3 {
         return 0;
     }
     let hello = head[0] == RECORD_HANDSHAKE && head[5] == CLIENT_HELLO;
+    if hello {
+        renew(&key);
+    }
+    let Some(connection) = connection(&key) else { return 0 };
     // SAFETY: a live element of the LRU map.
     let bound = unsafe { (*connection).cookie } != 0;
     if !hello && (bound || head[0] != RECORD_APPLICATION) {

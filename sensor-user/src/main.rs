@@ -32,6 +32,10 @@ fn main() -> anyhow::Result<ExitCode> {
             let good = action.run(&mut io::stdout(), agent::now())?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Offsets { action } => {
+            let right = action.run(&mut io::stdout())?;
+            Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Completions { shell } => {
             cli::completions(shell, &mut io::stdout()).context("writing the completion script")?;
             Ok(ExitCode::SUCCESS)

@@ -176,6 +176,12 @@ impl Connection {
         self.plaintext.as_ref().map(|plaintext| (&plaintext.decoder, &plaintext.tracker))
     }
 
+    /// Whether what was said is no HTTP.
+    pub(super) fn is_foreign(&self) -> bool {
+        let protocol = self.plaintext.as_ref().map(|plaintext| plaintext.decoder.protocol());
+        protocol == Some(Some(Protocol::Other))
+    }
+
     /// What the connection has turned out to be.
     pub(super) fn verdict(&self) -> Verdict {
         self.plaintext.as_ref().map_or(Verdict::Undecided, |plaintext| plaintext.tracker.verdict())

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::destination::dns;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
-use crate::probes::{Registry, Why};
+use crate::probes::{Attached, Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 
@@ -25,6 +25,8 @@ use super::status::Status;
 pub(super) const LOOK_OVER: Duration = Duration::from_secs(2);
 /// Tries to find the TLS library of a process that showed intent before it loaded one.
 const TRIES_MAX: u8 = 8;
+/// Time between two looks for the end of a search.
+const SEARCH_PAUSE_NS: u64 = 5_000_000;
 
 /// Processes whose program is remembered beyond their end.
 const ORIGINS_MAX: usize = 16_384;
@@ -49,7 +51,7 @@ pub(super) struct Intent {
     /// Processes on probation, with the time their probation ends.
     pub(super) probation: HashMap<u32, u64>,
     /// Processes without a TLS library so far, with the tries that are left and the next one's time.
-    pub(super) waiting: HashMap<u32, (u8, u64)>,
+    pub(super) waiting: HashMap<u32, (u8, u64, Why)>,
 }
 
 impl Intent {
@@ -189,13 +191,25 @@ impl Intent {
                 if self.probation.remove(&pid).is_some() {
                     self.registry.confirm(pid, Why::Hello);
                 }
+                self.registry.judge(pid, true);
                 self.learn(pid);
             }
+            FromPipeline::NotHttp { pid } => self.doubt(pid),
             FromPipeline::NotAi { pid } => {
                 if let Some(until) = self.probation.get_mut(&pid) {
                     *until = now;
                 }
             }
+        }
+    }
+
+    /// Takes the probes off a file whose places, found without symbols, have shown no plaintext.
+    fn doubt(&mut self, pid: u32) {
+        for pid in self.registry.judge(pid, false) {
+            tracing::warn!(pid, "places found without symbols are wrong; probes removed");
+            self.status.rejected();
+            self.release(pid);
+            self.notify(ToPipeline::Blind { pid, reason: "probes_rejected" });
         }
     }
 
@@ -248,17 +262,20 @@ impl Intent {
         let due: Vec<_> = self
             .waiting
             .iter()
-            .filter(|(_, (_, at))| *at <= now)
-            .map(|(pid, (left, _))| (*pid, *left))
+            .filter(|(_, (_, at, _))| *at <= now)
+            .map(|(pid, (left, _, why))| (*pid, *left, *why))
             .collect();
-        for (pid, left) in due {
+        for (pid, left, why) in due {
             self.waiting.remove(&pid);
-            self.attach(pid, Why::Connect, now);
-            let Some((tries, _)) = self.waiting.get_mut(&pid) else { continue };
+            self.attach(pid, why, now);
+            let Some((tries, ..)) = self.waiting.get_mut(&pid) else { continue };
+            if *tries > TRIES_MAX {
+                continue;
+            }
             *tries = left.saturating_sub(1);
             if *tries == 0 {
                 self.waiting.remove(&pid);
-                self.notify(ToPipeline::Blind { pid });
+                self.notify(ToPipeline::Blind { pid, reason: "tls_library_not_supported" });
             }
         }
     }
@@ -272,10 +289,12 @@ impl Intent {
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);
-                if why != Why::Eager {
-                    // A ClientHello is held back until the process is marked, so the mark comes last.
+                // A ClientHello is held back until the process is marked, so the mark comes last.
+                if why != Why::Eager && !attached.under_way {
                     self.mark(pid);
-                    self.after_attach(pid, why, attached.probes, now);
+                }
+                if why != Why::Eager {
+                    self.after_attach(pid, why, &attached, now);
                 }
             }
             Err(error) => {
@@ -284,10 +303,15 @@ impl Intent {
         }
     }
 
-    fn after_attach(&mut self, pid: u32, why: Why, probes: usize, now: u64) {
+    fn after_attach(&mut self, pid: u32, why: Why, attached: &Attached, now: u64) {
+        let probes = attached.probes;
         self.status.attached(why, probes);
         tracing::debug!(pid, probes, why = why.as_str(), "probes set");
-        if self.registry.libraries_of(pid).is_empty() {
+        if attached.under_way {
+            // The tries begin when the search of its file has ended.
+            let next = now.saturating_add(SEARCH_PAUSE_NS);
+            self.waiting.insert(pid, (TRIES_MAX.saturating_add(1), next, why));
+        } else if self.registry.libraries_of(pid).is_empty() {
             if matches!(why, Why::Probation | Why::Forked) {
                 self.release(pid);
                 return;
@@ -299,7 +323,7 @@ impl Intent {
             }
             let pause = Duration::from_millis(20);
             let next = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
-            self.waiting.entry(pid).or_insert((TRIES_MAX, next)).1 = next;
+            self.waiting.entry(pid).or_insert((TRIES_MAX, next, why)).1 = next;
         }
         self.remember(pid);
         if why == Why::Probation {

@@ -39,6 +39,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bpf::Ring;
 use crate::capture;
 use crate::config::Config;
+use crate::probes::search;
+use crate::probes::search::Searcher;
 use crate::report::Event;
 use crate::report::control;
 use crate::report::control::{Control, Picture};
@@ -60,6 +62,8 @@ use self::telemetry::Telemetry;
 const EVENTS_MAX: usize = 4096;
 /// Messages between the threads that wait; then they are dropped and counted.
 const NOTICES_MAX: usize = 4096;
+/// Files that wait to be searched, or to be taken back; then the process asks again.
+const SEARCHES_MAX: usize = 64;
 /// Batches of probes that wait to be closed; then the thread that detaches closes them itself.
 const DETACHED_MAX: usize = 1024;
 /// Niceness of the thread that attaches.
@@ -85,7 +89,11 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
-    let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
+    let (requests, requests_out) = sync_channel(SEARCHES_MAX);
+    let (answers, answers_out) = sync_channel(SEARCHES_MAX);
+    let searcher = Searcher::new(requests, answers_out);
+    let senders = (events.clone(), to_pipeline, to_intent, detached);
+    let stages = setup::stages(config, senders, searcher)?;
     let Stages { intent, pipeline, event_ring, data_ring, counters, diagnostics, status, config } =
         stages;
     let stop = Arc::new(AtomicBool::new(false));
@@ -97,6 +105,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let reporter =
         spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
+    let search = spawn("search", watch("search"), move || search::run(&requests_out, &answers))?;
     let flag = Arc::clone(&stop);
     let decoder = spawn("pipeline", watch("pipeline"), move || {
         decode(pipeline, data_ring, &pipeline_in, &flag);
@@ -126,7 +135,12 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
     say("stopping");
     stop.store(true, Ordering::Relaxed);
-    let joined = [join("intent", attacher), join("pipeline", decoder), join("links", closer)];
+    let joined = [
+        join("intent", attacher),
+        join("pipeline", decoder),
+        join("links", closer),
+        join("search", search),
+    ];
     say("stopped");
     drop(events);
     let reported = join("reporter", reporter);
@@ -141,7 +155,7 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // With eight places and four threads there is room; without a receiver the agent is stopping anyway.
+        // With eight places and five threads there is room; without a receiver the agent is stopping anyway.
         let _told = self.ended.try_send(self.name);
     }
 }

@@ -10,8 +10,8 @@ pub(super) enum ToPipeline {
     Closed { socket: Socket, at_ns: u64 },
     /// A process ended.
     Exited { pid: u32, at_ns: u64 },
-    /// A process talks to AI, but no TLS library was found in it.
-    Blind { pid: u32 },
+    /// A process talks to AI, but nothing of it can be read, for this reason.
+    Blind { pid: u32, reason: &'static str },
 }
 
 /// From the thread that decodes.
@@ -21,4 +21,6 @@ pub(super) enum FromPipeline {
     AiCall { pid: u32 },
     /// What a process said so far is not AI traffic.
     NotAi { pid: u32 },
+    /// What a process said on a connection is no HTTP at all.
+    NotHttp { pid: u32 },
 }

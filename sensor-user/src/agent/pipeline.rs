@@ -140,11 +140,11 @@ impl Pipeline {
                     connection.ends_ns.get_or_insert(at_ns);
                 }
             }
-            ToPipeline::Blind { pid } => self.blind(pid),
+            ToPipeline::Blind { pid, reason } => self.blind(pid, reason),
         }
     }
 
-    fn blind(&self, pid: u32) {
+    fn blind(&self, pid: u32, reason: &'static str) {
         self.status.blind();
         let now = Clock::monotonic_ns();
         let process = self.process(pid, 0, now);
@@ -153,7 +153,7 @@ impl Pipeline {
             process,
             server: Server::default(),
             seen: Seen::Blind,
-            reason: "tls_library_not_supported",
+            reason,
         };
         self.send(Event::Coverage(coverage));
     }
@@ -247,12 +247,15 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let calls = connection.calls();
         let verdict = connection.verdict();
-        let (pid, judged) = (connection.pid, connection.judged);
+        let (pid, judged, http) = (connection.pid, connection.judged, !connection.is_foreign());
         match verdict {
             Verdict::Ai if !judged => self.watch(id),
             Verdict::NotAi => {
                 self.ignore(id);
                 self.tell(FromPipeline::NotAi { pid });
+                if !http {
+                    self.tell(FromPipeline::NotHttp { pid });
+                }
             }
             _ => {}
         }

@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings};
 use crate::config::Config;
 use crate::credential::{FleetKey, Keyring};
-use crate::probes::Registry;
 use crate::probes::learned::Learned;
+use crate::probes::offsets::Offsets;
+use crate::probes::search::Searcher;
+use crate::probes::{Planner, Registry};
 use crate::provider::Catalogue;
 use crate::reassembly::Table;
 use crate::report;
@@ -150,6 +152,7 @@ pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
 pub(super) fn stages(
     config: Config,
     (events, pipeline, intent, detached): Senders,
+    searcher: Searcher,
 ) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
     make_state_folder(&config)?;
@@ -158,6 +161,7 @@ pub(super) fn stages(
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
+    let offsets = Offsets::bundled().with(&read_optional(&config.files.tls_offsets)?)?;
     let keyring = Keyring::new(fleet_key(&config)?);
     let settings = Settings {
         data_ring_bytes: config.capture.ring_bytes,
@@ -194,7 +198,7 @@ pub(super) fn stages(
     };
     let intent_stage = Intent {
         kernel,
-        registry: warm_registry(),
+        registry: warm_registry(Planner::new(offsets, Some(searcher))),
         learned,
         catalogue,
         processes,
@@ -237,8 +241,8 @@ fn announce_names(
 }
 
 /// A registry that knows where the functions of the usual TLS libraries are.
-fn warm_registry() -> Registry {
-    let mut registry = Registry::default();
+fn warm_registry(planner: Planner) -> Registry {
+    let mut registry = Registry::new(planner);
     for path in WELL_KNOWN {
         if let Ok(file) = fs::File::open(path) {
             // A library that is missing or odd here is looked at again when a process maps it.

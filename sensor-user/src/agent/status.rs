@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 10] = [
+const COUNTERS: [&str; 11] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -38,6 +38,7 @@ const COUNTERS: [&str; 10] = [
     "hello_after_probes",
     "hello_held",
     "record_refused",
+    "probes_rejected",
 ];
 
 #[derive(Clone, Copy)]
@@ -52,6 +53,7 @@ enum Count {
     HelloAfterProbes,
     HelloHeld,
     RecordRefused,
+    ProbesRejected,
 }
 
 impl Status {
@@ -111,6 +113,11 @@ impl Status {
     /// A record of the kernel half was malformed.
     pub(super) fn record_refused(&self) {
         self.count(Count::RecordRefused);
+    }
+
+    /// The places of a file were wrong, and a process lost its probes.
+    pub(super) fn rejected(&self) {
+        self.count(Count::ProbesRejected);
     }
 
     /// How many probes are set for each library, in how many processes.

@@ -3,6 +3,7 @@
 mod ask;
 mod generate;
 mod policy;
+mod offsets;
 mod run;
 
 pub use ask::Ask;
@@ -10,6 +11,7 @@ pub use ask::Form;
 pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
+pub use offsets::OffsetsAction;
 pub use policy::PolicyAction;
 pub use run::Listen;
 pub use run::Run;
@@ -64,6 +66,12 @@ pub enum Command {
         /// Which of these.
         #[command(subcommand)]
         action: PolicyAction,
+    },
+    /// Find the functions of TLS libraries in files without symbols; check the table of known builds.
+    Offsets {
+        /// Which of the two.
+        #[command(subcommand)]
+        action: OffsetsAction,
     },
     /// Print a completion script, as `tollgate completions bash > /etc/bash_completion.d/tollgate`.
     Completions {

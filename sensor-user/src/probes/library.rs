@@ -2,30 +2,33 @@
 
 use sensor_common::record::FAMILY_OPENSSL;
 
-use super::openssl;
+use super::{boringssl, openssl};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// OpenSSL and what kept its calls and symbols.
     OpenSsl,
+    /// BoringSSL inside an executable, without symbols.
+    BoringSsl,
 }
 
 /// Every library.
-pub const LIBRARIES: [Library; 1] = [Library::OpenSsl];
+pub const LIBRARIES: [Library; 2] = [Library::OpenSsl, Library::BoringSsl];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
+            Self::BoringSsl => boringssl::LIBRARY,
         }
     }
 
     /// The family that the kernel half sets in the flags of its connections.
     pub fn family(self) -> u32 {
         match self {
-            Self::OpenSsl => FAMILY_OPENSSL,
+            Self::OpenSsl | Self::BoringSsl => FAMILY_OPENSSL,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Process ids come in; which TLS library they map and where its functions are goes out, and probes are attached there.
 
+pub mod bare;
 pub mod boringssl;
 mod bounds;
 pub mod connections;
@@ -7,20 +8,23 @@ pub mod elf;
 pub mod learned;
 pub mod library;
 mod mapped;
+pub mod offsets;
 pub mod openssl;
 pub mod openssl_bare;
 mod plan;
 pub mod prologue;
 mod registry;
 pub mod row;
+pub mod search;
 pub mod segments;
 pub mod signature;
 pub mod strings;
 pub mod structure;
+mod trust;
 
 pub use library::{Carried, Library, Resolution};
 pub use mapped::{Mapping, executable_mappings};
-pub use plan::{Part, Plan, Planner, Probe};
+pub use plan::{Part, Plan, Planner, Probe, Searched};
 pub use registry::{Attached, Registry, Why};
 
 use std::io;

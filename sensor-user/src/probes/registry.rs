@@ -9,9 +9,10 @@ use crate::bpf::Kernel;
 use crate::bpf::ProbeLink;
 
 use super::Error;
-use super::library::{Carried, Library};
+use super::library::{Carried, Library, Resolution};
 use super::mapped::{Mapping, executable_mappings};
-use super::plan::{Part, Plan, Planner};
+use super::plan::{Part, Plan, Planner, Searched};
+use super::trust::Trust;
 
 /// Processes that carry probes at once; the same bound as the kernel's table.
 const PROCESSES_MAX: usize = sensor_common::limits::PROCESSES_MAX as usize;
@@ -59,12 +60,16 @@ pub struct Attached {
     pub libraries: Vec<String>,
     /// The libraries in those files.
     pub carried: Vec<Carried>,
+    /// Whether a file is being searched, so that another call may find more.
+    pub under_way: bool,
 }
 
 #[derive(Debug)]
 struct Process {
     links: Vec<(Library, ProbeLink)>,
     files: HashSet<(String, u64)>,
+    /// Files whose functions no symbol names.
+    guessed: HashSet<(String, u64)>,
     /// Paths of all probed files.
     paths: Vec<String>,
     libraries: Vec<String>,
@@ -75,12 +80,18 @@ struct Process {
 #[derive(Debug, Default)]
 pub struct Registry {
     planner: Planner,
+    trust: Trust,
     processes: HashMap<u32, Process>,
     /// Files probed for all processes (`attach = "eager"`).
     everywhere: HashMap<(String, u64), Vec<(Library, ProbeLink)>>,
 }
 
 impl Registry {
+    /// A registry without probes.
+    pub fn new(planner: Planner) -> Self {
+        Self { planner, ..Self::default() }
+    }
+
     /// Attaches to every TLS library that the process maps and that is not yet probed in it.
     pub fn attach(&mut self, kernel: &mut Kernel, pid: u32, why: Why) -> Result<Attached, Error> {
         let mappings = executable_mappings(pid)?;
@@ -93,10 +104,12 @@ impl Registry {
         // What ties a TLS object to its socket stands before the first plaintext is seen.
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
         if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {
-            self.attach_mapped(kernel, (pid, why), &rest, &mut attached)?;
+            self.attach_mapped(kernel, (pid, why), (&rest, false), &mut attached)?;
         }
+        // Whoever has a library does not wait for a second one.
+        attached.under_way &= attached.libraries.is_empty() && self.libraries_of(pid).is_empty();
         Ok(attached)
     }
 
@@ -104,7 +117,7 @@ impl Registry {
         &mut self,
         kernel: &mut Kernel,
         (pid, why): (u32, Why),
-        mappings: &[Mapping],
+        (mappings, thorough): (&[Mapping], bool),
         attached: &mut Attached,
     ) -> Result<(), Error> {
         for mapping in mappings {
@@ -113,7 +126,19 @@ impl Registry {
                 continue;
             }
             let Ok(file) = mapping.open(pid) else { continue };
-            let Ok(plan) = self.planner.plan(&file) else { continue };
+            let found = if thorough {
+                self.planner.search(&file)
+            } else {
+                self.planner.plan(&file).map(Searched::Done)
+            };
+            let plan = match found {
+                Ok(Searched::Done(plan)) => plan,
+                Ok(Searched::UnderWay) => {
+                    attached.under_way = true;
+                    continue;
+                }
+                Err(_) => continue,
+            };
             self.attach_file(
                 kernel,
                 (pid, why),
@@ -134,7 +159,8 @@ impl Registry {
         let mut attached = Attached::default();
         for path in paths {
             let Ok(file) = File::open(format!("/proc/{pid}/root{path}")) else { continue };
-            let Ok(plan) = self.planner.plan(&file) else { continue };
+            // A search that is under way ends before the process shows intent again.
+            let Ok(Searched::Done(plan)) = self.planner.search(&file) else { continue };
             let Some(identity) = identity_of(&file) else { continue };
             let known =
                 self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity));
@@ -157,7 +183,7 @@ impl Registry {
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
-        if plan.parts.is_empty() {
+        if plan.parts.is_empty() || self.trust.is_rejected(identity) {
             return Ok(());
         }
         if why == Why::Eager {
@@ -171,6 +197,7 @@ impl Registry {
         let process = self.processes.entry(pid).or_insert_with(|| Process {
             links: Vec::new(),
             files: HashSet::new(),
+            guessed: HashSet::new(),
             paths: Vec::new(),
             libraries: Vec::new(),
             why,
@@ -178,6 +205,9 @@ impl Registry {
         process.paths.push(path.to_owned());
         process.links.extend(links);
         process.files.insert(identity.clone());
+        if plan.carried().any(|carried| carried.resolution != Resolution::Symbols) {
+            process.guessed.insert(identity.clone());
+        }
         if plan.carries_data() {
             process.libraries.push(path.to_owned());
             attached.libraries.push(path.to_owned());
@@ -212,7 +242,7 @@ impl Registry {
             .filter(|mapping| is_likely(mapping.file_name()))
             .collect();
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
         Ok(attached)
     }
 
@@ -220,6 +250,18 @@ impl Registry {
     pub fn detach(&mut self, pid: u32) -> Vec<ProbeLink> {
         let links = self.processes.remove(&pid).map(|process| process.links).unwrap_or_default();
         links.into_iter().map(|(_, link)| link).collect()
+    }
+
+    /// Notes what a connection of a process was; gives back the processes of a file that is rejected by it.
+    pub fn judge(&mut self, pid: u32, http: bool) -> Vec<u32> {
+        let guessed = self.processes.get(&pid).map(|process| process.guessed.clone());
+        let rejected: Vec<_> =
+            guessed.into_iter().flatten().filter(|file| self.trust.judge(file, http)).collect();
+        let of_rejected = self
+            .processes
+            .iter()
+            .filter(|(_, process)| rejected.iter().any(|file| process.guessed.contains(file)));
+        of_rejected.map(|(pid, _)| *pid).collect()
     }
 
     /// Gives all probes back.

@@ -64,10 +64,7 @@ impl Kit {
 
     /// Installs what is missing into a folder.
     pub fn install_into(cache: &Path) -> Result<Self> {
-        fs::create_dir_all(cache).context("making the cache folder")?;
-        let lock = File::create(cache.join("lock")).context("making the lock of the cache")?;
-        // Held until the file is closed, at the end of this function.
-        flock(&lock, FlockOperation::LockExclusive).context("locking the cache")?;
+        let _held = locked(cache)?;
         let (python, node) = (cache.join("python"), cache.join("node"));
         stamped(&python, &PYTHON_PACKAGES.join("\n"), || install_python(&python))?;
         stamped(&node, &NODE_PACKAGES.join("\n"), || install_node(&node))?;
@@ -79,14 +76,27 @@ impl Kit {
     }
 }
 
-fn cache_folder() -> PathBuf {
+/// Locks the cache folder until the file is dropped.
+pub(super) fn locked(cache: &Path) -> Result<File> {
+    fs::create_dir_all(cache).context("making the cache folder")?;
+    let lock = File::create(cache.join("lock")).context("making the lock of the cache")?;
+    flock(&lock, FlockOperation::LockExclusive).context("locking the cache")?;
+    Ok(lock)
+}
+
+/// Where clients are installed.
+pub(super) fn cache_folder() -> PathBuf {
     let cache = var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("tollgate-lab")
 }
 
 /// Runs `install` unless the folder's stamp says that exactly this was installed before.
-fn stamped(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn stamped(
+    folder: &Path,
+    wanted: &str,
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let stamp = folder.join("tollgate-stamp");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
