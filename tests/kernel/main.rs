@@ -3,10 +3,24 @@
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
+mod exact;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
 mod first;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod raw;
+#[cfg(test)]
+mod runtimes;
+#[cfg(test)]
+mod scrape;
+#[cfg(test)]
 mod sensor;
+#[cfg(test)]
+mod short;

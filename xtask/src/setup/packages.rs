@@ -52,6 +52,8 @@ pub const TEST: &[Package] = &[
         Sign::Works(&["/usr/bin/python3", "-c", "import ensurepip"]),
         "holds the Python clients",
     ),
+    package("runc", Sign::Program("runc"), "runs a client in a container"),
+    package("podman", Sign::Program("podman"), "runs a client in a container"),
     package("nodejs", Sign::Program("node"), "runs the Node clients"),
     package("npm", Sign::Program("npm"), "installs the Node clients"),
 ];
