@@ -54,6 +54,8 @@ pub const FLAG_FAMILY_SHIFT: u32 = 24;
 pub const FLAG_FAMILY_MASK: u32 = 0xf << FLAG_FAMILY_SHIFT;
 /// Family of libraries with OpenSSL's calls.
 pub const FAMILY_OPENSSL: u32 = 0;
+/// Family of GnuTLS.
+pub const FAMILY_GNUTLS: u32 = 1;
 
 /// Begins every record; `captured` payload bytes follow, padded to the record's tier.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -12,6 +12,8 @@ mod sockets;
 mod tls;
 mod tls_bind;
 mod tls_copy;
+mod tls_gnutls;
+mod tls_socket;
 mod wire;
 
 /// Licence under which the kernel takes the programs.

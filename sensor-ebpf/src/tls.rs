@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use sensor_common::names::TAIL_COPY;
-use sensor_common::record::{FLAG_SENT, KIND_COMMIT};
+use sensor_common::record::{FLAG_FAMILY_SHIFT, FLAG_SENT, KIND_COMMIT};
 use sensor_common::state::{
     CALL_HANDSHAKE, CALL_PROBATION, CALL_READ, CALL_WRITE, COUNT_CALL_TABLE_FULL,
     COUNT_CONNECTION_TABLE_FULL, COUNT_IGNORED_CALLS, COUNT_RECORD_NO_ROOM,
@@ -31,9 +31,14 @@ fn unique_id() -> u64 {
     (now() << 8) | u64::from(processor & 0xff)
 }
 
-/// The connection of a TLS object, made at first sight.
+/// The flags of a connection of a family.
+pub const fn family(family: u32) -> u32 {
+    family << FLAG_FAMILY_SHIFT
+}
+
+/// The connection of a TLS object, made at first sight with these flags.
 #[inline(always)]
-pub fn connection(key: &ConnectionKey) -> Option<*mut Connection> {
+pub fn connection(key: &ConnectionKey, flags: u32) -> Option<*mut Connection> {
     if let Some(found) = CONNECTIONS.get_ptr_mut(key) {
         return Some(found);
     }
@@ -44,7 +49,7 @@ pub fn connection(key: &ConnectionKey) -> Option<*mut Connection> {
         received: 0,
         cookie: 0,
         verdict: VERDICT_PROBATION,
-        flags: 0,
+        flags,
     };
     if CONNECTIONS.insert(key, &fresh, 0).is_err() {
         count(COUNT_CONNECTION_TABLE_FULL);
@@ -70,29 +75,46 @@ fn is_ignored(connection: *mut Connection) -> bool {
 }
 
 /// What the entry of a call says.
-struct Entry {
-    object: u64,
-    buffer: u64,
-    length: u64,
-    written: u64,
-    state: u32,
+pub struct Entry {
+    /// The TLS object's address.
+    pub object: u64,
+    /// The caller's buffer.
+    pub buffer: u64,
+    /// Bytes in it; 0 for a read.
+    pub length: u64,
+    /// Where the number of bytes moved is written; 0 where it is returned.
+    pub written: u64,
+    /// `CALL_` bits.
+    pub state: u32,
+    /// `FLAG_` bits of a connection seen for the first time.
+    pub flags: u32,
 }
 
 /// Notes that the thread is inside a TLS call; says whether bytes are to be copied now (a write of a watched connection).
 #[inline(always)]
-fn enter(entry: &Entry) -> bool {
-    let key = key_of(entry.object);
-    let Some(connection) = connection(&key) else { return false };
-    let ignored = is_ignored(connection);
-    if ignored {
-        count(COUNT_IGNORED_CALLS);
+pub fn enter(entry: &Entry) -> bool {
+    let Some(call) = call_of(entry) else { return false };
+    if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
+        count(COUNT_CALL_TABLE_FULL);
         return false;
+    }
+    entry.state & CALL_WRITE != 0
+}
+
+/// The call that an entry begins; `None` where its connection is of no interest.
+#[inline(always)]
+pub fn call_of(entry: &Entry) -> Option<Call> {
+    let key = key_of(entry.object);
+    let connection = connection(&key, entry.flags)?;
+    if is_ignored(connection) {
+        count(COUNT_IGNORED_CALLS);
+        return None;
     }
     // SAFETY: a live element of the LRU map, as above.
     let seen = unsafe { *connection };
     let undecided = if seen.verdict == VERDICT_PROBATION { CALL_PROBATION } else { 0 };
     let writing = entry.state & CALL_WRITE != 0;
-    let call = Call {
+    Some(Call {
         object: entry.object,
         buffer: entry.buffer,
         written: entry.written,
@@ -105,12 +127,7 @@ fn enter(entry: &Entry) -> bool {
         state: entry.state | undecided,
         chunks: 0,
         reserved: 0,
-    };
-    if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
-        count(COUNT_CALL_TABLE_FULL);
-        return false;
-    }
-    writing
+    })
 }
 
 /// proto: int SSL_write(SSL *ssl, const void *buf, int num);
@@ -124,7 +141,7 @@ pub fn tls_write(ctx: ProbeContext) -> u32 {
     // The argument is an int: the upper half of the register is undefined.
     let length = num & 0xffff_ffff;
     let length = if length > 0x7fff_ffff { 0 } else { length };
-    if enter(&Entry { object, buffer, length, written: 0, state: CALL_WRITE }) {
+    if enter(&Entry { object, buffer, length, written: 0, state: CALL_WRITE, flags: 0 }) {
         // SAFETY: the tail-called program has the same type and context.
         unsafe { TAILS.tail_call(&ctx, TAIL_COPY) };
     }
@@ -150,7 +167,7 @@ fn write_sized(ctx: &ProbeContext, written_at: usize) -> u32 {
     else {
         return 0;
     };
-    if enter(&Entry { object, buffer, length, written, state: CALL_WRITE }) {
+    if enter(&Entry { object, buffer, length, written, state: CALL_WRITE, flags: 0 }) {
         // SAFETY: the tail-called program has the same type and context.
         unsafe { TAILS.tail_call(ctx, TAIL_COPY) };
     }
@@ -161,7 +178,7 @@ fn write_sized(ctx: &ProbeContext, written_at: usize) -> u32 {
 #[uprobe]
 pub fn tls_read(ctx: ProbeContext) -> u32 {
     let (Some(object), Some(buffer)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
-    enter(&Entry { object, buffer, length: 0, written: 0, state: CALL_READ });
+    enter(&Entry { object, buffer, length: 0, written: 0, state: CALL_READ, flags: 0 });
     never_tail_call(&ctx);
     0
 }
@@ -174,7 +191,7 @@ pub fn tls_read_ex(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    enter(&Entry { object, buffer, length: 0, written, state: CALL_READ });
+    enter(&Entry { object, buffer, length: 0, written, state: CALL_READ, flags: 0 });
     never_tail_call(&ctx);
     0
 }
@@ -183,7 +200,7 @@ pub fn tls_read_ex(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_handshake(ctx: ProbeContext) -> u32 {
     let Some(object) = ctx.arg::<u64>(0) else { return 0 };
-    enter(&Entry { object, buffer: 0, length: 0, written: 0, state: CALL_HANDSHAKE });
+    enter(&Entry { object, buffer: 0, length: 0, written: 0, state: CALL_HANDSHAKE, flags: 0 });
     never_tail_call(&ctx);
     0
 }
@@ -225,7 +242,14 @@ pub fn tls_write_done(ctx: RetProbeContext) -> u32 {
         count(COUNT_RETURN_WITHOUT_ENTRY);
         return 0;
     }
-    let accepted = moved(&call_now, ctx.ret::<u64>());
+    commit(&call_now, moved(&call_now, ctx.ret::<u64>()));
+    never_tail_call(&ProbeContext::new(ctx.as_ptr()));
+    0
+}
+
+/// Says how many bytes of a write were accepted.
+#[inline(always)]
+pub fn commit(call_now: &Call, accepted: u64) {
     if accepted != 0 {
         let key = key_of(call_now.object);
         if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
@@ -242,8 +266,6 @@ pub fn tls_write_done(ctx: RetProbeContext) -> u32 {
     if !emit(&DATA, READER_DATA, &commit) {
         count(COUNT_RECORD_NO_ROOM);
     }
-    never_tail_call(&ProbeContext::new(ctx.as_ptr()));
-    0
 }
 
 /// Return of any read: the bytes are in the caller's buffer now.

@@ -9,7 +9,7 @@ use sensor_common::record::{
     FLAG_AI_NAME, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME, Record,
 };
 use sensor_common::state::{
-    COUNT_RECORD_NO_ROOM, Connection, VERDICT_PROBATION, VERDICT_WATCH, WireOwner,
+    COUNT_RECORD_NO_ROOM, Connection, ConnectionKey, VERDICT_PROBATION, VERDICT_WATCH, WireOwner,
 };
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, WIRE, WIRE_WANTED, count};
@@ -41,7 +41,7 @@ pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
         return 0;
     };
     if command & 0xffff_ffff == CTRL_SET_HOST_NAME && name != 0 {
-        set_name(object, name);
+        set_name(object, name, NAME_MAX as u64, 0);
     }
     never_tail_call(&ctx);
     0
@@ -52,16 +52,18 @@ pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
 pub fn tls_set_host_name(ctx: ProbeContext) -> u32 {
     let (Some(object), Some(name)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
     if name != 0 {
-        set_name(object, name);
+        set_name(object, name, NAME_MAX as u64, 0);
     }
     never_tail_call(&ctx);
     0
 }
 
+/// Reports the server name given to a TLS object, of at most `limit` bytes; `flags` are those of an object seen for the
+/// first time.
 #[inline(always)]
-fn set_name(object: u64, name: u64) {
+pub fn set_name(object: u64, name: u64, limit: u64, flags: u32) {
     let key = key_of(object);
-    let Some(connection) = connection(&key) else { return };
+    let Some(connection) = connection(&key, flags) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
     let seen = unsafe { *connection };
     let Some(mut entry) = DATA.reserve::<Record<TIER_SMALL>>(0) else {
@@ -78,6 +80,7 @@ fn set_name(object: u64, name: u64) {
         )
     };
     let length = if read > 1 && read <= NAME_MAX as i64 { (read - 1) as u32 } else { 0 };
+    let length = if u64::from(length) > limit { limit as u32 } else { length };
     // SAFETY: the payload begins with `NAME_MAX` bytes that the helper has filled as far as `length`.
     let ai = length != 0
         && names::is_ai(
@@ -106,7 +109,7 @@ fn set_name(object: u64, name: u64) {
 pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
     let (Some(object), Some(descriptor)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
     let key = key_of(object);
-    if let Some(connection) = connection(&key) {
+    if let Some(connection) = connection(&key, 0) {
         // SAFETY: a live element of the LRU map.
         let seen = unsafe { *connection };
         let record = Header {
@@ -144,19 +147,25 @@ pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     let Some(object) = ctx.arg::<u64>(0) else { return 0 };
-    let key = key_of(object);
-    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
-        // SAFETY: a live element of the LRU map, copied before it is removed.
-        let seen = unsafe { *connection };
-        let _ = CONNECTIONS.remove(&key);
-        end(&seen);
-    }
+    forget(&key_of(object));
     never_tail_call(&ctx);
     0
 }
 
+/// Ends what is known of a TLS object.
 #[inline(always)]
-fn end(seen: &Connection) {
+pub fn forget(key: &ConnectionKey) {
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: a live element of the LRU map, copied before it is removed.
+        let seen = unsafe { *connection };
+        let _ = CONNECTIONS.remove(key);
+        end(&seen);
+    }
+}
+
+/// Reports the end of a TLS object.
+#[inline(always)]
+pub fn end(seen: &Connection) {
     let record = Header { start_ns: seen.start_ns, aux: seen.cookie, ..header(KIND_FREE, seen.id) };
     if !emit(&DATA, READER_DATA, &record) {
         count(COUNT_RECORD_NO_ROOM);
@@ -172,18 +181,31 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
     let Some(data) = ctx.arg::<u64>(1) else { return 0 };
     // SAFETY: a live element that only this thread changes.
     let object = unsafe { (*call).object };
-    let key = key_of(object);
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return 0 };
+    outgoing(&key_of(object), data);
+    never_tail_call(&ctx);
+    0
+}
+
+/// First bytes of a TLS record, and whether it begins with a ClientHello; `None` where there is no record.
+#[inline(always)]
+pub fn record_at(data: u64) -> Option<([u8; 6], bool)> {
     let mut head = [0u8; 6];
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
     if unsafe { bpf_probe_read_user_buf(data as *const u8, &mut head) }.is_err() || head[1] != 3 {
-        return 0;
+        return None;
     }
-    let hello = head[0] == RECORD_HANDSHAKE && head[5] == CLIENT_HELLO;
+    Some((head, head[0] == RECORD_HANDSHAKE && head[5] == CLIENT_HELLO))
+}
+
+/// Notes bytes that a TLS object is about to put on the wire, where they tell it from all others.
+#[inline(always)]
+pub fn outgoing(key: &ConnectionKey, data: u64) {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
+    let Some((head, hello)) = record_at(data) else { return };
     // SAFETY: a live element of the LRU map.
     let bound = unsafe { (*connection).cookie } != 0;
     if !hello && (bound || head[0] != RECORD_APPLICATION) {
-        return 0;
+        return;
     }
     if hello {
         // SAFETY: as above; only this thread is inside the object.
@@ -196,15 +218,13 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
         bpf_probe_read_user(wire.as_mut_ptr().cast(), WIRE_KEY_LEN as u32, from as *const _)
     } != 0
     {
-        return 0;
+        return;
     }
     // SAFETY: a live element of the LRU map.
-    let owner = WireOwner { key, connection: unsafe { (*connection).id } };
+    let owner = WireOwner { key: *key, connection: unsafe { (*connection).id } };
     let _ = WIRE.insert(&wire, &owner, 0);
     if let Some(until) = WIRE_WANTED.get_ptr_mut(0) {
         // SAFETY: a live array element; all writers move it forward.
         unsafe { *until = now() + WIRE_WAIT_NS };
     }
-    never_tail_call(&ctx);
-    0
 }

@@ -5,8 +5,12 @@ mod concurrency;
 #[cfg(test)]
 mod first;
 #[cfg(test)]
+mod gnutls;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod sensor;
+#[cfg(test)]
+mod stacks;

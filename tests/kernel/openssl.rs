@@ -12,7 +12,7 @@ use tollgate_tests::lab::provider::fact::Fact;
 use crate::sensor::Sensor;
 
 /// Counts that no default produces.
-const USAGE: &str = "in=1001,cached=32,write=16,out=257,reasoning=19,chunks=5,size=5000";
+pub(crate) const USAGE: &str = "in=1001,cached=32,write=16,out=257,reasoning=19,chunks=5,size=5000";
 /// How far the sensor's time to first token may be from the lab's own: the sensor measures in the client, from its
 /// first byte, the lab in the server.
 const FIRST_TOKEN_TOLERANCE_MS: f64 = 250.0;
@@ -36,7 +36,7 @@ fn expected_tokens(fact: &Fact) -> [(&'static str, Option<u64>); 5] {
 }
 
 /// Compares everything the sensor says of a call with what the provider knows.
-pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str) {
+pub(crate) fn assert_facts(call: &Value, fact: &Fact, what: &str) {
     if !matches!(fact.operation.as_str(), "embeddings" | "count_tokens") {
         for (name, count) in expected_tokens(fact) {
             // The providers leave classes out that are zero or that their wire format lacks.
@@ -61,6 +61,13 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
     assert_eq!(call["tollgate.coverage"].as_str(), Some("complete"), "{what}");
     let hint = call["tollgate.credential.hint"].as_str().unwrap_or_default();
     assert!(hint.ends_with(&fact.key_last4) && hint.len() < 24, "{what}: {hint}");
+    let protocol = if fact.protocol == "h2" { "2" } else { "1.1" };
+    assert_eq!(call["network.protocol.version"].as_str(), Some(protocol), "{what}");
+}
+
+/// Compares what the sensor says of a call, and of the program that made it.
+pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str) {
+    assert_facts(call, fact, what);
     let executable = call["process.executable.path"].as_str().unwrap_or_default();
     let name = Path::new(executable).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let wanted = match client.program {
@@ -69,8 +76,6 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
         Program::Curl => "curl",
     };
     assert!(name.starts_with(wanted), "{what}: {executable}");
-    let protocol = if fact.protocol == "h2" { "2" } else { "1.1" };
-    assert_eq!(call["network.protocol.version"].as_str(), Some(protocol), "{what}");
 }
 
 /// Every way a client offers, each with an id of its own.

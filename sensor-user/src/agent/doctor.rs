@@ -11,8 +11,8 @@ use crate::report::Finding;
 use crate::report::doctor::State;
 
 /// TLS libraries that are recognised by their file name and not yet probed.
-const UNSUPPORTED: [(&str, &str); 3] =
-    [("libgnutls.so", "GnuTLS"), ("libnss3.so", "NSS"), ("libjvm.so", "Java's own TLS (JSSE)")];
+const UNSUPPORTED: [(&str, &str); 2] =
+    [("libnss3.so", "NSS"), ("libjvm.so", "Java's own TLS (JSSE)")];
 /// Programs named in one finding.
 const NAMED_MAX: usize = 8;
 
@@ -101,7 +101,8 @@ fn libraries(config: &Config) -> Vec<Finding> {
         let mut found = false;
         for mapping in &mappings {
             let path = &mapping.path;
-            let likely = path.contains("ssl") || *path == program.executable;
+            let likely =
+                path.contains("ssl") || path.contains("gnutls") || *path == program.executable;
             let plan = likely
                 .then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok()))
                 .flatten();

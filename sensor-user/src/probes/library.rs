@@ -1,24 +1,30 @@
 //! Words for what was found come in one place: the TLS libraries that are known, and how their functions were found.
 
-use sensor_common::record::FAMILY_OPENSSL;
+use sensor_common::record::{FAMILY_GNUTLS, FAMILY_OPENSSL, FLAG_FAMILY_MASK};
 
-use super::openssl;
+use super::{gnutls, openssl, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// OpenSSL and what kept its calls and symbols.
     OpenSsl,
+    /// GnuTLS.
+    GnuTls,
+    /// The C library: no TLS, but what libraries without a channel send through.
+    Sockets,
 }
 
-/// Every library.
-pub const LIBRARIES: [Library; 1] = [Library::OpenSsl];
+/// Every library with connections.
+pub const LIBRARIES: [Library; 2] = [Library::OpenSsl, Library::GnuTls];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
+            Self::GnuTls => gnutls::LIBRARY,
+            Self::Sockets => sockets::NAME,
         }
     }
 
@@ -26,7 +32,15 @@ impl Library {
     pub fn family(self) -> u32 {
         match self {
             Self::OpenSsl => FAMILY_OPENSSL,
+            Self::GnuTls => FAMILY_GNUTLS,
+            // No connection has it.
+            Self::Sockets => FLAG_FAMILY_MASK,
         }
+    }
+
+    /// Whether it puts its records out by the C library, so that their bytes are seen there.
+    pub fn sends_by_libc(self) -> bool {
+        matches!(self, Self::GnuTls)
     }
 }
 

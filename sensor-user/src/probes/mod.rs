@@ -4,6 +4,7 @@ pub mod boringssl;
 mod bounds;
 pub mod connections;
 pub mod elf;
+pub mod gnutls;
 pub mod learned;
 pub mod library;
 mod mapped;
@@ -15,6 +16,7 @@ mod registry;
 pub mod row;
 pub mod segments;
 pub mod signature;
+pub mod sockets;
 pub mod strings;
 pub mod structure;
 

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use super::elf::Image;
 use super::library::{Carried, Library};
 use super::row::{Place, Row};
-use super::{Error, openssl, prologue};
+use super::{Error, gnutls, openssl, prologue, sockets};
 
 /// What a library makes of a file.
 type Resolve = fn(&Image<'_>) -> Option<Part>;
 
-/// Libraries by the names of their functions: all are looked for in one walk through the symbols.
-const BY_SYMBOLS: [Resolve; 1] = [openssl::resolve];
+/// Every library; the names of their functions are looked for in one walk through the symbols.
+const LIBRARIES: [Resolve; 3] = [openssl::resolve, gnutls::resolve, sockets::resolve];
 
 /// A file with one of these among its dynamic symbols needs no look at the others.
-const KEYS: [&str; 1] = [openssl::KEY];
+const KEYS: [&str; 2] = [openssl::KEY, gnutls::KEY];
 
 /// Files whose plan is remembered; beyond it the memory is cleared and begins anew.
 const PLANS_MAX: usize = 4096;
@@ -120,11 +120,12 @@ impl Planner {
 
 /// Has every library look at the file.
 fn resolve(file: &File) -> Result<Plan, Error> {
-    let mut wanted: Vec<_> = openssl::functions().collect();
+    let names = openssl::functions().chain(gnutls::functions());
+    let mut wanted: Vec<_> = names.chain(sockets::functions()).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let image = Image::read(file, &wanted, &KEYS)?;
-    let parts = BY_SYMBOLS.iter().filter_map(|resolve| resolve(&image)).collect();
+    let parts = LIBRARIES.iter().filter_map(|resolve| resolve(&image)).collect();
     Ok(Plan { build_id: image.build_id, parts })
 }
 

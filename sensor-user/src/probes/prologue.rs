@@ -86,6 +86,12 @@ pub fn inner_call(code: &[u8], address: u64) -> Option<Inner> {
     None
 }
 
+/// Whether the function is a wrapper that ends in a jump to the one that works.
+pub fn jumps_on(code: &[u8], address: u64) -> bool {
+    let mut flow = decode(code, address).map(|instruction| instruction.flow_control());
+    flow.find(|flow| *flow != FlowControl::Next) == Some(FlowControl::UnconditionalBranch)
+}
+
 /// Whether the function uses the fifth argument that it was called with.
 pub fn takes_fifth_argument(code: &[u8], address: u64) -> bool {
     let mut factory = InstructionInfoFactory::new();
@@ -176,6 +182,13 @@ mod tests {
         // mov r8,rsp; call …
         assert!(!takes_fifth_argument(&[0x49, 0x89, 0xe0, 0xe8, 0, 0, 0, 0], 0));
         assert!(!takes_fifth_argument(WRAPPER, 0));
+    }
+
+    #[test]
+    fn wrapper_that_jumps_is_told_from_a_function() {
+        // `xor r8d,r8d; xor ecx,ecx; jmp …`
+        assert!(jumps_on(&[0x45, 0x31, 0xc0, 0x31, 0xc9, 0xe9, 0, 1, 0, 0], 0x1000));
+        assert!(!jumps_on(WRAPPER, 0x1000) && !jumps_on(PUSHING, 0x1000));
     }
 
     #[test]

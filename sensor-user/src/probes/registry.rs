@@ -68,7 +68,18 @@ struct Process {
     /// Paths of all probed files.
     paths: Vec<String>,
     libraries: Vec<String>,
+    /// Some library puts its records out by the C library.
+    sends_by_libc: bool,
     why: Why,
+}
+
+/// An open file with something to probe.
+#[derive(Debug)]
+struct Planned {
+    file: File,
+    identity: (String, u64),
+    path: String,
+    plan: Arc<Plan>,
 }
 
 /// Owns every probe of every process.
@@ -107,21 +118,19 @@ impl Registry {
         mappings: &[Mapping],
         attached: &mut Attached,
     ) -> Result<(), Error> {
-        for mapping in mappings {
+        let open = |mapping: &Mapping| {
             let identity = (mapping.device.clone(), mapping.inode);
-            if self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity)) {
-                continue;
-            }
-            let Ok(file) = mapping.open(pid) else { continue };
-            let Ok(plan) = self.planner.plan(&file) else { continue };
-            self.attach_file(
-                kernel,
-                (pid, why),
-                (&file, &identity, &mapping.path, &plan),
-                attached,
-            )?;
+            Some((mapping.open(pid).ok()?, identity, mapping.path.clone()))
+        };
+        let files = mappings.iter().filter(|mapping| !is_libc(mapping.file_name()));
+        let mut files = self.planned(pid, files.filter_map(open));
+        if self.needs_libc(pid, &files) {
+            let libc = executable_mappings(pid)?;
+            let libc = libc.iter().filter(|mapping| is_libc(mapping.file_name()));
+            let libc = self.planned(pid, libc.filter_map(open));
+            files.splice(0..0, libc);
         }
-        Ok(())
+        self.attach_files(kernel, (pid, why), &files, attached)
     }
 
     /// Attaches to files by path, before the process maps them: the kernel sets the probes when it does.
@@ -132,22 +141,54 @@ impl Registry {
         paths: &[String],
     ) -> Result<Attached, Error> {
         let mut attached = Attached::default();
-        for path in paths {
-            let Ok(file) = File::open(format!("/proc/{pid}/root{path}")) else { continue };
+        let files = self.planned(
+            pid,
+            paths.iter().filter_map(|path| {
+                let file = File::open(format!("/proc/{pid}/root{path}")).ok()?;
+                let identity = identity_of(&file)?;
+                Some((file, identity, path.clone()))
+            }),
+        );
+        self.attach_files(kernel, (pid, Why::Learned), &files, &mut attached)?;
+        Ok(attached)
+    }
+
+    /// Files that are not yet probed in the process and have something to probe.
+    fn planned(
+        &mut self,
+        pid: u32,
+        files: impl Iterator<Item = (File, (String, u64), String)>,
+    ) -> Vec<Planned> {
+        let mut planned = Vec::new();
+        for (file, identity, path) in files {
+            if self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity)) {
+                continue;
+            }
             let Ok(plan) = self.planner.plan(&file) else { continue };
-            let Some(identity) = identity_of(&file) else { continue };
-            let known =
-                self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity));
-            if !known {
-                self.attach_file(
-                    kernel,
-                    (pid, Why::Learned),
-                    (&file, &identity, path, &plan),
-                    &mut attached,
-                )?;
+            if !plan.parts.is_empty() {
+                planned.push(Planned { file, identity, path, plan });
             }
         }
-        Ok(attached)
+        planned
+    }
+
+    /// Whether some library of the process puts its records out by the C library, which is then probed too.
+    fn needs_libc(&self, pid: u32, files: &[Planned]) -> bool {
+        let known = self.processes.get(&pid).is_some_and(|process| process.sends_by_libc);
+        known || files.iter().any(|file| sends_by_libc(&file.plan))
+    }
+
+    fn attach_files(
+        &mut self,
+        kernel: &mut Kernel,
+        (pid, why): (u32, Why),
+        files: &[Planned],
+        attached: &mut Attached,
+    ) -> Result<(), Error> {
+        for Planned { file, identity, path, plan } in files {
+            self.attach_file(kernel, (pid, why), (file, identity, path, plan), attached)?;
+        }
+        Ok(())
     }
 
     fn attach_file(
@@ -157,9 +198,6 @@ impl Registry {
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
-        if plan.parts.is_empty() {
-            return Ok(());
-        }
         if why == Why::Eager {
             return self.attach_everywhere(kernel, (file, identity, path, plan), attached);
         }
@@ -173,8 +211,10 @@ impl Registry {
             files: HashSet::new(),
             paths: Vec::new(),
             libraries: Vec::new(),
+            sends_by_libc: false,
             why,
         });
+        process.sends_by_libc |= sends_by_libc(plan);
         process.paths.push(path.to_owned());
         process.links.extend(links);
         process.files.insert(identity.clone());
@@ -299,9 +339,18 @@ fn identity_of(file: &File) -> Option<(String, u64)> {
     Some((format!("{major:02x}:{minor:02x}"), meta.ino()))
 }
 
+fn sends_by_libc(plan: &Plan) -> bool {
+    plan.carried().any(|carried| carried.library.sends_by_libc())
+}
+
+/// Whether a file name is that of a C library.
+fn is_libc(name: &str) -> bool {
+    ["libc.so", "libc-", "ld-musl", "libc.musl"].iter().any(|known| name.starts_with(known))
+}
+
 /// Whether a file name promises a TLS library; the others are read only where none of these carries one.
 fn is_likely(name: &str) -> bool {
-    ["ssl", "crypto", "libpython", "libnode"].iter().any(|part| name.contains(part))
+    ["ssl", "crypto", "gnutls", "libpython", "libnode"].iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -318,7 +367,7 @@ mod tests {
         ] {
             assert!(is_likely(name), "{name}");
         }
-        assert!(!is_likely("libc.so.6"));
+        assert!(!is_likely("libc.so.6") && is_libc("libc.so.6"));
     }
 
     #[test]

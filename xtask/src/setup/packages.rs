@@ -52,6 +52,16 @@ pub const TEST: &[Package] = &[
         Sign::Works(&["/usr/bin/python3", "-c", "import ensurepip"]),
         "holds the Python clients",
     ),
+    package("wget", Sign::Program("wget"), "is the lab's client with GnuTLS"),
+    package(
+        "libcurl3-gnutls",
+        Sign::Works(&[
+            "/usr/bin/python3",
+            "-c",
+            "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')",
+        ]),
+        "is the lab's client with GnuTLS and HTTP/2",
+    ),
     package("nodejs", Sign::Program("node"), "runs the Node clients"),
     package("npm", Sign::Program("npm"), "installs the Node clients"),
 ];

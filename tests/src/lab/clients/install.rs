@@ -22,6 +22,8 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "libc6-dev",
     "libssl-dev",
     "ca-certificates",
+    "wget",
+    "libcurl3-gnutls",
 ];
 
 /// Debian packages for machines without `node` and `npm`; beside another vendor's `nodejs` they cannot be installed.
