@@ -42,6 +42,11 @@ impl Collector {
         self.held.shrink_to_fit();
     }
 
+    /// Bytes held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes bytes from the front of `input` up to a head's end; the number says how many.
     pub(super) fn take<'a>(
         &'a mut self,

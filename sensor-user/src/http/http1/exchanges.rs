@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::http::metrics::Metrics;
-use crate::http::{BodyEnd, Event, ExchangeId, Sink};
+use crate::http::{BodyEnd, Event, ExchangeId, Message, Sink};
 
 /// How far the response of an exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(super) enum Method {
 /// Responses come in the order of their requests (RFC 9112, 9.3.2). Behind a gap that is not enough: how many
 /// responses it swallowed is unknown. A client that does not pipeline sends a request only after the response to
 /// the one before, so that the first response behind a gap answers the newest request that is older than it.
+/// A gap swallows no response of a request that is younger than the gap.
 #[derive(Debug)]
 pub(super) struct Exchanges {
     queue: VecDeque<Exchange>,
@@ -50,8 +51,10 @@ pub(super) struct Exchanges {
     pending_max: usize,
     /// Two requests were seen to wait at once, no gap being near.
     pipelines: bool,
-    /// The side of the responses had a gap, and no response was seen since.
-    after_gap: bool,
+    /// When the side of the responses last had a gap, and no response was seen since.
+    gap_ns: Option<u64>,
+    /// Requests were forgotten whose responses may still come: which one a response answers is not known.
+    overrun: bool,
     /// When the last response without a request began.
     orphan_ns: Option<u64>,
 }
@@ -64,7 +67,8 @@ impl Exchanges {
             // One whose response is on its way, and one that is being sent.
             pending_max: pending_max.max(2),
             pipelines: false,
-            after_gap: false,
+            gap_ns: None,
+            overrun: false,
             orphan_ns: None,
         }
     }
@@ -87,6 +91,7 @@ impl Exchanges {
         if self.queue.len() >= self.pending_max {
             let open = self.queue.front().is_some_and(|oldest| oldest.answer == Answer::Open);
             self.abandon(usize::from(open), at_ns, sink, metrics);
+            self.overrun = true;
         }
         // What was written at once with the request before did not wait for its response.
         let previous = self.queue.back();
@@ -148,8 +153,8 @@ impl Exchanges {
             self.abandon(0, at_ns, sink, metrics);
         }
         let next_waits = self.queue.get(1).is_some_and(|next| next.started_ns <= at_ns);
-        self.pipelines |= next_waits && !self.after_gap && index == 0;
-        self.after_gap = false;
+        self.pipelines |= next_waits && self.gap_ns.is_none() && index == 0;
+        self.gap_ns = None;
         let Some(exchange) = self.queue.front_mut() else { return (self.take_id(), Method::Other) };
         exchange.answer = Answer::Open;
         (exchange.id, exchange.method)
@@ -164,7 +169,11 @@ impl Exchanges {
             })
         };
         let newest = candidates().next_back().map(|(index, _)| index);
-        if self.after_gap && !self.pipelines {
+        if self.overrun {
+            return None;
+        }
+        let swallowed = |gap_ns| candidates().any(|(_, exchange)| exchange.started_ns <= gap_ns);
+        if !self.pipelines && self.gap_ns.is_some_and(swallowed) {
             return newest;
         }
         // A lost one is the last choice: what was lost may have been an interim response.
@@ -203,11 +212,20 @@ impl Exchanges {
     }
 
     /// Takes note of a gap on the side of the responses; `at_head` says that the head of the next one fell into it.
-    pub(super) fn lose_response(&mut self, at_head: bool) {
-        self.after_gap = true;
+    pub(super) fn lose_response(&mut self, at_head: bool, at_ns: u64) {
+        self.gap_ns = Some(at_ns);
+        // Behind a gap the newest request is the right one, however many were forgotten.
+        self.overrun &= self.pipelines;
         let waiting = self.queue.iter_mut().find(|exchange| exchange.answer == Answer::Waiting);
         if let (true, Some(exchange)) = (at_head, waiting) {
             exchange.answer = Answer::Lost;
+        }
+    }
+
+    /// Takes note that a side began within a message, where one is given when its rest passed.
+    pub(super) fn lose_rest(&mut self, side: Message, cut_ns: Option<u64>) {
+        if let (Message::Response, Some(cut_ns)) = (side, cut_ns) {
+            self.lose_response(false, cut_ns);
         }
     }
 
@@ -227,7 +245,9 @@ impl Exchanges {
         let (at_ns, end) = match exchange.answer {
             Answer::Early { at_ns, end } => (at_ns, end),
             Answer::Lost => (at_ns, BodyEnd::Gap),
-            Answer::Waiting if self.after_gap => (at_ns, BodyEnd::Gap),
+            Answer::Waiting if self.gap_ns.is_some_and(|gap| exchange.started_ns <= gap) => {
+                (at_ns, BodyEnd::Gap)
+            }
             Answer::Waiting | Answer::Open => (at_ns, BodyEnd::Aborted),
         };
         if !matches!(exchange.answer, Answer::Early { .. }) {

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use crate::http::metrics::Metrics;
-use crate::http::sniff;
 use crate::http::websocket;
 use crate::http::{AfterGap, BodyEnd, Config, Event, ExchangeId, Message, Sink};
 use crate::reassembly::{Direction, Piece};
@@ -14,68 +13,13 @@ mod collect;
 mod exchanges;
 mod fields;
 mod head;
+mod side;
 
 use body::{Body, Progress};
-use collect::{Collector, StartLine, Taken};
+use collect::Taken;
 use exchanges::{Exchanges, Method};
 use head::Framing;
-
-/// What a side is in the middle of.
-///
-/// ```text
-///  ,-> Head --> Body --> Head …
-///  |    |  malformed, gap |
-///  '- Search <------------'          101, CONNECT: Opaque
-/// ```
-#[derive(Debug)]
-enum State {
-    /// A head, or nothing yet of it.
-    Head,
-    Body(Body, ExchangeId),
-    /// Something that cannot be known, up to the next plausible start line.
-    Search,
-    /// Another protocol.
-    Opaque,
-}
-
-fn start_line(side: Message) -> StartLine {
-    match side {
-        Message::Request => sniff::request_line,
-        Message::Response => sniff::status_line,
-    }
-}
-
-fn body_event(side: Message, bytes: &[u8]) -> Event<'_> {
-    match side {
-        Message::Request => Event::RequestBody(bytes),
-        Message::Response => Event::ResponseBody(bytes),
-    }
-}
-
-/// The messages of one side.
-#[derive(Debug)]
-struct Messages {
-    state: State,
-    collector: Collector,
-}
-
-impl Messages {
-    fn new() -> Self {
-        Self { state: State::Head, collector: Collector::default() }
-    }
-
-    fn find(&mut self, input: &mut &[u8], at_ns: u64, start_line: StartLine) {
-        if self.collector.search(input, at_ns, start_line) {
-            self.state = State::Head;
-        }
-    }
-
-    fn search(&mut self, metrics: &mut Metrics) {
-        metrics.resyncs = metrics.resyncs.saturating_add(1);
-        self.collector.clear();
-        self.state = State::Search;
-    }
-}
+use side::{Messages, State, body_event, start_line};
 
 /// One HTTP/1 connection.
 #[derive(Debug)]
@@ -132,6 +76,7 @@ impl Connection {
             let end = body.finish(if whole { BodyEnd::Complete } else { BodyEnd::Aborted });
             self.end_body(side, (end, id), at_ns, sink);
         }
+        self.exchanges.lose_rest(Message::Response, self.responses.cut_ns());
         self.exchanges.close(at_ns, sink, &mut self.metrics);
         if let Some(websocket) = &mut self.websocket {
             websocket.close(at_ns, sink);
@@ -147,6 +92,7 @@ impl Connection {
 
     fn data(&mut self, side: Message, bytes: &Bytes, at_ns: u64, sink: &mut dyn Sink) {
         let mut input: &[u8] = bytes;
+        self.messages(side).heard = true;
         while !input.is_empty() {
             let messages = self.messages(side);
             match &mut messages.state {
@@ -154,7 +100,10 @@ impl Connection {
                     let followed = self.websocket.as_mut();
                     return followed.map_or((), |it| it.push(side, input, at_ns, sink));
                 }
-                State::Search => messages.find(&mut input, at_ns, start_line(side)),
+                State::Search => {
+                    let cut_ns = messages.find(&mut input, at_ns, start_line(side));
+                    self.exchanges.lose_rest(side, cut_ns);
+                }
                 State::Body(body, id) => {
                     let id = *id;
                     let mut out = |data: &[u8]| sink.event(id, at_ns, body_event(side, data));
@@ -180,10 +129,7 @@ impl Connection {
         if progress == Progress::Broken {
             let counter = &mut self.metrics.malformed_bodies;
             *counter = counter.saturating_add(u64::from(end != BodyEnd::Gap));
-            match side {
-                Message::Request => self.requests.search(&mut self.metrics),
-                Message::Response => self.responses.search(&mut self.metrics),
-            }
+            self.search(side);
         }
         self.end_body(side, (end, id), at_ns, sink);
     }
@@ -228,7 +174,7 @@ impl Connection {
             Some(Parsed::Response(response)) => self.response(&response, (first_ns, at_ns), sink),
             None => {
                 self.metrics.malformed_heads = self.metrics.malformed_heads.saturating_add(1);
-                self.lose(side);
+                self.lose(side, at_ns);
             }
         }
     }
@@ -277,8 +223,8 @@ impl Connection {
             self.websocket = websocket.map(Box::new);
             self.metrics.upgrades = self.metrics.upgrades.saturating_add(1);
             self.exchanges.close(at_ns, sink, &mut self.metrics);
-            self.requests = Messages { state: State::Opaque, collector: Collector::default() };
-            self.responses = Messages { state: State::Opaque, collector: Collector::default() };
+            self.requests = Messages::in_state(State::Opaque);
+            self.responses = Messages::in_state(State::Opaque);
             return;
         }
         sink.event(id, first_ns, Event::Response(&response.head));
@@ -307,14 +253,18 @@ impl Connection {
     }
 
     /// Gives up the message at hand, of which no event was made yet.
-    fn lose(&mut self, side: Message) {
+    fn lose(&mut self, side: Message, at_ns: u64) {
+        if side == Message::Response {
+            let at_head = matches!(self.responses.state, State::Head);
+            self.exchanges.lose_response(at_head, at_ns);
+        }
+        self.search(side);
+    }
+
+    fn search(&mut self, side: Message) {
         match side {
             Message::Request => self.requests.search(&mut self.metrics),
-            Message::Response => {
-                let at_head = matches!(self.responses.state, State::Head);
-                self.exchanges.lose_response(at_head);
-                self.responses.search(&mut self.metrics);
-            }
+            Message::Response => self.responses.search(&mut self.metrics),
         }
     }
 
@@ -323,13 +273,19 @@ impl Connection {
         if missing == Some(0) {
             return;
         }
-        match &mut self.messages(side).state {
+        let metrics = &mut self.metrics;
+        let messages = match side {
+            Message::Request => &mut self.requests,
+            Message::Response => &mut self.responses,
+        };
+        match &mut messages.state {
             State::Opaque => {
                 if let Some(websocket) = &mut self.websocket {
                     websocket.gap(side, missing, at_ns, sink);
                 }
             }
-            State::Head | State::Search => self.lose(side),
+            State::Head if missing.is_none() && !messages.heard => messages.join(at_ns, metrics),
+            State::Head | State::Search => self.lose(side, at_ns),
             State::Body(body, id) => {
                 let id = *id;
                 let progress = body.skip(missing.unwrap_or(u64::MAX));
@@ -344,7 +300,7 @@ impl Connection {
                 // A gap longer than the rest of a body reaches into the next head.
                 let at_head = body.has_known_length();
                 if progress == Progress::Broken && side == Message::Response {
-                    self.exchanges.lose_response(at_head);
+                    self.exchanges.lose_response(at_head, at_ns);
                 }
                 self.progress(side, progress, at_ns, sink);
             }

@@ -9,6 +9,7 @@ use crate::reassembly::Piece;
 mod corpus;
 mod gaps;
 mod mutations;
+mod pipeline;
 
 /// A close, when the pieces are over.
 const CLOSE_NS: u64 = 1000;
