@@ -50,6 +50,7 @@ fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
 
 fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = options.configuration()?;
+    agent::check_machine()?;
     let level = EnvFilter::try_new(&config.log.level).context("reading the log level")?;
     tracing_subscriber::fmt()
         .with_writer(io::stderr)

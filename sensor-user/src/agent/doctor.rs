@@ -36,6 +36,21 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Fails where this machine lacks what the agent cannot do without, and says what, why and what to do about it.
+pub fn check_machine() -> anyhow::Result<()> {
+    let fatal = features::survey().into_iter().filter(|fact| fact.level == Level::Fatal);
+    let told: Vec<_> = fatal.map(|fact| refusal(&fact)).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("the sensor cannot run here\n{}", told.join("\n"))
+}
+
+fn refusal(fact: &features::Fact) -> String {
+    let features::Fact { what, found, why, action, .. } = fact;
+    format!("  {what}: {found}\n    why: {why}\n    do:  {action}")
+}
+
 fn finding(area: &str, state: State, what: impl Into<String>, why: &str, action: &str) -> Finding {
     Finding {
         area: area.to_owned(),

@@ -46,7 +46,7 @@ use crate::report::server;
 use crate::report::server::Readiness;
 
 use self::clock::Clock;
-pub use self::doctor::examine;
+pub use self::doctor::{check_machine, examine};
 use self::intent::{Intent, LOOK_OVER};
 use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;

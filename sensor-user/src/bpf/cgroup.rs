@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 
 /// Finds where cgroup v2 is mounted (`/sys/fs/cgroup`, or `…/unified` on hybrid machines).
-pub fn root_path() -> Option<PathBuf> {
+fn root_path() -> Option<PathBuf> {
     mount_of_type(&fs::read_to_string("/proc/self/mounts").ok()?, "cgroup2")
 }
 
@@ -17,7 +17,7 @@ pub fn root() -> Result<File, Error> {
 }
 
 /// First mount point of a file system type in a mount table.
-fn mount_of_type(table: &str, kind: &str) -> Option<PathBuf> {
+pub(super) fn mount_of_type(table: &str, kind: &str) -> Option<PathBuf> {
     table.lines().find_map(|line| {
         let mut fields = line.split(' ');
         let point = fields.nth(1)?;

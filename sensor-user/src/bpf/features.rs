@@ -1,7 +1,7 @@
 //! The machine's kernel files come in; what the agent can and cannot do here goes out, with what to do about it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{btf, cgroup};
 
@@ -53,19 +53,44 @@ fn fact(
     Fact { what, found: found.into(), level, why, action }
 }
 
+/// What the files of a machine's kernel say.
+struct Machine {
+    release: String,
+    status: String,
+    mounts: String,
+    lockdown: Option<String>,
+    has_types: bool,
+}
+
+impl Machine {
+    /// Reads the files below `root`, which is `/` but in tests.
+    fn read(root: &Path) -> Self {
+        let file = |path: &str| root.join(path.trim_start_matches('/'));
+        let text = |path: &str| fs::read_to_string(file(path));
+        Self {
+            release: text("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            status: text("/proc/self/status").unwrap_or_default(),
+            mounts: text("/proc/self/mounts").unwrap_or_default(),
+            lockdown: text("/sys/kernel/security/lockdown").ok(),
+            has_types: file(btf::VMLINUX).exists(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let mut facts = vec![
+            kernel(self.release.trim()),
+            types(self.has_types),
+            hierarchy(&self.mounts),
+            locked(self.lockdown.as_deref()),
+        ];
+        facts.extend(capabilities(&self.status));
+        facts
+    }
+}
+
 /// Looks at the running machine.
 pub fn survey() -> Vec<Fact> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
-    let mut facts = vec![
-        kernel(release.trim()),
-        types(Path::new(btf::VMLINUX).exists()),
-        hierarchy(cgroup::root_path()),
-        locked(lockdown.as_deref()),
-    ];
-    facts.extend(capabilities(&status));
-    facts
+    Machine::read(Path::new("/")).facts()
 }
 
 fn kernel(release: &str) -> Fact {
@@ -97,18 +122,20 @@ fn types(present: bool) -> Fact {
     }
 }
 
-fn hierarchy(root: Option<PathBuf>) -> Fact {
+fn hierarchy(mounts: &str) -> Fact {
     let why = "sockets are seen at the root of the cgroup v2 hierarchy";
-    match root {
-        Some(path) => fact("cgroup2", path.display().to_string(), Level::Fine, why, ""),
-        None => fact(
-            "cgroup2",
-            "not mounted",
-            Level::Fatal,
-            why,
-            "run `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`",
-        ),
+    if let Some(path) = cgroup::mount_of_type(mounts, "cgroup2") {
+        return fact("cgroup2", path.display().to_string(), Level::Fine, why, "");
     }
+    let old = cgroup::mount_of_type(mounts, "cgroup").is_some();
+    fact(
+        "cgroup2",
+        if old { "cgroup v1 only" } else { "not mounted" },
+        Level::Fatal,
+        why,
+        "run `mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2`, \
+         or boot with systemd.unified_cgroup_hierarchy=1",
+    )
 }
 
 fn locked(lockdown: Option<&str>) -> Fact {
@@ -127,12 +154,25 @@ fn locked(lockdown: Option<&str>) -> Fact {
     }
 }
 
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
 fn capabilities(status: &str) -> Vec<Fact> {
-    let held = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
+    let held = field(status, "CapEff:").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    let held = held.unwrap_or(0);
+    // The second number is the effective user.
+    let user = field(status, "Uid:").and_then(|ids| ids.split_whitespace().nth(1));
+    if held == 0 && user != Some("0") {
+        return vec![fact(
+            "user",
+            "not root",
+            Level::Fatal,
+            "programs are loaded into the kernel, and files of other users' processes are opened",
+            "run it again as root, as with sudo, or as a service that is granted \
+             CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN",
+        )];
+    }
     CAPABILITIES
         .into_iter()
         .map(|(bit, name, why)| {
@@ -144,7 +184,7 @@ fn capabilities(status: &str) -> Vec<Fact> {
                     "missing",
                     Level::Fatal,
                     why,
-                    "run as root, or grant the capability to the service",
+                    "run as root outside a container, or grant the capability to the service or container",
                 )
             }
         })
@@ -178,11 +218,85 @@ mod tests {
         assert_eq!(locked(None).found, "none");
     }
 
+    const ROOT: &str = "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n";
+
     #[test]
     fn missing_capability_is_named() {
-        let none = capabilities("CapEff:\t0000000000000000\n");
-        assert!(none.iter().all(|fact| fact.level == Level::Fatal));
-        let all = capabilities("CapEff:\t000001ffffffffff\n");
-        assert!(all.iter().all(|fact| fact.level == Level::Fine));
+        let without = |bit: u32| (1_u64 << 41).wrapping_sub(1) & !(1 << bit);
+        for (bit, name, _) in CAPABILITIES {
+            let facts =
+                capabilities(&format!("Uid:\t0\t0\t0\t0\nCapEff:\t{:016x}\n", without(bit)));
+            let fatal: Vec<_> = facts.iter().filter(|fact| fact.level == Level::Fatal).collect();
+            assert_eq!(fatal.iter().map(|fact| fact.what).collect::<Vec<_>>(), [name]);
+            assert!(fatal[0].action.contains("grant the capability"));
+        }
+        assert!(capabilities(ROOT).iter().all(|fact| fact.level == Level::Fine));
+    }
+
+    #[test]
+    fn user_without_capabilities_is_told_to_become_root_and_one_with_them_is_not() {
+        let facts = capabilities("Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\n");
+        assert_eq!(facts.iter().map(|fact| fact.found.as_str()).collect::<Vec<_>>(), ["not root"]);
+        let service = ROOT.replace("\t0\t0", "\t998\t998");
+        assert!(capabilities(&service).iter().all(|fact| fact.level == Level::Fine));
+    }
+
+    /// Files of a machine that has everything.
+    const FINE: [(&str, &str); 5] = [
+        ("proc/sys/kernel/osrelease", "6.1.0-56-amd64\n"),
+        ("proc/self/status", ROOT),
+        ("proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"),
+        ("sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
+        ("sys/kernel/btf/vmlinux", "types"),
+    ];
+
+    /// What is fatal on a machine with these files, one of them with another text or missing.
+    fn fatal(path: &str, text: Option<&str>) -> Vec<Fact> {
+        let root = tempfile::tempdir().unwrap();
+        for (name, usual) in FINE {
+            let text = if name == path { text } else { Some(usual) };
+            let file = root.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            if let Some(text) = text {
+                fs::write(file, text).unwrap();
+            }
+        }
+        let facts = Machine::read(root.path()).facts();
+        facts.into_iter().filter(|fact| fact.level == Level::Fatal).collect()
+    }
+
+    #[test]
+    fn each_lack_of_a_machine_is_told_alone_with_reason_and_remedy() {
+        const V1: &str =
+            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n";
+        const CASES: [(&str, Option<&str>, &str, &str, &str); 6] = [
+            (
+                "proc/sys/kernel/osrelease",
+                Some("5.4.0-200-generic\n"),
+                "kernel",
+                "5.4.0-200-generic",
+                "5.10",
+            ),
+            ("sys/kernel/btf/vmlinux", None, "btf", "missing", "CONFIG_DEBUG_INFO_BTF"),
+            ("proc/self/mounts", Some(V1), "cgroup2", "cgroup v1 only", "unified_cgroup_hierarchy"),
+            ("proc/self/mounts", Some(""), "cgroup2", "not mounted", "mount -t cgroup2"),
+            (
+                "sys/kernel/security/lockdown",
+                Some("none integrity [confidentiality]\n"),
+                "lockdown",
+                "confidentiality",
+                "lockdown=integrity",
+            ),
+            ("proc/self/status", None, "user", "not root", "sudo"),
+        ];
+        assert_eq!(fatal("", None), []);
+        for (path, text, what, found, action) in CASES {
+            let facts = fatal(path, text);
+            let told: Vec<_> = facts.iter().map(|fact| (fact.what, fact.found.as_str())).collect();
+            assert_eq!(told, [(what, found)], "{path}");
+            assert!(facts[0].action.contains(action) && !facts[0].why.is_empty(), "{path}");
+        }
+        // A kernel without lockdown has no such file.
+        assert_eq!(fatal("sys/kernel/security/lockdown", None), []);
     }
 }
