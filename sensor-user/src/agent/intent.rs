@@ -231,10 +231,7 @@ impl Intent {
             if self.probation.get(&pid).is_some_and(|until| *until <= now) {
                 self.release(pid);
             } else {
-                match self.registry.refresh(&mut self.kernel, pid) {
-                    Ok(attached) => self.stacks.found(pid, &attached.carried),
-                    Err(_ended) => self.on_exit(pid, now),
-                }
+                self.refresh(pid, now);
             }
         }
         if self.config.capture.is_eager() {
@@ -244,6 +241,18 @@ impl Intent {
         }
         self.workloads().expire(now);
         self.status.set_probes(&self.registry.probe_counts(), self.registry.pids().len());
+    }
+
+    fn refresh(&mut self, pid: u32, now: u64) {
+        match self.registry.refresh(&mut self.kernel, pid) {
+            Ok(attached) => {
+                self.stacks.found(pid, &attached.carried);
+                if attached.probes != 0 {
+                    self.mark(pid);
+                }
+            }
+            Err(_ended) => self.on_exit(pid, now),
+        }
     }
 
     /// Tries again with processes that had no TLS library when they showed intent.
@@ -280,13 +289,24 @@ impl Intent {
                     let (probes, took_us) = (attached.probes, began.elapsed().as_micros());
                     tracing::debug!(pid, probes, why = why.as_str(), took_us, "probes set");
                     // A ClientHello is held back until the process is marked, so the mark comes last.
-                    self.mark(pid);
+                    self.mark_attached(pid, why);
                     self.after_attach(pid, why, attached.probes, now);
                 }
             }
             Err(error) => {
                 self.attach_failed(pid, &error);
             }
+        }
+    }
+
+    /// Marks a process, but for one that showed intent before it had any library: its first `ClientHello` is still to be
+    /// held back.
+    fn mark_attached(&mut self, pid: u32, why: Why) {
+        let awaits_hello = self.config.capture.hold_client_hello
+            && matches!(why, Why::Question | Why::Connect)
+            && self.registry.libraries_of(pid).is_empty();
+        if !awaits_hello {
+            self.mark(pid);
         }
     }
 
