@@ -3,6 +3,12 @@
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
+mod exact;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
 mod first;
 #[cfg(test)]
 mod gnutls;
@@ -11,6 +17,16 @@ mod life;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod raw;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod runtimes;
+#[cfg(test)]
+mod scrape;
+#[cfg(test)]
 mod sensor;
+#[cfg(test)]
+mod short;
 #[cfg(test)]
 mod stacks;

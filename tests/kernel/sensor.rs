@@ -1,6 +1,8 @@
 //! A configuration comes in; a running sensor goes out, with the events it has written so far.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate_tests::harness::{temp_folder, wait_until};
+use tollgate_tests::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY, PROMPT};
 use tollgate_tests::lab::provider::fact::Fact;
 
 /// Time in which the sensor loads its programs, on a machine that runs all tests at once.
@@ -19,7 +22,12 @@ const EVENT_DEADLINE: Duration = Duration::from_secs(20);
 /// Time after which a call that was not reported counts as missed.
 const SOON: Duration = Duration::from_secs(2);
 
-/// A running sensor; killed when dropped.
+/// What nothing that the sensor says may hold: the keys and the prompt of the clients, and the words of every answer.
+const SECRETS: [&str; 4] = [OPENAI_KEY, ANTHROPIC_KEY, PROMPT, "w\u{f6}rd0"];
+/// Bytes of an answer to a scrape: far above what the bounded label sets allow.
+const SCRAPE_BYTES_MAX: u64 = 16 << 20;
+
+/// A running sensor; killed when dropped, and all it said by then looked through for secrets.
 pub(crate) struct Sensor {
     child: Child,
     folder: TempDir,
@@ -113,11 +121,63 @@ impl Sensor {
             .collect()
     }
 
-    /// All text the sensor has written: events, logs, state.
-    pub(crate) fn everything(&self) -> String {
+    /// Calls made by a process or by a child of it, once there are `count` of them, in the order they ended.
+    pub(crate) fn calls_by(&self, pid: u32, count: usize) -> Result<Vec<Value>> {
+        let is_by = |call: &Value| {
+            ["process.pid", "process.parent_pid"]
+                .iter()
+                .any(|name| call[*name].as_u64() == Some(u64::from(pid)))
+        };
+        let found = wait_until(EVENT_DEADLINE, "the calls of a process", || {
+            let calls: Vec<_> = self.calls().into_iter().filter(is_by).collect();
+            (calls.len() >= count).then_some(calls)
+        });
+        let calls =
+            found.with_context(|| format!("{count} calls of process {pid}\n{}", self.log()))?;
+        ensure!(calls.len() == count, "{} calls instead of {count}: {calls:?}", calls.len());
+        Ok(calls)
+    }
+
+    /// Asks the sensor's server for a path; gives back status and body.
+    pub(crate) fn scrape(&self, path: &str) -> Result<(u16, String)> {
+        let log = self.log();
+        let told = log.lines().filter(|line| line.contains("metrics and health are served"));
+        let address = told.filter_map(|line| line.split("address=").nth(1)).next_back();
+        let address = address.and_then(|rest| rest.split_whitespace().next());
+        let mut stream = TcpStream::connect(address.context("no address in the log")?)?;
+        stream.set_read_timeout(Some(EVENT_DEADLINE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: sensor\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(SCRAPE_BYTES_MAX).read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// All files the sensor has written: events, logs, state.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
         let state = fs::read_dir(self.folder.path().join("state")).into_iter().flatten().flatten();
-        files.chain(state).filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
+        let paths = files.chain(state).map(|entry| entry.path());
+        paths.filter_map(|path| Some((path.clone(), fs::read(&path).ok()?))).collect()
+    }
+
+    /// Asserts that nothing the sensor has said, exported or written holds a key, a prompt or an answer.
+    pub(crate) fn assert_private(&self) {
+        let mut said = self.files();
+        // A sensor that has been stopped serves no more.
+        said.extend(self.scrape("/metrics").map(|(_, text)| ("/metrics".into(), text.into())));
+        for (place, bytes) in said {
+            for secret in SECRETS {
+                let found = memchr::memmem::find(&bytes, secret.as_bytes());
+                assert!(
+                    found.is_none(),
+                    "a secret of {} bytes in {}",
+                    secret.len(),
+                    place.display()
+                );
+            }
+        }
     }
 
     /// What the sensor said on standard error.
@@ -149,6 +209,10 @@ impl Sensor {
 
 impl Drop for Sensor {
     fn drop(&mut self) {
+        // After a failure the first message is the one to read.
+        if !std::thread::panicking() {
+            self.assert_private();
+        }
         // A sensor that has already ended needs no killing.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
@@ -163,7 +227,7 @@ fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
     let text = format!(
-        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"\"\n[control]\nsocket = {:?}\n",
+        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = {:?}\n",
         state.display().to_string(),
         folder.join("agent.sock").display().to_string()
     );
@@ -181,7 +245,7 @@ fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
 }
 
 /// The sensor under test: `TOLLGATE_BIN`, or the one built beside this test, or the release build.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
         return Ok(path.into());
     }

@@ -24,6 +24,8 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "ca-certificates",
     "wget",
     "libcurl3-gnutls",
+    "runc",
+    "podman",
 ];
 
 /// Debian packages for machines without `node` and `npm`; beside another vendor's `nodejs` they cannot be installed.
@@ -85,6 +87,21 @@ fn cache_folder() -> PathBuf {
     let cache = var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("tollgate-lab")
+}
+
+/// Returns a folder of the cache in which `install` has put what `wanted` says; one process of the machine at a time.
+pub fn cached(
+    name: &str,
+    wanted: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let cache = cache_folder();
+    fs::create_dir_all(&cache).context("making the cache folder")?;
+    let lock = File::create(cache.join("lock")).context("making the lock of the cache")?;
+    flock(&lock, FlockOperation::LockExclusive).context("locking the cache")?;
+    let folder = cache.join(name);
+    stamped(&folder, wanted, || install(&folder))?;
+    Ok(folder)
 }
 
 /// Runs `install` unless the folder's stamp says that exactly this was installed before.

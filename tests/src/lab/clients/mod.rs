@@ -3,6 +3,7 @@
 pub mod install;
 pub mod load;
 pub mod run;
+pub mod runtimes;
 pub mod seen;
 pub mod spec;
 

@@ -38,6 +38,9 @@ pub struct SeenCall {
     pub t_end_ns: u64,
     /// Body, where the client does not read it itself.
     body: Option<String>,
+    /// Whether there was such a body.
+    #[serde(skip)]
+    bytes: bool,
 }
 
 /// One transfer, as curl's script prints it.
@@ -81,6 +84,11 @@ impl SeenCall {
         self.raw_usage.as_ref().and_then(Usage::from_wire)
     }
 
+    /// Reports whether the client saw bytes where others see pieces of text: its first ones hold no token yet.
+    pub fn reads_bytes(&self) -> bool {
+        self.bytes
+    }
+
     /// Reports whether the answer arrived whole and without an error.
     pub fn is_complete(&self) -> bool {
         self.status == 200 && self.error.is_none()
@@ -106,6 +114,7 @@ impl SeenCall {
     /// Reads the body of a client that leaves that to us.
     fn finish(&mut self) {
         let Some(body) = self.body.take() else { return };
+        self.bytes = true;
         let events: Vec<Value> = match serde_json::from_str(&body) {
             Ok(whole) => vec![whole],
             Err(_) => body

@@ -13,6 +13,9 @@ pub const OPENAI_KEY: &str = "sk-proj-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE00
 pub const ANTHROPIC_KEY: &str =
     "sk-ant-api03-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE0000-LABan01AA";
 
+/// Prompt of every call that asks for no other.
+pub const PROMPT: &str = "Say something, please.";
+
 /// Which API a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,7 +160,7 @@ impl Spec {
             reuse: true,
             phases: 1,
             model: model.to_owned(),
-            prompt: "Say something, please.".to_owned(),
+            prompt: PROMPT.to_owned(),
             api_key: key.to_owned(),
             scenario: String::new(),
             headers: BTreeMap::new(),

@@ -68,7 +68,7 @@ const ROUTES: &[(&str, Operation, &str)] = &[
 impl Operation {
     /// Finds what a request asks for.
     pub fn of(method: &Method, path: &str) -> Option<Self> {
-        if method == Method::GET {
+        if method == Method::HEAD || method == Method::GET {
             return match path.rsplit('/').next() {
                 Some("models") => Some(Self::Models),
                 Some(id) if id.starts_with("resp_") => Some(Self::StoredResponse),

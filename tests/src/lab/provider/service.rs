@@ -97,6 +97,9 @@ impl Service {
 
     fn answer(&self, head: &Parts, body: &[u8], tag: &str, knobs: Scenario) -> Answer {
         let path = head.uri.path();
+        if head.method == Method::DELETE {
+            return Answer { status: 204, ..Answer::default() };
+        }
         let Some(operation) = Operation::of(&head.method, path) else {
             return rest::refusal(None, 404, None);
         };
@@ -172,7 +175,7 @@ fn asked(method: &Method, operation: Operation, body: &[u8]) -> Option<Asked> {
     match operation {
         // A file comes as a form.
         Operation::Files => Some(Asked::default()),
-        _ if method == Method::GET => Some(Asked::default()),
+        _ if method == Method::GET || method == Method::HEAD => Some(Asked::default()),
         _ => serde_json::from_slice(body).ok(),
     }
 }
