@@ -245,3 +245,29 @@ fn pipelined_requests_of_every_kind_are_one_call_each() {
         assert_unbilled(call, "no completion");
     }
 }
+
+#[test]
+fn pipelined_requests_that_are_not_answered_end_once_each() {
+    let lab = lab();
+    let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let knobs = |number: u32| format!("id=unanswered,in={number},out=7");
+    // The server closes behind the answer to the second of them.
+    let fields = ["", "connection: close\r\n", "", ""];
+    let messages = (1001..).zip(fields).map(|(number, fields)| chat(&knobs(number), fields));
+    let raw = Raw { messages: messages.collect(), ..Raw::default() };
+    let talking = raw.start(&lab).unwrap();
+    let pid = talking.pid();
+    assert_eq!(talking.finish().unwrap(), [200, 200]);
+    let calls = sensor.calls_by(pid, fields.len()).unwrap();
+    let status = |call: &Value| call["http.response.status_code"].as_u64();
+    let input = |call: &Value| call["gen_ai.usage.input_tokens"].as_u64();
+    let (answered, others): (Vec<_>, Vec<_>) =
+        calls.iter().partition(|call| status(call).is_some());
+    let told: Vec<_> = answered.into_iter().map(|call| (status(call), input(call))).collect();
+    assert_eq!(told, [(Some(200), Some(1001)), (Some(200), Some(1002))]);
+    for call in others {
+        assert_eq!(call["error.type"], "aborted", "{call}");
+        assert_eq!(call["gen_ai.request.model"], "gpt-4o-mini", "{call}");
+        assert_unmetered(call, "not answered");
+    }
+}

@@ -146,9 +146,13 @@ fn process_with_the_number_of_another_is_not_taken_for_it() {
     learn(&lab, &sensor, &two, "learn-two");
     for number in 0..TRIES {
         let pid = learn(&lab, &sensor, &one, &format!("first-{number}"));
-        fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
         let id = format!("second-{number}");
-        let mut second = call(&lab, &two, &format!("id={id}")).spawn().unwrap();
+        let mut second = call(&lab, &two, &format!("id={id}"));
+        let last = fs::read_to_string(LAST_PID).unwrap();
+        fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
+        let mut second = second.spawn().unwrap();
+        // No other test's process gets the number of another.
+        fs::write(LAST_PID, last.trim()).unwrap();
         let is_reused = second.id() == pid;
         assert!(second.wait().unwrap().success());
         if !is_reused {
