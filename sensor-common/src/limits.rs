@@ -30,6 +30,8 @@ pub const CONNECTIONS_MAX: u32 = 16_384;
 pub const SOCKETS_MAX: u32 = 65_536;
 /// Threads inside a TLS call at once.
 pub const CALLS_MAX: u32 = 16_384;
+/// Goroutines inside a TLS call at once; a panic may leave a call without its return, so the oldest gives way.
+pub const GO_CALLS_MAX: u32 = 16_384;
 /// Processes that carry probes at once.
 pub const PROCESSES_MAX: u32 = 8_192;
 /// Host names and patterns of AI providers.

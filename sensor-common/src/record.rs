@@ -56,6 +56,8 @@ pub const FLAG_FAMILY_MASK: u32 = 0xf << FLAG_FAMILY_SHIFT;
 pub const FAMILY_OPENSSL: u32 = 0;
 /// Family of GnuTLS.
 pub const FAMILY_GNUTLS: u32 = 1;
+/// Family of Go's `crypto/tls`.
+pub const FAMILY_GO: u32 = 2;
 
 /// Begins every record; `captured` payload bytes follow, padded to the record's tier.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -77,6 +77,20 @@ pub const CALL_READ: u32 = 2;
 pub const CALL_HANDSHAKE: u32 = 4;
 /// The agent has not yet decided about the connection: only its first bytes are copied.
 pub const CALL_PROBATION: u32 = 8;
+/// The thread leaves the call once its bytes are copied: the return is found by goroutine, not by thread.
+pub const CALL_DETACHED: u32 = 16;
+
+/// A call of a goroutine: one frame of its stack, wherever that stack has been moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GoCallKey {
+    /// Address of the goroutine.
+    pub goroutine: u64,
+    /// Process id (thread group).
+    pub tgid: u32,
+    /// Bytes between the frame and the upper end of the goroutine's stack.
+    pub depth: u32,
+}
 
 /// A process that carries probes.
 pub const PROCESS_PROBED: u32 = 1;

@@ -12,16 +12,17 @@ mod tests {
     use std::path::Path;
 
     use sensor_common::record::{HEADER_LEN, Header, Hello, Socket};
-    use sensor_common::state::{Call, Connection, ConnectionKey, WireOwner};
+    use sensor_common::state::{Call, Connection, ConnectionKey, GoCallKey, WireOwner};
 
     /// Size and alignment of each structure as the compiler lays it out. `Record` is a header and its payload.
-    const STRUCTURES: [(&str, usize, usize); 7] = [
+    const STRUCTURES: [(&str, usize, usize); 8] = [
         ("Header", size_of::<Header>(), align_of::<Header>()),
         ("Socket", size_of::<Socket>(), align_of::<Socket>()),
         ("Hello", size_of::<Hello>(), align_of::<Hello>()),
         ("ConnectionKey", size_of::<ConnectionKey>(), align_of::<ConnectionKey>()),
         ("Connection", size_of::<Connection>(), align_of::<Connection>()),
         ("Call", size_of::<Call>(), align_of::<Call>()),
+        ("GoCallKey", size_of::<GoCallKey>(), align_of::<GoCallKey>()),
         ("WireOwner", size_of::<WireOwner>(), align_of::<WireOwner>()),
     ];
     /// Begins the only structure whose size depends on a number.

@@ -13,6 +13,7 @@ mod tls;
 mod tls_bind;
 mod tls_copy;
 mod tls_gnutls;
+mod tls_go;
 mod tls_socket;
 mod wire;
 

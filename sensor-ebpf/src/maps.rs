@@ -5,11 +5,11 @@ use core::arch::asm;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
 use sensor_common::limits::{
-    ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, NAMES_MAX,
-    PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
+    ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, GO_CALLS_MAX,
+    NAMES_MAX, PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
 };
 use sensor_common::record::Socket;
-use sensor_common::state::{COUNTERS, Call, Connection, ConnectionKey, WireOwner};
+use sensor_common::state::{COUNTERS, Call, Connection, ConnectionKey, GoCallKey, WireOwner};
 
 /// Plaintext records.
 #[map]
@@ -27,6 +27,9 @@ pub static VERDICTS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(CONNECT
 /// TLS calls that threads are inside of, by thread.
 #[map]
 pub static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(CALLS_MAX, 0);
+/// TLS calls that goroutines are inside of.
+#[map]
+pub static GO_CALLS: LruHashMap<GoCallKey, Call> = LruHashMap::with_max_entries(GO_CALLS_MAX, 0);
 /// Bytes that a TLS object is about to put on the wire.
 #[map]
 pub static WIRE: LruHashMap<[u8; WIRE_KEY_LEN], WireOwner> =

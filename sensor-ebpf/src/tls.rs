@@ -1,6 +1,7 @@
 //! Entries and returns of the OpenSSL family's functions come by; plaintext records and commits go out.
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
@@ -51,11 +52,13 @@ pub fn connection(key: &ConnectionKey, flags: u32) -> Option<*mut Connection> {
         verdict: VERDICT_PROBATION,
         flags,
     };
-    if CONNECTIONS.insert(key, &fresh, 0).is_err() {
+    // Where one thread reads and another writes for the first time, both come here: the first one's generation holds.
+    let _ = CONNECTIONS.insert(key, &fresh, u64::from(BPF_NOEXIST));
+    let made = CONNECTIONS.get_ptr_mut(key);
+    if made.is_none() {
         count(COUNT_CONNECTION_TABLE_FULL);
-        return None;
     }
-    CONNECTIONS.get_ptr_mut(key)
+    made
 }
 
 /// Whether the connection is not AI traffic; takes over the agent's verdict when there is one.

@@ -14,7 +14,7 @@ use sensor_common::record::{
     FLAG_FRESH, FLAG_NO_ROOM, FLAG_PROBATION, FLAG_SENT, FLAG_UNREADABLE, Header, KIND_DATA, Record,
 };
 use sensor_common::state::{
-    CALL_PROBATION, CALL_READ, COUNT_CHUNKS_OVER_LIMIT, COUNT_PAYLOAD_NO_ROOM,
+    CALL_DETACHED, CALL_PROBATION, CALL_READ, COUNT_CHUNKS_OVER_LIMIT, COUNT_PAYLOAD_NO_ROOM,
     COUNT_PROBATION_PAYLOAD, COUNT_RECORD_NO_ROOM, COUNT_UNREADABLE, Call, VERDICT_IGNORE,
 };
 
@@ -153,7 +153,7 @@ pub fn tls_copy(ctx: ProbeContext) -> u32 {
         // SAFETY: the tail-called program is this one.
         unsafe { TAILS.tail_call(&ctx, TAIL_COPY) };
     }
-    if now.state & CALL_READ != 0 {
+    if now.state & (CALL_READ | CALL_DETACHED) != 0 {
         let _ = CALLS.remove(&thread);
     }
     0

@@ -13,6 +13,8 @@ mod first;
 #[cfg(test)]
 mod gnutls;
 #[cfg(test)]
+mod go;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod openssl;

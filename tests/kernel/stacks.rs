@@ -10,6 +10,7 @@ use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::run::set_environment;
 use tollgate_tests::lab::clients::{Api, Spec};
 use tollgate_tests::lab::net::command_in;
+use tollgate_tests::lab::provider::fact::Fact;
 
 use crate::openssl::{USAGE, assert_facts};
 use crate::sensor::Sensor;
@@ -63,22 +64,33 @@ pub(crate) fn check(
         [(Api::Chat, false), (Api::Chat, true), (Api::Messages, false), (Api::Messages, true)]
     {
         let what = format!("{client} {api:?} stream={stream}");
-        let id = what.replace([' ', '='], "-");
-        let mut spec = Spec::new(client, api).scenario(&format!("id={id},{USAGE}"));
-        spec.stream = stream;
-        let order = Order { folder: temp_folder("order").unwrap(), spec };
-        std::fs::write(order.file(), order.spec.to_json().to_string()).unwrap();
-        std::fs::write(order.body(), order.spec.request_body().to_string()).unwrap();
-        run(&mut make(&order)).unwrap_or_else(|error| panic!("{what}: {error:#}"));
-        let facts = lab.facts_of(&id, 1).unwrap();
-        let [fact] = facts.as_slice() else { panic!("{what}: {} facts", facts.len()) };
+        let fact = call(lab, (client, api, stream), &make);
         assert_eq!(fact.protocol, stack.protocol, "{what}");
         let call = sensor
-            .call_of(fact)
+            .call_of(&fact)
             .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
-        assert_facts(&call, fact, &what);
+        assert_facts(&call, &fact, &what);
         assert_stack(&call, stack, &what);
     }
+}
+
+/// Has a client make one call; gives back what the provider says of it.
+pub(crate) fn call(
+    lab: &Lab,
+    (client, api, stream): (&str, Api, bool),
+    make: impl Fn(&Order) -> Command,
+) -> Fact {
+    let what = format!("{client} {api:?} stream={stream}");
+    let id = what.replace([' ', '='], "-");
+    let mut spec = Spec::new(client, api).scenario(&format!("id={id},{USAGE}"));
+    spec.stream = stream;
+    let order = Order { folder: temp_folder("order").unwrap(), spec };
+    std::fs::write(order.file(), order.spec.to_json().to_string()).unwrap();
+    std::fs::write(order.body(), order.spec.request_body().to_string()).unwrap();
+    run(&mut make(&order)).unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    let mut facts = lab.facts_of(&id, 1).unwrap();
+    assert_eq!(facts.len(), 1, "{what}");
+    facts.remove(0)
 }
 
 fn assert_stack(call: &Value, stack: Stack, what: &str) {

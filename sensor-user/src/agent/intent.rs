@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::destination::dns;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
+use crate::probes::library;
 use crate::probes::{Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
@@ -48,8 +49,19 @@ pub(super) struct Intent {
     pub(super) origins: HashMap<u32, (Program, Known)>,
     /// Processes on probation, with the time their probation ends.
     pub(super) probation: HashMap<u32, u64>,
-    /// Processes without a TLS library so far, with the tries that are left and the next one's time.
-    pub(super) waiting: HashMap<u32, (u8, u64)>,
+    /// Processes without a TLS library so far.
+    pub(super) waiting: HashMap<u32, Waiting>,
+}
+
+/// A process that showed intent and has nothing to probe so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Tries that are left.
+    tries: u8,
+    /// When the next one is due.
+    next_ns: u64,
+    /// Why it would be blind: once it has ended, nobody can tell.
+    reason: &'static str,
 }
 
 impl Intent {
@@ -181,6 +193,9 @@ impl Intent {
 
     fn on_exit(&mut self, pid: u32, now: u64) {
         self.workloads().observe_exit(pid, now);
+        if let Some(Waiting { reason, .. }) = self.waiting.remove(&pid) {
+            self.notify(ToPipeline::Blind { pid, reason });
+        }
         self.release(pid);
         self.notify(ToPipeline::Exited { pid, at_ns: now });
     }
@@ -257,20 +272,22 @@ impl Intent {
 
     /// Tries again with processes that had no TLS library when they showed intent.
     pub(super) fn try_again(&mut self, now: u64) {
+        let is_due = |waiting: &Waiting| waiting.next_ns <= now;
         let due: Vec<_> = self
             .waiting
             .iter()
-            .filter(|(_, (_, at))| *at <= now)
-            .map(|(pid, (left, _))| (*pid, *left))
+            .filter(|(_, waiting)| is_due(waiting))
+            .map(|(pid, waiting)| (*pid, waiting.tries))
             .collect();
         for (pid, left) in due {
             self.waiting.remove(&pid);
             self.attach(pid, Why::Connect, now);
-            let Some((tries, _)) = self.waiting.get_mut(&pid) else { continue };
-            *tries = left.saturating_sub(1);
-            if *tries == 0 {
+            let Some(waiting) = self.waiting.get_mut(&pid) else { continue };
+            waiting.tries = left.saturating_sub(1);
+            let Waiting { tries, reason, .. } = *waiting;
+            if tries == 0 {
                 self.waiting.remove(&pid);
-                self.notify(ToPipeline::Blind { pid });
+                self.notify(ToPipeline::Blind { pid, reason });
             }
         }
     }
@@ -324,7 +341,9 @@ impl Intent {
             }
             let pause = Duration::from_millis(20);
             let next = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
-            self.waiting.entry(pid).or_insert((TRIES_MAX, next)).1 = next;
+            let reason = library::why_blind(pid);
+            let waiting = Waiting { tries: TRIES_MAX, next_ns: next, reason };
+            self.waiting.entry(pid).or_insert(waiting).next_ns = next;
         }
         self.remember(pid);
         if why == Why::Probation {

@@ -10,6 +10,7 @@
 //!               [reporter] -> sinks, metrics                 [main] signals, /metrics, health
 //! ```
 
+mod blind;
 mod clock;
 mod connection;
 mod counted;

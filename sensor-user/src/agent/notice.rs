@@ -11,7 +11,7 @@ pub(super) enum ToPipeline {
     /// A process ended.
     Exited { pid: u32, at_ns: u64 },
     /// A process talks to AI, but no TLS library was found in it.
-    Blind { pid: u32 },
+    Blind { pid: u32, reason: &'static str },
 }
 
 /// From the thread that decodes.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI, SOCKET_BOUND};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
 use crate::bpf::VerdictMap;
@@ -20,6 +20,7 @@ use crate::spend::{Prices, Query};
 use crate::workload::Table as Workloads;
 use crate::workload::ticks_of_boot_ns;
 
+use super::blind::{Blind, Unseen};
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
 use super::notice::{FromPipeline, ToPipeline};
@@ -51,6 +52,8 @@ pub(super) struct Pipeline {
     /// Names seen in ClientHellos, by socket cookie, with whether they are AI names.
     pub(super) names: HashMap<u64, (Option<String>, bool)>,
     pub(super) arena: BytesMut,
+    /// Processes and connections whose plaintext cannot be seen.
+    pub(super) blind: Blind,
 }
 
 impl Pipeline {
@@ -118,13 +121,27 @@ impl Pipeline {
     pub(super) fn on_notice(&mut self, notice: ToPipeline) {
         match notice {
             ToPipeline::Hello { socket, name, ai } => {
+                // A library that tells no name: the hello may be read after the socket was bound.
+                let bound = |connection: &&mut Connection| {
+                    connection.name.is_none()
+                        && connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
+                };
+                for connection in self.connections.values_mut().filter(bound) {
+                    connection.name.clone_from(&name);
+                    connection.judged |= ai;
+                }
                 if self.names.len() >= SOCKETS_MAX {
                     self.names.clear();
                 }
                 self.names.insert(socket.cookie, (name, ai));
             }
             ToPipeline::Closed { socket, at_ns } => {
-                self.names.remove(&socket.cookie);
+                let named = self.names.remove(&socket.cookie);
+                if let Some((name, true)) = named
+                    && socket.flags & SOCKET_BOUND == 0
+                {
+                    self.blind.ended(Unseen { socket, name, at_ns });
+                }
                 let bound = |connection: &&mut Connection| {
                     connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
                 };
@@ -134,28 +151,55 @@ impl Pipeline {
                 }
             }
             ToPipeline::Exited { pid, at_ns } => {
+                self.blind.exited(pid, at_ns);
                 for connection in
                     self.connections.values_mut().filter(|connection| connection.pid == pid)
                 {
                     connection.ends_ns.get_or_insert(at_ns);
                 }
             }
-            ToPipeline::Blind { pid } => self.blind(pid),
+            ToPipeline::Blind { pid, reason } => {
+                self.status.blind();
+                if self.blind.judge(pid, reason) {
+                    self.send(Event::Coverage(self.blind_process(pid, reason)));
+                }
+            }
         }
     }
 
-    fn blind(&self, pid: u32) {
-        self.status.blind();
+    /// What is known of a blind process before a connection of its has ended.
+    fn blind_process(&self, pid: u32, reason: &'static str) -> Coverage {
         let now = Clock::monotonic_ns();
-        let process = self.process(pid, 0, now);
-        let coverage = Coverage {
+        Coverage {
             time: self.clock.wall(now),
-            process,
+            process: self.process(pid, 0, now),
             server: Server::default(),
             seen: Seen::Blind,
-            reason: "tls_library_not_supported",
-        };
-        self.send(Event::Coverage(coverage));
+            reason,
+            duration_ns: None,
+            bytes_sent: None,
+            bytes_received: None,
+        }
+    }
+
+    /// Reports ended connections of blind processes, with what the network told.
+    fn report_blind(&mut self, now_ns: u64) {
+        for (unseen, reason) in self.blind.take(now_ns) {
+            let Unseen { socket, name, at_ns } = unseen;
+            let process = self.process(socket.tgid, socket.start_ns, at_ns);
+            let started =
+                [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
+            self.send(Event::Coverage(Coverage {
+                time: self.clock.wall(at_ns),
+                process,
+                server: Server { name, peer: capture::remote_of(&socket) },
+                seen: Seen::Blind,
+                reason,
+                duration_ns: started.map(|started| at_ns.saturating_sub(started)),
+                bytes_sent: Some(socket.bytes_sent),
+                bytes_received: Some(socket.bytes_received),
+            }));
+        }
     }
 
     /// Who a process is; an unattributed one is counted, never guessed.
@@ -203,6 +247,7 @@ impl Pipeline {
         for id in late {
             self.after(id);
         }
+        self.report_blind(now_ns);
         self.status.set_connections(self.connections.len());
     }
 
@@ -222,6 +267,7 @@ impl Pipeline {
         for id in all {
             self.end(id, now_ns);
         }
+        self.report_blind(now_ns);
     }
 
     fn end(&mut self, id: u64, at_ns: u64) {

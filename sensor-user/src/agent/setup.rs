@@ -26,6 +26,7 @@ use crate::report::{Event, Filter, Metrics, Sink, event};
 use crate::spend::Prices;
 use crate::workload;
 
+use super::blind::Blind;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
@@ -191,6 +192,7 @@ pub(super) fn stages(
         connections: HashMap::new(),
         names: HashMap::new(),
         arena: BytesMut::new(),
+        blind: Blind::default(),
     };
     let intent_stage = Intent {
         kernel,

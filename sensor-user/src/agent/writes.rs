@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn write_that_was_answered_is_accepted_once_and_whole() {
+        let mut writes = Writes::default();
+        assert!(writes.enter(part(8, "abcd")).is_empty());
+        assert!(writes.enter(part(12, "ef")).is_empty());
+        assert_eq!(text(&writes.commit(u64::MAX)), "abcdef");
+        assert!(writes.commit(6).is_empty());
+        assert!(writes.enter(part(14, "gh")).is_empty());
+        assert_eq!(text(&writes.commit(2)), "gh");
+    }
+
+    #[test]
     fn lost_retry_is_dropped() {
         let mut writes = Writes::default();
         assert!(writes.enter(part(0, "abcd")).is_empty());

@@ -1,8 +1,11 @@
 //! Words for what was found come in one place: the TLS libraries that are known, and how their functions were found.
 
-use sensor_common::record::{FAMILY_GNUTLS, FAMILY_OPENSSL, FLAG_FAMILY_MASK};
+use std::fs::File;
 
-use super::{gnutls, openssl, sockets};
+use sensor_common::record::{FAMILY_GNUTLS, FAMILY_GO, FAMILY_OPENSSL, FLAG_FAMILY_MASK};
+
+use super::mapped::executable_mappings;
+use super::{gnutls, go, openssl, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,12 +14,14 @@ pub enum Library {
     OpenSsl,
     /// GnuTLS.
     GnuTls,
+    /// Go's `crypto/tls`.
+    Go,
     /// The C library: no TLS, but what libraries without a channel send through.
     Sockets,
 }
 
 /// Every library with connections.
-pub const LIBRARIES: [Library; 2] = [Library::OpenSsl, Library::GnuTls];
+pub const LIBRARIES: [Library; 3] = [Library::OpenSsl, Library::GnuTls, Library::Go];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
@@ -24,6 +29,7 @@ impl Library {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
             Self::GnuTls => gnutls::LIBRARY,
+            Self::Go => go::LIBRARY,
             Self::Sockets => sockets::NAME,
         }
     }
@@ -33,6 +39,7 @@ impl Library {
         match self {
             Self::OpenSsl => FAMILY_OPENSSL,
             Self::GnuTls => FAMILY_GNUTLS,
+            Self::Go => FAMILY_GO,
             // No connection has it.
             Self::Sockets => FLAG_FAMILY_MASK,
         }
@@ -88,6 +95,24 @@ pub fn of_family(carried: &[Carried], family: u32) -> (Option<Library>, Option<R
     let library = of_family().all(|other| other.library == first.library).then_some(first.library);
     let same_way = of_family().all(|other| other.resolution == first.resolution);
     (library, same_way.then_some(first.resolution))
+}
+
+/// Why a process without a known library is blind.
+pub fn why_blind(pid: u32) -> &'static str {
+    let mappings = executable_mappings(pid).unwrap_or_default();
+    let maps = |name: &str| mappings.iter().any(|mapping| mapping.file_name().starts_with(name));
+    if maps("libjvm.so") {
+        // A Java machine makes its TLS code while it runs: no file has it.
+        return "jsse";
+    }
+    if maps("libnss3.so") {
+        return "nss";
+    }
+    let executable = File::open(format!("/proc/{pid}/exe"));
+    if executable.is_ok_and(|file| go::is_go(&file)) {
+        return "go_functions_not_found";
+    }
+    "tls_library_not_supported"
 }
 
 #[cfg(test)]

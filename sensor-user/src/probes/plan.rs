@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::elf::Image;
 use super::library::{Carried, Library};
 use super::row::{Place, Row};
-use super::{Error, gnutls, openssl, prologue, sockets};
+use super::{Error, gnutls, go, openssl, prologue, sockets};
 
 /// What a library makes of a file.
 type Resolve = fn(&Image<'_>) -> Option<Part>;
 
 /// Every library; the names of their functions are looked for in one walk through the symbols.
-const LIBRARIES: [Resolve; 3] = [openssl::resolve, gnutls::resolve, sockets::resolve];
+const LIBRARIES: [Resolve; 4] = [openssl::resolve, gnutls::resolve, go::resolve, sockets::resolve];
 
 /// A file with one of these among its dynamic symbols needs no look at the others.
 const KEYS: [&str; 2] = [openssl::KEY, gnutls::KEY];

@@ -92,6 +92,25 @@ pub fn jumps_on(code: &[u8], address: u64) -> bool {
     flow.find(|flow| *flow != FlowControl::Next) == Some(FlowControl::UnconditionalBranch)
 }
 
+/// How far into a Go function the branch stands that follows the comparison of the stack pointer with its limit: it is
+/// emulated, and nothing has changed before it. 0 where the function begins in another way.
+pub fn stack_check(code: &[u8], address: u64) -> u64 {
+    for instruction in decode(code, address) {
+        if instruction.is_jcc_short_or_near() {
+            return instruction.ip().wrapping_sub(address);
+        }
+        // `lea r12, [rsp-n]` and `cmp r12, [r14+16]`; a small frame is compared at once.
+        let harmless = match instruction.mnemonic() {
+            Mnemonic::Lea => instruction.op0_register() == Register::R12,
+            mnemonic => mnemonic == Mnemonic::Cmp,
+        };
+        if !harmless {
+            break;
+        }
+    }
+    0
+}
+
 /// Whether the function uses the fifth argument that it was called with.
 pub fn takes_fifth_argument(code: &[u8], address: u64) -> bool {
     let mut factory = InstructionInfoFactory::new();
@@ -189,6 +208,15 @@ mod tests {
         // `xor r8d,r8d; xor ecx,ecx; jmp …`
         assert!(jumps_on(&[0x45, 0x31, 0xc0, 0x31, 0xc9, 0xe9, 0, 1, 0, 0], 0x1000));
         assert!(!jumps_on(WRAPPER, 0x1000) && !jumps_on(PUSHING, 0x1000));
+    }
+
+    #[test]
+    fn probe_on_a_go_function_stands_on_its_first_branch() {
+        // `lea r12,[rsp-0x48]; cmp r12,[r14+0x10]; jbe …`, and `cmp rsp,[r14+0x10]; jbe …`.
+        let large = [0x4c, 0x8d, 0x64, 0x24, 0xb8, 0x4d, 0x3b, 0x66, 0x10, 0x76, 0x20];
+        let small = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x20];
+        assert_eq!((stack_check(&large, 0x1000), stack_check(&small, 0x1000)), (9, 4));
+        assert_eq!(stack_check(PUSHING, 0x1000), 0);
     }
 
     #[test]

@@ -118,8 +118,14 @@ pub struct Coverage {
     pub server: Server,
     /// How much was seen.
     pub seen: Seen,
-    /// Why not all of it (`no_tls_library`, `attach_failed`, `joined_late`, …).
+    /// Why not all of it (`jsse`, `tls_library_not_supported`, …).
     pub reason: &'static str,
+    /// Nanoseconds from its start to its end.
+    pub duration_ns: Option<u64>,
+    /// Bytes on the wire, to the server.
+    pub bytes_sent: Option<u64>,
+    /// Bytes on the wire, from the server.
+    pub bytes_received: Option<u64>,
 }
 
 /// Something was lost.
@@ -198,6 +204,9 @@ impl Coverage {
         self.server.put(&mut line);
         line.put("tollgate.coverage", Some(self.seen.as_str()));
         line.put("tollgate.coverage.reason", Some(self.reason));
+        line.put("tollgate.connection.bytes_sent", self.bytes_sent);
+        line.put("tollgate.connection.bytes_received", self.bytes_received);
+        line.put_millis("tollgate.duration_ms", self.duration_ns);
         line.into_line()
     }
 }

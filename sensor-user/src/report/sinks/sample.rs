@@ -193,6 +193,9 @@ pub(crate) fn events() -> Vec<Event> {
             server,
             seen: Seen::Blind,
             reason: "no_tls_library",
+            duration_ns: Some(61_000 * MILLI),
+            bytes_sent: Some(5_120),
+            bytes_received: Some(70_001),
         }),
         Event::Loss(Loss {
             time: time(),

@@ -83,6 +83,30 @@ impl Kit {
     }
 }
 
+/// A part of the cache folder that one process of the machine fills at a time.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    // Held until the cache is dropped.
+    _lock: File,
+}
+
+impl Cache {
+    /// Makes the part where it is missing, and waits until nobody else fills it.
+    pub fn lock(part: &str) -> Result<Self> {
+        let folder = cache_folder().join(part);
+        fs::create_dir_all(&folder).context("making a part of the cache")?;
+        let lock = File::create(folder.join("lock")).context("making the lock of the cache")?;
+        flock(&lock, FlockOperation::LockExclusive).context("locking the cache")?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
 fn cache_folder() -> PathBuf {
     let cache = var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

@@ -1,5 +1,6 @@
 //! A specification of calls comes in; a real client makes them inside a namespace, and what it saw goes out.
 
+pub mod golang;
 pub mod install;
 pub mod load;
 pub mod run;
