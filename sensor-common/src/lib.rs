@@ -2,9 +2,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod gate;
 pub mod limits;
 pub mod names;
 pub mod record;
+pub mod scan;
+pub mod sha256;
 pub mod state;
 
 /// Version of everything in this crate; the agent refuses a kernel half that carries another.

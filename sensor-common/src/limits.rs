@@ -45,3 +45,40 @@ pub const PROGRAMS_MAX: u32 = 1_024;
 pub const DATA_RING_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes of the ring that carries processes, sockets and names.
 pub const EVENT_RING_BYTES: u32 = 1024 * 1024;
+
+/// Processes, and cgroups, that have a class of their own.
+pub const SUBJECTS_MAX: u32 = 16_384;
+/// Classes of subjects.
+pub const CLASSES_MAX: u32 = 4_096;
+/// Addresses that somebody said lead to one AI destination and nowhere else.
+pub const DEDICATED_MAX: u32 = 4_096;
+/// Compiled verdicts: classes times what they are told about destinations, keys and models.
+pub const RULES_MAX: u32 = 65_536;
+/// ClientHellos that are being read at once.
+pub const HELLOS_MAX: u32 = 512;
+/// Bytes of a ClientHello that are read: twice what a post-quantum one takes. A longer one counts as unreadable.
+pub const HELLO_BYTES_MAX: usize = 4_096;
+/// Room for the above and one more message.
+pub const HELLO_BUFFER_BYTES: usize = 2 * HELLO_BYTES_MAX;
+/// Time from the first part of a ClientHello to its last.
+pub const HELLO_WAIT_NS: u64 = 10_000_000_000;
+/// Messages after which a socket that has said no ClientHello is taken for something else than TLS.
+pub const HELLO_MESSAGES_MAX: u32 = 8;
+/// Heads of requests that are being judged at once.
+pub const HEADS_MAX: u32 = 1_024;
+/// Bytes of a request that are judged in the kernel: its head, and the begin of its body.
+pub const HEAD_BYTES_MAX: usize = 2_048;
+/// Bytes of the ring that carries what the gate did.
+pub const GATE_RING_BYTES: u32 = 1024 * 1024;
+/// Blocks of a credential that are hashed in the kernel; a longer one (a token with claims) is the agent's to judge.
+pub const KEY_BLOCKS_MAX: usize = 3;
+/// Bytes of such a credential: padding takes nine.
+pub const KEY_BYTES_MAX: u32 = 183;
+/// Bytes of a path that are compared with rules.
+pub const PATH_SCAN_MAX: u32 = 128;
+/// Bytes of a model's name that are compared with rules.
+pub const MODEL_SCAN_MAX: u32 = 64;
+/// Reasons whose words are kept.
+pub const REASONS_MAX: u32 = 4_096;
+/// Bytes of the words of a reason.
+pub const REASON_BYTES_MAX: usize = 128;

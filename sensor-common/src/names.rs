@@ -27,3 +27,29 @@ pub const MAP_TAILS: &str = "TAILS";
 pub const PROGRAM_COPY: &str = "tls_copy";
 /// Index of [`PROGRAM_COPY`] in [`MAP_TAILS`].
 pub const TAIL_COPY: u32 = 0;
+
+/// Tail-called programs of the gate.
+pub const MAP_GATE_TAILS: &str = "GATE_TAILS";
+/// Runs the scanner over the begin of a request.
+pub const PROGRAM_SCAN: &str = "gate_scan";
+/// Judges host and path.
+pub const PROGRAM_JUDGE: &str = "gate_judge";
+/// Judges credential and model.
+pub const PROGRAM_CREDENTIAL: &str = "gate_credential";
+/// Index of [`PROGRAM_SCAN`] in [`MAP_GATE_TAILS`].
+pub const TAIL_SCAN: u32 = 0;
+/// Index of [`PROGRAM_JUDGE`].
+pub const TAIL_JUDGE: u32 = 1;
+/// Index of [`PROGRAM_CREDENTIAL`].
+pub const TAIL_CREDENTIAL: u32 = 2;
+
+/// Tail-called programs of messages.
+pub const MAP_MESSAGE_TAILS: &str = "MESSAGE_TAILS";
+/// Listens to the first messages of a socket.
+pub const PROGRAM_HELLO: &str = "gate_hello";
+/// Index of [`PROGRAM_HELLO`] in [`MAP_MESSAGE_TAILS`].
+pub const TAIL_HELLO: u32 = 0;
+/// Judges a ClientHello by its name.
+pub const PROGRAM_NAME: &str = "gate_name";
+/// Index of [`PROGRAM_NAME`].
+pub const TAIL_NAME: u32 = 1;

@@ -11,11 +11,15 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use sensor_common::gate::{
+        AiSocket, Gate, GateEvent, Object, Owner, RuleKey, Subject, Switches, Verdict,
+    };
     use sensor_common::record::{HEADER_LEN, Header, Hello, Socket};
+    use sensor_common::scan::Head;
     use sensor_common::state::{Call, Connection, ConnectionKey, GoCallKey, WireOwner};
 
     /// Size and alignment of each structure as the compiler lays it out. `Record` is a header and its payload.
-    const STRUCTURES: [(&str, usize, usize); 8] = [
+    const STRUCTURES: [(&str, usize, usize); 18] = [
         ("Header", size_of::<Header>(), align_of::<Header>()),
         ("Socket", size_of::<Socket>(), align_of::<Socket>()),
         ("Hello", size_of::<Hello>(), align_of::<Hello>()),
@@ -24,6 +28,16 @@ mod tests {
         ("Call", size_of::<Call>(), align_of::<Call>()),
         ("GoCallKey", size_of::<GoCallKey>(), align_of::<GoCallKey>()),
         ("WireOwner", size_of::<WireOwner>(), align_of::<WireOwner>()),
+        ("Subject", size_of::<Subject>(), align_of::<Subject>()),
+        ("RuleKey", size_of::<RuleKey>(), align_of::<RuleKey>()),
+        ("Verdict", size_of::<Verdict>(), align_of::<Verdict>()),
+        ("Switches", size_of::<Switches>(), align_of::<Switches>()),
+        ("Gate", size_of::<Gate>(), align_of::<Gate>()),
+        ("Object", size_of::<Object>(), align_of::<Object>()),
+        ("AiSocket", size_of::<AiSocket>(), align_of::<AiSocket>()),
+        ("GateEvent", size_of::<GateEvent>(), align_of::<GateEvent>()),
+        ("Owner", size_of::<Owner>(), align_of::<Owner>()),
+        ("Head", size_of::<Head>(), align_of::<Head>()),
     ];
     /// Begins the only structure whose size depends on a number.
     const TIERED: &str = "Record<";

@@ -17,4 +17,5 @@ pub mod credential;
 pub mod spend;
 pub mod policy;
 pub mod store;
+pub mod enforce;
 pub mod report;

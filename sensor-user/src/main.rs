@@ -32,6 +32,10 @@ fn main() -> anyhow::Result<ExitCode> {
             let good = action.run(&mut io::stdout(), agent::now())?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Panic(command) => {
+            let config = Config::find(command.config.as_deref())?;
+            print(agent::alarm(&config, &command.action)?.as_bytes())
+        }
         Command::Completions { shell } => {
             cli::completions(shell, &mut io::stdout()).context("writing the completion script")?;
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 // A file with one specification of calls comes in (argv 2); one line of JSON with what the client saw goes out.
 // With two phases the second set of calls waits for a line on standard input, after the word "ready" was printed,
 // and uses the same client object, so the same connections.
+// With a specification "beside" there are as many calls of that one, by turns with the others and at once with them.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,12 +9,12 @@ import { connect } from "node:http2";
 import { createInterface } from "node:readline";
 import { createBrotliDecompress, createGunzip } from "node:zlib";
 
-const spec = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const main = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const require = createRequire(process.env.LAB_MODULES + "/");
 const now = () => Number(process.hrtime.bigint());
 
-const begin = () => ({
-  id: "", model: "", usage: null, status: 0, error: null, chunks: 0, text_bytes: 0,
+const begin = (spec) => ({
+  beside: spec === main.beside, id: "", model: "", usage: null, status: 0, error: null, chunks: 0, text_bytes: 0,
   t_start_ns: now(), t_first_ns: 0, t_end_ns: 0,
 });
 
@@ -88,24 +89,24 @@ const READERS = {
   },
 };
 
-const options = () => ({
+const options = (spec) => ({
   apiKey: spec.api_key, maxRetries: spec.max_retries, timeout: spec.timeout_secs * 1000, defaultHeaders: spec.headers,
 });
 
 const SDK = {
-  openai() {
+  openai(spec) {
     const { default: OpenAI, AzureOpenAI } = require("openai");
-    if (spec.azure) return new AzureOpenAI({ ...options(), endpoint: spec.origin, apiVersion: "2024-10-21" });
+    if (spec.azure) return new AzureOpenAI({ ...options(spec), endpoint: spec.origin, apiVersion: "2024-10-21" });
     const base = spec.origin === "https://api.openai.com" ? {} : { baseURL: spec.base_url };
-    return new OpenAI({ ...options(), ...base });
+    return new OpenAI({ ...options(spec), ...base });
   },
-  anthropic() {
+  anthropic(spec) {
     const { default: Anthropic } = require("@anthropic-ai/sdk");
-    return new Anthropic({ ...options(), baseURL: spec.origin });
+    return new Anthropic({ ...options(spec), baseURL: spec.origin });
   },
 };
 
-async function sdkCall(client, seen) {
+async function sdkCall(spec, client, seen) {
   const { model, prompt, stream, api } = spec;
   const messages = [{ role: "user", content: prompt }];
   const usageOption = stream && spec.include_usage ? { stream_options: { include_usage: true } } : {};
@@ -129,14 +130,14 @@ async function collect(seen, parts) {
   seen.body = Buffer.concat(body).toString();
 }
 
-async function fetchCall(client, seen) {
+async function fetchCall(spec, client, seen) {
   const { url, headers, body } = spec.request;
   const answer = await client.fetch(url, { method: "POST", headers, body, ...client.options });
   seen.status = answer.status;
   await collect(seen, answer.body);
 }
 
-async function http2Call(client, seen) {
+async function http2Call(spec, client, seen) {
   const { url, headers, body } = spec.request;
   const { pathname, search } = new URL(url);
   const stream = client.session.request({
@@ -164,7 +165,7 @@ const RUNNERS = {
     call: fetchCall,
   },
   "node-http2": {
-    make() {
+    make(spec) {
       const session = connect(spec.origin);
       session.on("error", () => {});
       return { session, close: () => session.close() };
@@ -173,41 +174,56 @@ const RUNNERS = {
   },
 };
 
-const runner = RUNNERS[spec.client];
-const shared = spec.reuse ? runner.make() : null;
+const runner = RUNNERS[main.client];
+const shared = new Map();
 
-async function one() {
-  const seen = begin();
-  const client = shared ?? runner.make();
+function sharedOf(spec) {
+  if (!main.reuse) return null;
+  // An SDK's object holds its key; the others may carry both specifications on one connection.
+  const key = runner.call === sdkCall ? spec : "one";
+  if (!shared.has(key)) shared.set(key, runner.make(spec));
+  return shared.get(key);
+}
+
+async function one(spec) {
+  const seen = begin(spec);
+  const kept = sharedOf(spec);
+  const client = kept ?? runner.make(spec);
   try {
-    await runner.call(client, seen);
+    await runner.call(spec, client, seen);
   } catch (error) {
     const cause = error.cause?.code ?? error.code ?? "";
     seen.error = `${error.constructor.name}: ${error.message} ${cause}`.trim().slice(0, 300);
     seen.status = error.status ?? seen.status;
   }
-  if (!shared) client.close?.();
+  if (!kept) client.close?.();
   seen.t_end_ns = now();
   return seen;
 }
 
 async function phase() {
   const calls = [];
-  let left = spec.count;
+  const turns = main.beside ? [main, main.beside] : [main];
+  const all = main.count * turns.length;
+  let next = 0;
   const lane = async () => {
-    while (left-- > 0) calls.push(await one());
+    while (next < all) {
+      const spec = turns[next % turns.length];
+      next += 1;
+      calls.push(await one(spec));
+    }
   };
-  await Promise.all(Array.from({ length: spec.concurrency }, lane));
+  await Promise.all(Array.from({ length: main.concurrency }, lane));
   return calls;
 }
 
 let calls = await phase();
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-for (let number = 1; number < spec.phases; number += 1) {
+for (let number = 1; number < main.phases; number += 1) {
   console.log("ready");
   await lines.next();
   calls = calls.concat(await phase());
 }
-shared?.close?.();
+for (const client of shared.values()) client.close?.();
 // Idle connections would keep the process alive: it ends when the last line is written.
 process.stdout.write(`${JSON.stringify({ calls })}\n`, () => process.exit(0));

@@ -2,6 +2,8 @@
 
 With two phases the second set of calls waits for a line on standard input, after the word "ready" was printed,
 and uses the same client object, so the same connections.
+With a specification "beside" there are as many calls of that one, by turns with the others and at once with them; a client
+without an SDK makes both on the same connections.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ class Seen:
     """What one call showed its caller."""
 
     def __init__(self):
-        self.facts = {"id": "", "model": "", "usage": None, "status": 0, "error": None, "chunks": 0,
+        self.facts = {"beside": False, "id": "", "model": "", "usage": None, "status": 0, "error": None, "chunks": 0,
                       "text_bytes": 0, "t_start_ns": time.monotonic_ns(), "t_first_ns": 0, "t_end_ns": 0}
 
     def text(self, text):
@@ -162,15 +164,19 @@ class Blocking:
 
     def run(self, _number):
         seen = Seen()
+        seen.facts["beside"] = self.spec.get("is_beside", False)
         try:
             self.call(self.shared or self.make(), seen)
         except Exception as error:
             seen.failed(error)
         return seen.done()
 
-    def phase(self):
+    def phase(self, other=None):
+        """Runs the calls; those of another runner by turns with the own ones."""
+        runners = [self, other] if other else [self]
         with ThreadPoolExecutor(self.spec["concurrency"]) as pool:
-            return list(pool.map(self.run, range(self.spec["count"])))
+            numbers = range(self.spec["count"] * len(runners))
+            return list(pool.map(lambda number: runners[number % len(runners)].run(number), numbers))
 
 
 class SdkSync(Blocking):
@@ -253,14 +259,15 @@ class Langchain(Blocking):
 class Tasks:
     """Clients on asyncio: one task a concurrent call, all on one thread."""
 
-    def __init__(self, spec):
+    def __init__(self, spec, loop=None):
         self.spec = spec
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop or asyncio.new_event_loop()
         self.shared = self.loop.run_until_complete(self.make()) if spec["reuse"] else None
 
     async def run(self, room):
         async with room:
             seen = Seen()
+            seen.facts["beside"] = self.spec.get("is_beside", False)
             try:
                 client = self.shared or await self.make()
                 await self.call(client, seen)
@@ -270,12 +277,12 @@ class Tasks:
                 seen.failed(error)
             return seen.done()
 
-    async def all(self):
+    async def all(self, runners):
         room = asyncio.Semaphore(self.spec["concurrency"])
-        return await asyncio.gather(*(self.run(room) for _ in range(self.spec["count"])))
+        return await asyncio.gather(*(one.run(room) for _ in range(self.spec["count"]) for one in runners))
 
-    def phase(self):
-        return self.loop.run_until_complete(self.all())
+    def phase(self, other=None):
+        return self.loop.run_until_complete(self.all([self, other] if other else [self]))
 
 
 class SdkAsync(Tasks):
@@ -314,12 +321,18 @@ RUNNERS = {
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         spec = json.load(file)
-    runner = RUNNERS[spec["client"]](spec)
-    calls = runner.phase()
+    kind = RUNNERS[spec["client"]]
+    runner, other = kind(spec), None
+    if "beside" in spec:
+        beside = {**spec["beside"], "is_beside": True}
+        other = kind(beside, runner.loop) if issubclass(kind, Tasks) else kind(beside)
+        if kind in (Httpx, Requests, Aiohttp) and spec["reuse"]:
+            other.shared = runner.shared
+    calls = runner.phase(other)
     for _ in range(1, spec["phases"]):
         print("ready", flush=True)
         sys.stdin.readline()
-        calls += runner.phase()
+        calls += runner.phase(other)
     print(json.dumps({"calls": calls}), flush=True)
 
 

@@ -11,6 +11,8 @@ mod files;
 #[cfg(test)]
 mod first;
 #[cfg(test)]
+mod gate;
+#[cfg(test)]
 mod gnutls;
 #[cfg(test)]
 mod go;

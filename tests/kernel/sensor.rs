@@ -45,22 +45,40 @@ impl Sensor {
         Ok(sensor)
     }
 
+    /// Kills the sensor without warning.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("killing the sensor")?;
+        self.child.wait().context("waiting for the sensor").map(drop)
+    }
+
     /// Kills the sensor without warning and starts it again on the same state.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
-        self.child.kill().context("killing the sensor")?;
-        self.child.wait().context("waiting for the sensor")?;
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Starts a sensor that has ended again, on the same state.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
         self.child = spawn(self.folder.path(), &self.options, self.starts)?;
         self.starts = self.starts.saturating_add(1);
         self.wait_started()
     }
 
+    /// Starts a sensor that has ended again, on the same state with other options.
+    pub(crate) fn start_again_with(&mut self, options: &str) -> Result<()> {
+        options.clone_into(&mut self.options);
+        self.start_again()
+    }
+
     /// Stops the sensor and starts it again on the same state with other options.
     pub(crate) fn restart_with(&mut self, options: &str) -> Result<()> {
         self.stop()?;
-        options.clone_into(&mut self.options);
-        self.child = spawn(self.folder.path(), &self.options, self.starts)?;
-        self.starts = self.starts.saturating_add(1);
-        self.wait_started()
+        self.start_again_with(options)
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("tollgate.toml")
     }
 
     /// The call that answered with the fact's id, if it is reported before a later, certain call of the same sensor

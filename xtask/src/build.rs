@@ -13,6 +13,9 @@ use crate::shell::{cargo, root, run, step, target};
 /// Architectures whose function arguments the probes can read.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
+/// Programs of the kernel half, with the names of their object files: one observes, the other enforces.
+const OBJECTS: [(&str, &str); 2] = [("tollgate-bpf", "tollgate"), ("tollgate-gate", "gate")];
+
 /// Which optimisation a program is built with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -32,9 +35,10 @@ pub fn kernel_half(tools: &Tools) -> Result<()> {
 fn kernel_object(tools: &Tools, architecture: &str) -> Result<()> {
     let folder = target()?.join("bpf-build").join(architecture);
     run(kernel_cargo(tools, "build", architecture)?.arg("--target-dir").arg(&folder))?;
-    let built = folder.join(crate::setup::TARGET).join("release/tollgate-bpf");
-    let object = target()?.join("bpf").join(format!("tollgate-{architecture}.o"));
-    copy_changed(&built, &object)
+    OBJECTS.iter().try_for_each(|(program, object)| {
+        let built = folder.join(crate::setup::TARGET).join("release").join(program);
+        copy_changed(&built, &target()?.join("bpf").join(format!("{object}-{architecture}.o")))
+    })
 }
 
 /// Cargo with a task for the kernel half, as the eBPF target needs it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bpf::features::{self, Level};
-use crate::bpf::{Kernel, Settings};
+use crate::bpf::{Gate, Kernel, Settings, has_lasting_probes};
 use crate::config::Config;
 use crate::probes::learned::Program;
 use crate::probes::{Planner, connections, executable_mappings};
@@ -31,6 +31,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         ));
     } else {
         findings.push(kernel_half(config));
+        findings.extend(enforcement(config));
     }
     findings.extend(libraries(config));
     findings
@@ -100,6 +101,39 @@ fn kernel_half(config: &Config) -> Finding {
             "report this with the kernel's version",
         ),
     }
+}
+
+/// What can be refused here, and what not: the gate is loaded, without taking the place of one that stands.
+fn enforcement(config: &Config) -> Vec<Finding> {
+    let area = "enforcement";
+    // In a folder of its own, a gate that stands is not touched.
+    let pins =
+        config.enforce.pins.with_file_name(format!("tollgate-doctor-{}", std::process::id()));
+    let loaded = Gate::load(&pins).and_then(|gate| gate.attach());
+    let _gone = std::fs::remove_dir_all(&pins);
+    if let Err(error) = loaded {
+        let why = "nothing can be refused on this machine";
+        let action = "mount the bpf file system, and grant CAP_SYS_ADMIN";
+        return vec![finding(area, State::Limited, super::chain(&error), why, action)];
+    }
+    let by = "refuses by address, by name, and on open connections";
+    let mut findings = vec![finding(area, State::Ok, by, "", "")];
+    findings.push(if has_lasting_probes() {
+        let what = "judges requests over HTTP/1.1 by path, host and key before they leave";
+        finding(area, State::Ok, what, "", "")
+    } else {
+        finding(
+            area,
+            State::Limited,
+            "no request is judged by its content",
+            "before Linux 6.10 probes cannot be kept to one process; an agent with such orders is not ready",
+            "boot Linux 6.10 or newer",
+        )
+    });
+    let not = "requests over HTTP/2, QUIC, kTLS and TLS libraries without probes are not judged by content: orders say \
+               whether they are refused (refuse_opaque, refuse_quic); MPTCP sockets are refused";
+    findings.push(finding(area, State::Limited, not, "they cannot be seen before they leave", ""));
+    findings
 }
 
 /// Which programs that run now can be seen, and which not.

@@ -11,6 +11,7 @@ use crate::bpf::{AddressMap, Kernel, ProbeLink, ProcessMap, ProgramMap};
 use crate::capture::{self, Body, Record};
 use crate::config::Config;
 use crate::destination::dns;
+use crate::enforce::Enforcer;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
 use crate::probes::library;
@@ -35,6 +36,8 @@ pub(super) struct Intent {
     pub(super) kernel: Kernel,
     pub(super) registry: Registry,
     pub(super) learned: Learned,
+    /// Tells the gate whose calls are judged; none where nothing is enforced.
+    pub(super) enforcer: Option<Enforcer>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,
@@ -104,6 +107,7 @@ impl Intent {
                         header.flags & FLAG_HELD != 0,
                     );
                     self.show_intent(header.tgid, Why::Hello, now);
+                    self.note_socket(&hello.socket, header.cgroup, name.as_deref());
                 }
                 self.notify(ToPipeline::Hello { socket: hello.socket, name, ai });
             }
@@ -115,7 +119,10 @@ impl Intent {
             }
             Body::Connect(socket) => self.show_intent(socket.tgid, Why::Connect, now),
             Body::Answer(message) => self.on_answer(message),
-            Body::Closed(socket) => self.notify(ToPipeline::Closed { socket: *socket, at_ns: now }),
+            Body::Closed(socket) => {
+                self.forget_socket(socket.cookie);
+                self.notify(ToPipeline::Closed { socket: *socket, at_ns: now });
+            }
             Body::Exec => self.on_exec(header.tgid, now),
             Body::Fork => {
                 if let Ok(child) = u32::try_from(header.aux) {
@@ -151,7 +158,9 @@ impl Intent {
         if !self.is_ai(&answer.name) {
             return;
         }
+        let provider = self.catalogue.find(&answer.name).map(|provider| provider.id.clone());
         for (address, _ttl) in answer.addresses {
+            self.note_address(address, provider.as_deref());
             if let Err(error) = self.addresses.add(address) {
                 tracing::debug!(%address, %error, "address is not known to the kernel half");
             }
@@ -160,6 +169,7 @@ impl Intent {
 
     fn on_exec(&mut self, pid: u32, now: u64) {
         self.workloads().observe_exec(pid, now);
+        self.admit(pid);
         let probed = self.registry.why(pid).is_some();
         let Some((program, _)) = Program::of_process(pid) else { return };
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
@@ -197,6 +207,7 @@ impl Intent {
             self.notify(ToPipeline::Blind { pid, reason });
         }
         self.release(pid);
+        self.kernel.acquit(pid);
         self.notify(ToPipeline::Exited { pid, at_ns: now });
     }
 
@@ -299,6 +310,7 @@ impl Intent {
 
     fn attach(&mut self, pid: u32, why: Why, now: u64) {
         let began = Instant::now();
+        self.admit(pid);
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);

@@ -10,19 +10,24 @@
 //!               [reporter] -> sinks, metrics                 [main] signals, /metrics, health
 //! ```
 
+mod admission;
+mod alarm;
 mod blind;
 mod clock;
 mod connection;
 mod counted;
 mod doctor;
+mod gate;
 mod intent;
 mod links;
 mod notice;
 mod pipeline;
+mod proofs;
 mod setup;
 mod stacks;
 mod status;
 mod telemetry;
+mod watch;
 mod writes;
 
 use std::collections::HashMap;
@@ -46,11 +51,13 @@ use crate::report::control::{Control, Picture};
 use crate::report::server;
 use crate::report::server::Readiness;
 
+pub use self::alarm::alarm;
 use self::clock::Clock;
 pub use self::doctor::{check_machine, examine};
 use self::intent::{Intent, LOOK_OVER};
 use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
+use self::proofs::Proofs;
 pub use self::setup::Outputs;
 use self::setup::Stages;
 pub use self::setup::make_state_folder;
@@ -87,8 +94,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
     let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
-    let Stages { intent, pipeline, event_ring, data_ring, counters, diagnostics, status, config } =
-        stages;
+    let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
+    let Stages { diagnostics, watch: gate_watch, status, config, .. } = stages;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut ends) = mpsc::channel(8);
     let watch = |name| Watched { name, ended: ended.clone() };
@@ -105,6 +112,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let flag = Arc::clone(&stop);
     let attacher =
         spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
+    let (flag, told) = (Arc::clone(&stop), events.clone());
+    let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
     let clock = Clock::read();
     let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
     // A full queue or a dead reporter is noticed below; these lines are then the least of it.
@@ -119,6 +128,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         status,
         counters,
         diagnostics,
+        proofs: Proofs::new(&config),
         events: events.clone(),
         clock,
         lost: HashMap::new(),
@@ -127,7 +137,12 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
     say("stopping");
     stop.store(true, Ordering::Relaxed);
-    let joined = [join("intent", attacher), join("pipeline", decoder), join("links", closer)];
+    let joined = [
+        join("intent", attacher),
+        join("pipeline", decoder),
+        join("links", closer),
+        join("gate", watcher),
+    ];
     say("stopped");
     drop(events);
     let reported = join("reporter", reporter);
@@ -142,7 +157,7 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // With eight places and four threads there is room; without a receiver the agent is stopping anyway.
+        // With eight places and five threads there is room; without a receiver the agent is stopping anyway.
         let _told = self.ended.try_send(self.name);
     }
 }

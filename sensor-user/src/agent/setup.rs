@@ -30,11 +30,13 @@ use super::blind::Blind;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
+use super::gate;
 use super::intent::Intent;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
 use super::stacks::Stacks;
 use super::status::Status;
+use super::watch::Watch;
 
 /// TLS libraries resolved before the first process needs them, by their usual places.
 const WELL_KNOWN: [&str; 6] = [
@@ -65,6 +67,7 @@ pub(super) struct Stages {
     pub(super) data_ring: Ring,
     pub(super) counters: Counters,
     pub(super) diagnostics: Box<dyn FnMut()>,
+    pub(super) watch: Watch,
     pub(super) status: Arc<Status>,
     pub(super) config: Arc<Config>,
 }
@@ -148,6 +151,7 @@ pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Makes every stage; nothing is attached to a process yet.
+#[expect(clippy::too_many_lines, reason = "one stage after the other; parts would hide the order")]
 pub(super) fn stages(
     config: Config,
     (events, pipeline, intent, detached): Senders,
@@ -159,12 +163,15 @@ pub(super) fn stages(
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
     let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
-    let keyring = Keyring::new(fleet_key(&config)?);
+    let fleet_key = fleet_key(&config)?;
+    let keyring = Keyring::new(fleet_key.clone());
     let settings = Settings {
         data_ring_bytes: config.capture.ring_bytes,
-        hold_client_hello: config.capture.hold_client_hello,
+        // Whose calls are judged needs its probes before the handshake is over.
+        hold_client_hello: config.capture.hold_client_hello || config.enforce.enabled,
     };
     let mut kernel = Kernel::load(&settings)?;
+    let enforcer = gate::put_in_place(&config, &catalogue, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
     announce_names(&mut kernel, &catalogue, &config)?;
     let (event_ring, data_ring, counters) =
@@ -177,6 +184,7 @@ pub(super) fn stages(
         workload::Roots::default(),
         config.workload.clone(),
     )));
+    let watch = Watch::new(&config, &catalogue, Arc::clone(&workloads), Arc::clone(&status));
     let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
         prices,
@@ -198,6 +206,7 @@ pub(super) fn stages(
         kernel,
         registry: warm_registry(),
         learned,
+        enforcer,
         catalogue,
         processes,
         addresses,
@@ -219,6 +228,7 @@ pub(super) fn stages(
         data_ring,
         counters,
         diagnostics,
+        watch,
         status,
         config,
     })

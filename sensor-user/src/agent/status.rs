@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 10] = [
+const COUNTERS: [&str; 12] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -38,6 +38,8 @@ const COUNTERS: [&str; 10] = [
     "hello_after_probes",
     "hello_held",
     "record_refused",
+    "decision_not_told",
+    "refused_cut",
 ];
 
 #[derive(Clone, Copy)]
@@ -52,6 +54,8 @@ enum Count {
     HelloAfterProbes,
     HelloHeld,
     RecordRefused,
+    DecisionNotTold,
+    RefusedCut,
 }
 
 impl Status {
@@ -59,6 +63,16 @@ impl Status {
         if let Some(counter) = self.counters.get(what as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What the gate did could not be told because the reporter was behind.
+    pub(super) fn decision_not_told(&self) {
+        self.count(Count::DecisionNotTold);
+    }
+
+    /// Connections whose write the gate had refused were cut.
+    pub(super) fn refused_cut(&self, connections: usize) {
+        (0..connections).for_each(|_| self.count(Count::RefusedCut));
     }
 
     /// A process got probes.

@@ -15,6 +15,7 @@ use crate::report::server::Readiness;
 use crate::report::{Event, Metrics};
 
 use super::clock::Clock;
+use super::proofs::Proofs;
 use super::status::Status;
 
 /// Counters of the kernel half that tell of something lost; the others tell of work done.
@@ -39,6 +40,8 @@ pub(super) struct Telemetry {
     pub(super) counters: Counters,
     /// Hands what the kernel half says of itself on to the log.
     pub(super) diagnostics: Box<dyn FnMut()>,
+    /// Proves what the gate does.
+    pub(super) proofs: Proofs,
     pub(super) events: SyncSender<Event>,
     pub(super) clock: Clock,
     /// Losses reported so far.
@@ -62,6 +65,11 @@ impl Telemetry {
         for (name, count) in self.status.counters() {
             counters.insert(format!("agent.{name}"), count);
             self.metrics.set_stage_event("agent", name, count);
+        }
+        let faults = self.proofs.round(&self.metrics).to_vec();
+        if self.proofs.enforces() {
+            self.metrics.set_ready(faults.is_empty());
+            self.readiness.set_missing(faults);
         }
         for (why, count) in self.status.attached_by_reason() {
             self.metrics.set_attachments(why, "attached", count);
@@ -91,6 +99,10 @@ impl Telemetry {
 
     /// Says that the agent sees what it should.
     pub(super) fn ready(&self) {
+        if self.proofs.enforces() {
+            // A node that enforces is ready when its proofs say so.
+            return;
+        }
         self.readiness.set_missing(Vec::new());
         self.metrics.set_ready(true);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 
 /// Finds where cgroup v2 is mounted (`/sys/fs/cgroup`, or `…/unified` on hybrid machines).
-fn root_path() -> Option<PathBuf> {
+pub fn root_path() -> Option<PathBuf> {
     mount_of_type(&fs::read_to_string("/proc/self/mounts").ok()?, "cgroup2")
 }
 

@@ -1,5 +1,6 @@
 //! Settings come in; the kernel half is loaded, attached to the machine, and attached to functions of processes.
 
+use std::collections::HashMap;
 use std::fs;
 use std::fs::File;
 use std::num::NonZeroU32;
@@ -16,6 +17,7 @@ use aya_log::EbpfLogger;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sensor_common::names;
 
+use super::gate::Gate;
 use super::maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap, take};
 use super::multi::{MultiPrograms, descriptor_of, is_usable};
 use super::{Error, Ring, abi, btf, cgroup, raw};
@@ -69,6 +71,8 @@ pub struct Kernel {
     ebpf: Ebpf,
     /// Probe programs for `uprobe_multi` links; `None` where the kernel's are not to be trusted.
     multi: Option<MultiPrograms>,
+    /// The gate, and the processes whose calls it judges, with their start.
+    gate: Option<(Gate, HashMap<u32, u64>)>,
 }
 
 fn program_error(step: &'static str, program: &str) -> impl FnOnce(ProgramError) -> Error {
@@ -102,7 +106,7 @@ impl Kernel {
                 load(program).map_err(program_error("loading", name))?;
             }
         }
-        let mut kernel = Self { ebpf, multi };
+        let mut kernel = Self { ebpf, multi, gate: None };
         kernel.set_tails()?;
         Ok(kernel)
     }
@@ -162,6 +166,11 @@ impl Kernel {
         offset: u64,
         pid: Option<u32>,
     ) -> Result<ProbeLink, Error> {
+        if let (Some(pid), Some((gate, judged))) = (pid, &self.gate)
+            && let Some(start) = judged.get(&pid)
+        {
+            gate.attach_probe(program, file, offset, (pid, *start))?;
+        }
         if let Some(multi) = &self.multi {
             return multi
                 .attach(program, file, offset, pid)
@@ -178,6 +187,27 @@ impl Kernel {
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
         Ok(ProbeLink { _held: Held::Perf(link) })
+    }
+
+    /// Takes the gate along: where a judged process is probed, the gate's programs go as well.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = Some((gate, HashMap::new()));
+    }
+
+    /// Has the calls of a process judged; `start` tells it from others of the same id.
+    pub fn judge(&mut self, pid: u32, start: u64) {
+        if let Some((_, judged)) = &mut self.gate {
+            judged.insert(pid, start);
+        }
+    }
+
+    /// Takes the gate's probes out of a process that has ended.
+    pub fn acquit(&mut self, pid: u32) {
+        if let Some((gate, judged)) = &mut self.gate
+            && let Some(start) = judged.remove(&pid)
+        {
+            gate.detach_probes((pid, start));
+        }
     }
 
     /// Takes what the kernel half has to say of itself: each call of the result hands it on to the log.

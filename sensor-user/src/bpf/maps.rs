@@ -83,7 +83,7 @@ impl AddressMap {
 }
 
 /// An address as the kernel half keeps it: IPv4 in the first four bytes.
-fn octets(address: IpAddr) -> [u8; 16] {
+pub fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V6(v6) => v6.octets(),
         IpAddr::V4(v4) => {

@@ -4,13 +4,18 @@ mod abi;
 pub mod btf;
 pub mod cgroup;
 pub mod features;
+mod gate;
+mod gate_maps;
 mod kernel;
 mod maps;
 mod multi;
 mod raw;
 mod ring;
 
+pub use gate::{Gate, folder_of, has_lasting_probes};
+pub use gate_maps::{GateMaps, Owner};
 pub use kernel::{Kernel, ProbeLink, Settings};
+pub use maps::octets;
 pub use maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap};
 pub use ring::Ring;
 

@@ -31,10 +31,16 @@ impl MultiPrograms {
         let mut object = Object::parse(object).map_err(|error| parse(&error))?;
         let maps: Vec<_> = object.maps.drain().collect();
         let texts = object.functions.keys().map(|(section, _)| *section).collect();
-        let created = maps.iter().filter_map(|(name, map)| {
-            Some((name.as_str(), descriptor_of(ebpf.map(name)?)?.as_raw_fd(), map))
-        });
-        object.relocate_maps(created, &texts).map_err(|error| parse(&error))?;
+        let created = maps
+            .iter()
+            .map(|(name, map)| {
+                // A map that is left out here would make the relocation below panic.
+                let made = ebpf.map(name).and_then(descriptor_of);
+                let unknown = || Error::Mismatch(format!("map {name} is of an unknown kind"));
+                Ok((name.as_str(), made.ok_or_else(unknown)?.as_raw_fd(), map))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        object.relocate_maps(created.into_iter(), &texts).map_err(|error| parse(&error))?;
         object.relocate_calls(&texts).map_err(|error| parse(&error))?;
         let mut programs = HashMap::new();
         for (name, program) in &object.programs {
@@ -93,7 +99,9 @@ pub(super) fn descriptor_of(map: &Map) -> Option<BorrowedFd<'_>> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::RingBuf(data)
-        | Map::ProgramArray(data) => Some(data.fd().as_fd()),
+        | Map::ProgramArray(data)
+        | Map::SkStorage(data)
+        | Map::SockHash(data) => Some(data.fd().as_fd()),
         _ => None,
     }
 }

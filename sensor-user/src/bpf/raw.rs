@@ -5,12 +5,17 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_ATTACH: libc::c_long = 8;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
@@ -152,6 +157,130 @@ pub(super) fn link_multi(
         padding: 0,
     };
     descriptor(BPF_LINK_CREATE, attributes.as_bytes())
+}
+
+/// A structure of the kernel/user ABI as aya's maps take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Abi<T>(pub(super) T);
+
+// SAFETY: the bounds say that `T` has no padding, that all its bytes may be read, and that any bytes make a `T`.
+unsafe impl<T: Copy + FromBytes + IntoBytes + Immutable + 'static> aya::Pod for Abi<T> {}
+
+/// Where a program is attached besides functions of processes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Point<'a> {
+    /// At a cgroup, with the attach type (`enum bpf_attach_type`).
+    Cgroup(BorrowedFd<'a>, u32),
+    /// At a raw tracepoint.
+    Tracepoint(&'static CStr),
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct CgroupLinkAttributes {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct TracepointAttributes {
+    name: u64,
+    program: u32,
+    padding: u32,
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct PinAttributes {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// Begin of `struct bpf_link_info`, with what follows for a link at a cgroup.
+#[derive(FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    cgroup: u64,
+    attach_type: u32,
+    rest: [u32; 13],
+}
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct InfoAttributes {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
+    u32::try_from(descriptor.as_raw_fd()).map_err(io::Error::other)
+}
+
+/// Attaches a program; the link lives as long as its descriptor or its pin.
+pub(super) fn link(program: BorrowedFd<'_>, point: Point<'_>) -> io::Result<OwnedFd> {
+    let program = number(program)?;
+    match point {
+        Point::Cgroup(cgroup, attach_type) => {
+            let target = number(cgroup)?;
+            let attributes = CgroupLinkAttributes { program, target, attach_type, flags: 0 };
+            descriptor(BPF_LINK_CREATE, attributes.as_bytes())
+        }
+        Point::Tracepoint(name) => {
+            let name = address(name.to_bytes_with_nul());
+            let attributes = TracepointAttributes { name, program, padding: 0 };
+            descriptor(BPF_RAW_TRACEPOINT_OPEN, attributes.as_bytes())
+        }
+    }
+}
+
+/// Attaches a program to a map of sockets, in the place of the one before; the map holds it.
+pub(super) fn attach_to_map(
+    program: BorrowedFd<'_>,
+    map: BorrowedFd<'_>,
+    attach_type: u32,
+) -> io::Result<()> {
+    let attributes = CgroupLinkAttributes {
+        program: number(map)?,
+        target: number(program)?,
+        attach_type,
+        flags: 0,
+    };
+    call(BPF_PROG_ATTACH, attributes.as_bytes()).map(drop)
+}
+
+/// Pins a link or map at a path of the bpf file system that is free.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let path = address(path.to_bytes_with_nul());
+    let attributes = PinAttributes { path, descriptor: number(object)?, flags: 0 };
+    call(BPF_OBJ_PIN, attributes.as_bytes()).map(drop)
+}
+
+/// Whether the link that is pinned at a path still leads anywhere: a link at a cgroup can be detached while its pin stays.
+pub(super) fn is_attached(path: &CStr) -> io::Result<bool> {
+    /// `BPF_LINK_TYPE_CGROUP` (linux/bpf.h).
+    const AT_CGROUP: u32 = 3;
+    let path = address(path.to_bytes_with_nul());
+    let opened =
+        descriptor(BPF_OBJ_GET, PinAttributes { path, descriptor: 0, flags: 0 }.as_bytes())?;
+    let mut info = LinkInfo::new_zeroed();
+    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    let attributes = InfoAttributes {
+        descriptor: number(opened.as_fd())?,
+        length,
+        info: address(info.as_mut_bytes()),
+    };
+    call(BPF_OBJ_GET_INFO_BY_FD, attributes.as_bytes())?;
+    Ok(info.kind != AT_CGROUP || std::hint::black_box(info.cgroup) != 0)
 }
 
 /// Puts a program into a slot of a program array.

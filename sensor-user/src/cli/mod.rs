@@ -2,6 +2,7 @@
 
 mod ask;
 mod generate;
+mod panic;
 mod policy;
 mod run;
 
@@ -10,6 +11,9 @@ pub use ask::Form;
 pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
+pub use panic::PanicAction;
+pub use panic::PanicCommand;
+pub use panic::PanicScope;
 pub use policy::PolicyAction;
 pub use run::Listen;
 pub use run::Run;
@@ -53,6 +57,8 @@ pub enum Command {
     },
     /// Show the inventory of AI in use: which services, models and tools, by whom, since when, at what price.
     Report(ReportOptions),
+    /// Stop AI calls in the kernel at once, with or without a running agent; or lift that, or tell of it.
+    Panic(PanicCommand),
     /// Print or check the configuration.
     Config {
         /// Which of the two.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::enforce;
 use crate::http;
 use crate::provider;
 use crate::reassembly;
@@ -46,6 +47,8 @@ pub struct Config {
     pub capture: Capture,
     /// Where the agent keeps and finds things.
     pub files: Files,
+    /// What is refused, in the kernel.
+    pub enforce: enforce::Config,
     /// What comes out.
     pub report: Report,
     /// How much is remembered of processes.

@@ -53,7 +53,8 @@ impl FleetKey {
         Redacted::new(text)
     }
 
-    pub(super) fn expose(&self) -> &[u8; KEY_BYTES] {
+    /// The bytes, for whoever computes fingerprints.
+    pub(crate) fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 }

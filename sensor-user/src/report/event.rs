@@ -18,6 +18,8 @@ pub enum Event {
     Connection(Connection),
     /// How much of a connection's plaintext could be seen, where it is not all.
     Coverage(Coverage),
+    /// Something was refused, or passed unseen where it should not.
+    Decision(Decision),
     /// Something was lost.
     Loss(Loss),
     /// The agent itself.
@@ -128,6 +130,31 @@ pub struct Coverage {
     pub bytes_received: Option<u64>,
 }
 
+/// What was decided about a connection in the kernel, and done.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Wall-clock time.
+    pub time: Timestamp,
+    /// Who wanted it.
+    pub process: Process,
+    /// The far end.
+    pub server: Server,
+    /// Provider, where known.
+    pub provider: Option<String>,
+    /// `deny`, or `unseen` for what passed without being seen.
+    pub decision: &'static str,
+    /// Whether it was really refused.
+    pub enforced: bool,
+    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`).
+    pub layer: &'static str,
+    /// Error that the application saw.
+    pub error: Option<&'static str>,
+    /// Why.
+    pub reason: String,
+    /// Bytes of the connection that had left before.
+    pub bytes_sent: u64,
+}
+
 /// Something was lost.
 #[derive(Clone, Debug)]
 pub struct Loss {
@@ -163,6 +190,7 @@ impl Event {
             Self::Call(call) => call.line(host),
             Self::Connection(connection) => connection.line(host),
             Self::Coverage(coverage) => coverage.line(host),
+            Self::Decision(decision) => decision.line(host),
             Self::Loss(loss) => loss.line(host),
             Self::Agent(agent) => agent.line(host),
         }
@@ -207,6 +235,22 @@ impl Coverage {
         line.put("tollgate.connection.bytes_sent", self.bytes_sent);
         line.put("tollgate.connection.bytes_received", self.bytes_received);
         line.put_millis("tollgate.duration_ms", self.duration_ns);
+        line.into_line()
+    }
+}
+
+impl Decision {
+    fn line(&self, host: &str) -> String {
+        let mut line = Attributes::new("tollgate.decision", self.time, host);
+        line.put_process(&self.process);
+        self.server.put(&mut line);
+        line.put("gen_ai.provider.name", self.provider.as_deref());
+        line.put("tollgate.decision", Some(self.decision));
+        line.put("tollgate.enforced", Some(self.enforced));
+        line.put("tollgate.layer", Some(self.layer));
+        line.put("error.type", self.error);
+        line.put("tollgate.reason", Some(self.reason.as_str()));
+        line.put("tollgate.connection.bytes_sent", Some(self.bytes_sent));
         line.into_line()
     }
 }

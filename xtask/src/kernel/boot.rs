@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
 
 /// The steps of `init.sh`, in order.
-const STEPS: [&str; 7] = ["boot", "doctor", "attach", "call", "stop", "preemption", "end"];
+const STEPS: [&str; 8] = ["boot", "doctor", "attach", "call", "stop", "gate", "preemption", "end"];
 
 /// The steps that a test of preemption alone takes.
 const PREEMPTION_STEPS: [&str; 3] = ["boot", "preemption", "end"];
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "guest: boot ok 1.90\r\nguest: doctor ok 2.00\r\nguest: attach ok 3.10\r\n\
-                        guest: call ok 5.00\r\nguest: stop ok 6.00\r\n\
+                        guest: call ok 5.00\r\nguest: stop ok 6.00\r\nguest: gate ok 6.02\r\n\
                         preemption: 4 threads, 0 corrupted\r\nguest: preemption ok 6.05\r\nguest: end ok 6.10\r\n";
 
     #[test]

@@ -48,7 +48,7 @@ is_seen() {
 
 start_agent() {
     : >/tmp/events
-    tollgate run --output json >/tmp/events 2>/tmp/agent.log &
+    tollgate run --output json "$@" >/tmp/events 2>/tmp/agent.log &
     agent=$!
     wait_for 400 is_ready && kill -0 "$agent"
 }
@@ -95,6 +95,41 @@ stop_agent() {
     wait_for 100 has_ended && [ -z "$(ls /sys/fs/bpf)" ]
 }
 
+# An enforcing agent proves its layers. Before Linux 6.10 content cannot be judged: an agent that should is not ready, and
+# says why. The gate outlives its agent, and goes with one that is told to enforce nothing.
+gate_test() {
+    mkdir -p /sys/fs/cgroup/told
+    printf '[enforce]\nenabled = true\nproof_seconds = 1\norders = "/root/orders"\n[report]\nlisten = "127.0.0.1:9464"\n' \
+        >/root/gate.toml
+    printf '[[subject]]\nname = "told"\ncgroups = ["/sys/fs/cgroup/told"]\ndeny_paths = ["openai * /none"]\n' >/root/orders
+    start_agent --config /root/gate.toml || return 1
+    fetch() { wget -q -O - "http://127.0.0.1:9464/$1"; }
+    is_proven() { fetch metrics | grep "^tollgate_enforcement_layer_proven{layer=\"$1\"} $2"; }
+    for layer in links address datagram name change; do
+        wait_for 100 is_proven "$layer" 1 || return 1
+    done
+    if judges; then
+        wait_for 100 is_proven content 1 || return 1
+        fetch readyz | grep '^ready' || return 1
+    else
+        is_proven content 0 || return 1
+        # A red answer is an error to wget: the status tells the same.
+        tollgate status --config /root/gate.toml | grep 'Linux 6.10 or newer' || return 1
+    fi
+    kill -INT "$agent"
+    wait "$agent"
+    [ -n "$(ls /sys/fs/bpf)" ] || return 1
+    start_agent && stop_agent
+}
+# Whether the kernel keeps probes to one process: 6.10 or newer.
+judges() {
+    release=$(uname -r)
+    major=${release%%.*}
+    minor=${release#*.}
+    minor=${minor%%.*}
+    [ "$major" -gt 6 ] || { [ "$major" -eq 6 ] && [ "$minor" -ge 10 ]; }
+}
+
 # Threads and rounds: some 37,000 calls.
 preemption_test() { preemption /bin/patterns 4 2000; }
 
@@ -110,6 +145,7 @@ if step attach start_agent; then
     step call call
     step stop stop_agent
 fi
+step gate gate_test
 step preemption preemption_test
 echo "agent's log:"
 cat /tmp/agent.log

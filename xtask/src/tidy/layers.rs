@@ -45,7 +45,7 @@ const STAGES: [Stage; 17] = [
     pure("policy", &["workload", "destination", "provider", "credential", "spend", "secrets"]),
     edge("store", &["credential", "spend", "policy"]),
     edge("fleet", &["credential", "spend", "policy"]),
-    edge("enforce", &["bpf", "policy"]),
+    edge("enforce", &["bpf", "credential", "policy"]),
     edge("audit", &["policy", "enforce"]),
     edge(
         "report",

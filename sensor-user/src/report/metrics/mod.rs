@@ -43,6 +43,7 @@ pub struct Metrics {
     processes: IntGaugeVec,
     attachments: IntCounterVec,
     hellos: IntCounterVec,
+    layers: IntGaugeVec,
     memory: IntGaugeVec,
     ready: IntGaugeVec,
     absolutes: Mutex<Absolutes>,
@@ -97,6 +98,11 @@ impl Metrics {
                 "ClientHellos with an AI name; where the probes did not stand yet, the first request may be missed.",
                 &["probed"],
             )?,
+            layers: r.gauge(
+                "tollgate_enforcement_layer_proven",
+                "1 where the last proof saw the layer refuse, 0 where it did not; absent where nothing is enforced.",
+                &["layer"],
+            )?,
             memory: r.gauge("tollgate_agent_resident_memory_bytes", "Resident memory of the agent.", &[])?,
             ready: r.gauge("tollgate_agent_ready", "1 while the agent sees all it should see.", &[])?,
             absolutes: Mutex::default(),
@@ -122,8 +128,14 @@ impl Metrics {
                     .with_label_values(&[loss.reason])
                     .inc_by(loss.bytes.unwrap_or_default());
             }
-            Event::Agent(_) => {}
+            // The gate keeps its own counts.
+            Event::Agent(_) | Event::Decision(_) => {}
         }
+    }
+
+    /// Says whether the last proof saw a layer of the gate refuse.
+    pub fn set_layer(&self, layer: &'static str, refuses: bool) {
+        self.layers.with_label_values(&[layer]).set(i64::from(refuses));
     }
 
     /// Brings a counter that a stage, or the kernel half, keeps up to its absolute value.

@@ -20,6 +20,7 @@ use crate::report::Event;
 use crate::report::event::Agent;
 use crate::report::event::Connection;
 use crate::report::event::Coverage;
+use crate::report::event::Decision;
 use crate::report::event::Loss;
 use crate::report::event::Process;
 use crate::report::event::Seen;
@@ -196,6 +197,18 @@ pub(crate) fn events() -> Vec<Event> {
             duration_ns: Some(61_000 * MILLI),
             bytes_sent: Some(5_120),
             bytes_received: Some(70_001),
+        }),
+        Event::Decision(Decision {
+            time: time(),
+            process: process(),
+            server: Server { name: None, peer: Some("203.0.113.7:443".parse().unwrap()) },
+            provider: Some("openai".to_owned()),
+            decision: "deny",
+            enforced: true,
+            layer: "name",
+            error: Some("EACCES"),
+            reason: "not for this team".to_owned(),
+            bytes_sent: 0,
         }),
         Event::Loss(Loss {
             time: time(),

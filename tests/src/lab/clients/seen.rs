@@ -13,6 +13,8 @@ use crate::lab::provider::usage::Usage;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SeenCall {
+    /// Whether it is a call of the specification beside.
+    pub beside: bool,
     /// Identifier in the answer.
     pub id: String,
     /// Model named in the answer.

@@ -139,6 +139,8 @@ pub struct Spec {
     pub max_retries: u32,
     /// Patience of a client with one call.
     pub timeout_secs: u32,
+    /// Calls that the same process makes by turns with these, as many and as many at once in all.
+    pub beside: Option<Box<Self>>,
 }
 
 impl Spec {
@@ -167,6 +169,7 @@ impl Spec {
             include_usage: true,
             max_retries: 0,
             timeout_secs: 60,
+            beside: None,
         }
     }
 
@@ -195,6 +198,13 @@ impl Spec {
     #[must_use]
     pub fn calls(mut self, count: u32, concurrency: u32) -> Self {
         (self.count, self.concurrency) = (count, concurrency);
+        self
+    }
+
+    /// Makes the calls of another specification by turns with these, in the same process; not offered by curl.
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        self.beside = Some(Box::new(other));
         self
     }
 
@@ -271,7 +281,7 @@ impl Spec {
 
     /// Returns what the scripts read.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut read = json!({
             "client": self.client, "api": self.api, "stream": self.stream, "count": self.count,
             "concurrency": self.concurrency, "reuse": self.reuse, "phases": self.phases,
             "model": self.model, "prompt": self.prompt, "api_key": self.api_key,
@@ -282,7 +292,11 @@ impl Spec {
                 "url": self.url(), "headers": self.request_headers(),
                 "body": self.request_body().to_string()
             }
-        })
+        });
+        if let (Some(fields), Some(other)) = (read.as_object_mut(), &self.beside) {
+            fields.insert("beside".to_owned(), other.to_json());
+        }
+        read
     }
 
     fn all_headers(&self) -> BTreeMap<String, String> {

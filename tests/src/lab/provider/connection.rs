@@ -26,7 +26,10 @@ pub struct Connection {
     pub h2: bool,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// Bytes of connections over HTTP/1.1 that ended before they made a request.
+    pub stray: Arc<AtomicU64>,
     first_byte_ns: AtomicU64,
+    unclaimed: AtomicU64,
     split: AtomicUsize,
 }
 
@@ -40,7 +43,9 @@ impl Connection {
             sni: String::new(),
             h2: false,
             tls: false,
+            stray: Arc::default(),
             first_byte_ns: AtomicU64::new(0),
+            unclaimed: AtomicU64::new(0),
             split: AtomicUsize::new(usize::MAX),
         }
     }
@@ -54,6 +59,11 @@ impl Connection {
     /// Makes the next byte read count as the first of a request.
     pub fn expect_request(&self) {
         self.first_byte_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// Says that what was read so far belongs to a request that was seen.
+    pub fn claim(&self) {
+        self.unclaimed.store(0, Ordering::Relaxed);
     }
 
     /// Cuts all further writes to `bytes`.
@@ -80,6 +90,16 @@ impl<T> Wire<T> {
     }
 }
 
+impl<T> Drop for Wire<T> {
+    fn drop(&mut self) {
+        // On HTTP/2 there is more than requests.
+        if !self.connection.h2 {
+            let bytes = self.connection.unclaimed.load(Ordering::Relaxed);
+            self.connection.stray.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -88,9 +108,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if buffer.filled().len() > before
-            && self.connection.first_byte_ns.load(Ordering::Relaxed) == 0
-        {
+        let read = u64::try_from(buffer.filled().len().saturating_sub(before)).unwrap_or(0);
+        self.connection.unclaimed.fetch_add(read, Ordering::Relaxed);
+        if read > 0 && self.connection.first_byte_ns.load(Ordering::Relaxed) == 0 {
             self.connection.first_byte_ns.store(monotonic_ns(), Ordering::Relaxed);
         }
         polled

@@ -73,6 +73,7 @@ impl Default for Settings {
 pub struct Server {
     facts: Facts,
     questions: dns::Questions,
+    stray: Arc<AtomicU64>,
     tls: SocketAddr,
     plain: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -86,18 +87,30 @@ impl Server {
         let (facts, questions) = (Facts::default(), dns::Questions::default());
         let (stop, stopped) = oneshot::channel();
         let (ready, readiness) = sync_channel(1);
-        let task = Task { settings, acceptor, facts: facts.clone(), questions: questions.clone() };
+        let stray = Arc::new(AtomicU64::new(0));
+        let task = Task {
+            settings,
+            acceptor,
+            facts: facts.clone(),
+            questions: questions.clone(),
+            stray: Arc::clone(&stray),
+        };
         let thread = std::thread::Builder::new()
             .name("lab-server".to_owned())
             .spawn(move || task.run(&ready, stopped))
             .context("starting the server's thread")?;
         let (tls, plain) = readiness.recv().context("the server's thread ended")??;
-        Ok(Self { facts, questions, tls, plain, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { facts, questions, stray, tls, plain, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Returns the facts of calls that have ended.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Returns how many plaintext bytes came on HTTP/1.1 connections that have ended, and belong to no call of the facts.
+    pub fn stray_bytes(&self) -> u64 {
+        self.stray.load(Ordering::Relaxed)
     }
 
     /// Returns the names that clients asked the name server for.
@@ -132,6 +145,7 @@ struct Task {
     acceptor: TlsAcceptor,
     facts: Facts,
     questions: dns::Questions,
+    stray: Arc<AtomicU64>,
 }
 
 impl Task {
@@ -160,7 +174,7 @@ impl Task {
     }
 
     async fn bind(self, tasks: &mut JoinSet<()>) -> Result<Addresses> {
-        let Self { settings, acceptor, facts, questions } = self;
+        let Self { settings, acceptor, facts, questions, stray } = self;
         let tls = listen(settings.address, settings.tls_port).await?;
         let plain = listen(settings.address, settings.plain_port).await?;
         let addresses = (tls.local_addr()?, plain.local_addr()?);
@@ -177,6 +191,7 @@ impl Task {
             service: Arc::new(Service::new(facts)),
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             connections: AtomicU64::new(0),
+            stray,
         });
         tasks.spawn(Arc::clone(&front).accept(tls, Some(acceptor)));
         tasks.spawn(front.accept(plain, None));
@@ -199,6 +214,7 @@ struct Front {
     service: Arc<Service>,
     room: Arc<Semaphore>,
     connections: AtomicU64,
+    stray: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -224,6 +240,7 @@ impl Front {
         stream.set_nodelay(true)?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let mut connection = Connection::new(number, plain(peer), plain(stream.local_addr()?));
+        connection.stray = Arc::clone(&self.stray);
         let Some(acceptor) = acceptor else {
             let connection = Arc::new(connection);
             return self.speak(Wire::new(stream, Arc::clone(&connection)), connection).await;

@@ -59,6 +59,7 @@ impl Service {
         let number = self.calls.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let began = connection.request_began_ns();
         let (head, body) = request.into_parts();
+        connection.claim();
         let mut pending =
             Pending::new(opening(&head, &connection, number, began), self.facts.clone());
         // A body that never arrives whole leaves a fact of a client that went away.
@@ -66,6 +67,7 @@ impl Service {
             Ok(body) => body.to_bytes(),
             Err(_) => Bytes::new(),
         };
+        connection.claim();
         pending.update(|fact| fact.request_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX));
         let tag = format!("LAB{:012x}{number:08x}", self.run & 0xffff_ffff_ffff);
         let knobs = Scenario::of_call(

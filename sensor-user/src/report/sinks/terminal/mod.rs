@@ -20,6 +20,7 @@ use crate::report::Event;
 use crate::report::Sink;
 use crate::report::escape;
 use crate::report::event::Coverage;
+use crate::report::event::Decision;
 use crate::report::event::Loss;
 use crate::report::event::Process;
 use crate::report::totals::Totals;
@@ -81,6 +82,9 @@ impl<W: Write> Sink for Terminal<W> {
             Event::Coverage(coverage) => {
                 self.note(coverage.time, warning, &coverage_text(coverage))?;
             }
+            Event::Decision(decision) => {
+                self.note(decision.time, warning, &decision_text(decision))?;
+            }
             Event::Loss(loss) => {
                 self.note(loss.time, AnsiColor::Red.on_default(), &loss_text(loss))?;
             }
@@ -111,6 +115,15 @@ fn coverage_text(coverage: &Coverage) -> String {
     let server = server.unwrap_or_else(|| "an AI provider".to_owned());
     let who = process(&coverage.process);
     format!("! {} {who} → {}: {}", coverage.seen.as_str(), escape::plain(&server), coverage.reason)
+}
+
+fn decision_text(decision: &Decision) -> String {
+    let server = decision.provider.clone();
+    let server = server.or_else(|| decision.server.peer.map(|peer| peer.to_string()));
+    let who = process(&decision.process);
+    let (word, layer) = (decision.decision, decision.layer);
+    let server = escape::plain(server.as_deref().unwrap_or("?")).to_string();
+    format!("! {word} {who} → {server}, by {layer}: {}", escape::plain(&decision.reason))
 }
 
 fn loss_text(loss: &Loss) -> String {

@@ -1,0 +1,57 @@
+//! The agreement about the scanner of requests comes in one place: its table, its marks, the bytes it runs over.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::limits::{HEAD_BYTES_MAX, KEY_BLOCKS_MAX};
+
+/// Marks that the scanner leaves in a request: where a part begins (its first byte) or ends (one behind its last).
+/// Mark 0 means nothing.
+pub const MARKS_MAX: usize = 16;
+/// The blank before the path.
+pub const MARK_PATH: usize = 1;
+/// The blank behind the path.
+pub const MARK_PATH_END: usize = 2;
+/// First byte of `Host`.
+pub const MARK_HOST: usize = 3;
+/// End of `Host`.
+pub const MARK_HOST_END: usize = 4;
+/// First byte of the credential, without its scheme.
+pub const MARK_KEY: usize = 5;
+/// End of the credential.
+pub const MARK_KEY_END: usize = 6;
+/// End of the head.
+pub const MARK_HEAD_END: usize = 7;
+/// First byte of the model's name in the body.
+pub const MARK_MODEL: usize = 8;
+/// End of the model's name.
+pub const MARK_MODEL_END: usize = 9;
+/// States of the scanner at most: its table is indexed by state and byte.
+pub const SCANNER_STATES_MAX: usize = 256;
+/// Entries of the scanner's table: the next state, and the mark in the upper byte.
+pub const SCANNER_TABLE_LEN: usize = SCANNER_STATES_MAX * 256;
+/// State at the begin of a head.
+pub const SCANNER_HEAD: u32 = 0;
+/// State at the begin of a body.
+pub const SCANNER_BODY: u32 = 1;
+
+/// The begin of a request while it is judged.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Head {
+    /// The bytes.
+    pub bytes: [u8; HEAD_BYTES_MAX],
+    /// The credential in whole blocks of the hash, padded.
+    pub blocks: [u8; KEY_BLOCKS_MAX * 64],
+    /// Words of the block that is being hashed.
+    pub words: [u32; 16],
+    /// Where the marks were set last.
+    pub marks: [u32; MARKS_MAX],
+    /// How often each was set.
+    pub counts: [u32; MARKS_MAX],
+    /// Bytes that are valid.
+    pub length: u32,
+    /// State of the scanner.
+    pub state: u32,
+    /// Begin and length of the part that is being looked at.
+    pub span: [u32; 2],
+}

@@ -1,0 +1,392 @@
+//! The begin of a request in plaintext comes in; host, path, credential and model are judged, and the verdict is left at its
+//! TLS object and its socket.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use sensor_common::gate::{
+    ACTION_ALLOW, CLASS_EVERY, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2,
+    HTTP_BODY, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2,
+    REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, RULE_CREDENTIAL, RULE_MODEL,
+    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_KEYS, SCOPE_MODELS,
+    SCOPE_PATHS, Verdict,
+};
+use sensor_common::limits::{HEAD_BYTES_MAX, MODEL_SCAN_MAX, PATH_SCAN_MAX};
+use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE};
+use sensor_common::scan::{
+    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY, MARK_KEY_END, MARK_MODEL,
+    MARK_MODEL_END, MARK_PATH, MARK_PATH_END, MARKS_MAX, SCANNER_BODY, SCANNER_HEAD,
+    SCANNER_TABLE_LEN,
+};
+use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME, NAME_HASH_START};
+
+use crate::credential::fingerprint;
+use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count, now};
+use crate::name::{anew, destination, masked};
+use crate::rules::{is_panic, refused, refuses, rule};
+use crate::subject::scope_of;
+use crate::tls::{key_of, never_tail_call};
+
+/// Begin of a connection preface (RFC 9113, 3.4).
+const PREFACE: [u8; 4] = *b"PRI ";
+/// Bytes in which a method and its blank stand: `OPTIONS` is the longest that carries a request.
+const METHOD_SCAN: usize = 10;
+
+/// Copies the begin of a write for the scanner; says whether there is anything to judge.
+#[inline(always)]
+pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
+    if length == 0 {
+        return false;
+    }
+    let Some(object) = OBJECTS.get_ptr_mut(key) else { return false };
+    if HEADS.get_ptr(key).is_none() {
+        let Some(fresh) = NO_HEAD.get(0) else { return false };
+        let _ = HEADS.insert(key, fresh, 0);
+    }
+    let Some(head) = HEADS.get_ptr_mut(key) else { return false };
+    let mut room = length;
+    // SAFETY: only the named register is changed, to at most the length of the array.
+    unsafe {
+        asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) room, const HEAD_BYTES_MAX, options(nomem, nostack));
+    }
+    // SAFETY: the helper writes at most the array; a probe read of any address is safe.
+    let failed = unsafe {
+        bpf_probe_read_user((&raw mut (*head).bytes).cast(), room as u32, buffer as *const _)
+    };
+    if failed != 0 {
+        count(GATE_COUNT_UNREADABLE);
+        // SAFETY: a live element of the LRU map; only this thread is inside the object.
+        unsafe { (*object).unjudged = REASON_UNREADABLE };
+        return false;
+    }
+    // SAFETY: a live element that only this thread changes; no two threads are inside one TLS object.
+    let first = unsafe { (&raw const (*head).bytes).cast::<[u8; METHOD_SCAN]>().read() };
+    // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
+    let http = unsafe { (*object).http };
+    if http == HTTP_2 {
+        return false;
+    }
+    if [first[0], first[1], first[2], first[3]] == PREFACE {
+        // SAFETY: as above.
+        unsafe {
+            (*object).http = HTTP_2;
+            (*object).unjudged = REASON_HTTP_2;
+        }
+        return false;
+    }
+    let starts = begins_request(&first);
+    if !starts && http == HTTP_HEAD {
+        // SAFETY: as above.
+        unsafe { (*object).unjudged = REASON_NOT_HTTP };
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe {
+        if starts {
+            // Stands until the judging has come to its end.
+            (*object).unjudged = REASON_UNFINISHED;
+        }
+        (*head).length = room as u32;
+        (*head).state = if starts { SCANNER_HEAD } else { SCANNER_BODY };
+        (*head).marks = [0; MARKS_MAX];
+        (*head).counts = [0; MARKS_MAX];
+    }
+    true
+}
+
+/// Whether a write begins a request: a method in capitals (RFC 9110, 9.1), a blank, and what a target begins with
+/// (RFC 9112, 3.2). A part of a body must not be taken for one, so anything else is none.
+#[inline(always)]
+fn begins_request(first: &[u8; METHOD_SCAN]) -> bool {
+    let mut at = 0;
+    while at < METHOD_SCAN - 1 {
+        let byte = first[at];
+        if byte == b' ' {
+            let target = first[at + 1];
+            return at >= 3 && (target == b'/' || target == b'*' || target == b'h');
+        }
+        if !byte.is_ascii_uppercase() {
+            return false;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Runs the scanner over the held bytes: one table look-up a byte, whatever it looks for.
+/// proto: none (only ever tail-called)
+#[uprobe]
+pub fn gate_scan(ctx: ProbeContext) -> u32 {
+    scan();
+    // SAFETY: the tail-called program has the same type and context.
+    unsafe { GATE_TAILS.tail_call(&ctx, TAIL_JUDGE) };
+    0
+}
+
+#[inline(always)]
+fn scan() -> Option<()> {
+    let head = HEADS.get_ptr_mut(&held()?)?;
+    let table = SCANNER.get_ptr(0)?.cast::<u16>();
+    // SAFETY: a live element that only this thread changes.
+    let (mut state, length) = unsafe { ((*head).state, (*head).length) };
+    let mut at = 0u32;
+    while at < HEAD_BYTES_MAX as u32 {
+        if at >= length {
+            break;
+        }
+        // SAFETY: every index is masked to below the length of its array.
+        unsafe {
+            let byte = byte(head, at);
+            let place = masked::<SCANNER_TABLE_LEN>(((state & 0xff) << 8) | u32::from(byte));
+            let next = core::ptr::read_volatile(table.add(place));
+            state = u32::from(next & 0xff);
+            let mark = masked::<MARKS_MAX>(u32::from(next >> 8));
+            core::ptr::write_volatile((&raw mut (*head).marks).cast::<u32>().add(mark), at);
+            let counter = (&raw mut (*head).counts).cast::<u32>().add(mark);
+            core::ptr::write_volatile(counter, core::ptr::read_volatile(counter) + 1);
+        }
+        at += 1;
+    }
+    Some(())
+}
+
+/// Key of the object that the thread is inside of.
+#[inline(always)]
+fn held() -> Option<ConnectionKey> {
+    let thread = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+    // SAFETY: the value is copied out at once.
+    Some(key_of(*unsafe { INSIDE.get(&thread) }?))
+}
+
+/// Notes where a part stands; says whether the scanner has found it.
+#[inline(always)]
+fn look_at(head: *mut Head, from: usize, to: usize) -> bool {
+    // SAFETY: a live element; the indices are constants below the length.
+    unsafe {
+        let (found, start, end) = ((*head).counts[to], (*head).marks[from], (*head).marks[to]);
+        (*head).span = [start, end.wrapping_sub(start)];
+        found != 0 && end > start
+    }
+}
+
+/// A byte of the request.
+#[inline(always)]
+fn byte(head: *const Head, at: u32) -> u8 {
+    // SAFETY: the index was masked to below the length of the array; the head is a live element.
+    unsafe {
+        core::ptr::read_volatile(
+            (&raw const (*head).bytes).cast::<u8>().add(masked::<HEAD_BYTES_MAX>(at)),
+        )
+    }
+}
+
+/// Judges host and path.
+/// proto: none (only ever tail-called)
+#[uprobe]
+pub fn gate_judge(ctx: ProbeContext) -> u32 {
+    if judge() == Some(true) {
+        // SAFETY: the tail-called program has the same type and context.
+        unsafe { GATE_TAILS.tail_call(&ctx, TAIL_CREDENTIAL) };
+    }
+    never_tail_call(&ctx);
+    0
+}
+
+/// What a class is judged by; a panic may be about any key or model.
+#[inline(always)]
+fn judged_by(class: u32) -> u32 {
+    let of_panic = if is_panic() { SCOPE_KEYS | SCOPE_MODELS } else { 0 };
+    scope_of(class) | of_panic
+}
+
+/// Says whether credential and model are still to be judged.
+#[inline(always)]
+fn judge() -> Option<bool> {
+    let key = held()?;
+    let head = HEADS.get_ptr_mut(&key)?;
+    let object = OBJECTS.get_ptr_mut(&key)?;
+    // SAFETY: live elements; only this thread is inside the object.
+    let (known, starts) = unsafe { (*object, (*head).state == SCANNER_HEAD) };
+    let scope = judged_by(known.class);
+    if !starts {
+        return Some(scope & SCOPE_MODELS != 0);
+    }
+    count(GATE_COUNT_JUDGED);
+    // SAFETY: as above.
+    let (ended, hosts, keys) = unsafe {
+        ((*head).counts[MARK_HEAD_END], (*head).counts[MARK_HOST_END], (*head).counts[MARK_KEY_END])
+    };
+    let mut leads = known.destination;
+    if look_at(head, MARK_HOST, MARK_HOST_END) {
+        without_port(head);
+        // SAFETY: a live element that only this thread changes.
+        let (text, span) = unsafe { (&raw const (*head).bytes, &raw const (*head).span) };
+        leads = destination::<HEAD_BYTES_MAX>(text.cast(), span);
+    }
+    if let Some(verdict) = refused(known.class, leads) {
+        leave(object, &verdict, leads);
+        return Some(false);
+    }
+    if scope & SCOPE_PATHS != 0
+        && let Some(verdict) = path(head, known.class, leads)
+    {
+        leave(object, &verdict, leads);
+        return Some(false);
+    }
+    leave(object, &Verdict { action: ACTION_ALLOW, ..Verdict::default() }, leads);
+    // A head that is longer than what is read, or says a thing twice, could mean anything.
+    if ended == 0 || hosts != 1 || (keys > 1 && scope & SCOPE_KEYS != 0) {
+        // SAFETY: as above.
+        unsafe { (*object).unjudged = REASON_HEAD_UNREADABLE };
+    }
+    Some(scope & (SCOPE_KEYS | SCOPE_MODELS) != 0 && leads != DESTINATION_NONE)
+}
+
+/// Takes the port off a host.
+#[inline(always)]
+fn without_port(head: *mut Head) {
+    // SAFETY: a live element that only this thread changes.
+    let span = unsafe { &raw mut (*head).span };
+    let mut back = 1;
+    while back < 7 {
+        if byte(head, anew(span, 0) + anew(span, 1) - back) == b':' {
+            // SAFETY: as above.
+            unsafe { (*span)[1] -= back };
+            return;
+        }
+        back += 1;
+    }
+}
+
+#[inline(always)]
+const fn step(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(NAME_HASH_PRIME)
+}
+
+/// Looks a path up at each of its `/`: with its method, and for every method.
+#[inline(always)]
+fn path(head: *mut Head, class: u32, leads: u32) -> Option<Verdict> {
+    if !look_at(head, MARK_PATH, MARK_PATH_END) {
+        return None;
+    }
+    // SAFETY: a live element that only this thread changes.
+    let span = unsafe { &raw const (*head).span };
+    let at_ns = now();
+    let mut key = RuleKey { class, kind: RULE_PATH, value: [0, u64::from(leads)] };
+    let (mut with_method, mut of_path) = (NAME_HASH_START, NAME_HASH_START);
+    let mut at = 0u32;
+    while at < PATH_SCAN_MAX {
+        let next = byte(head, at);
+        let is_end = at >= anew(span, 0) + anew(span, 1) || next == b'?';
+        if at > anew(span, 0) + 1 && (is_end || next == b'/') {
+            key.value[0] = with_method;
+            if let Some(verdict) = rule(&key, at_ns)
+                && refuses(&verdict)
+            {
+                return Some(verdict);
+            }
+            key.value[0] = of_path;
+            if let Some(verdict) = rule(&key, at_ns)
+                && refuses(&verdict)
+            {
+                return Some(verdict);
+            }
+        }
+        if is_end {
+            return None;
+        }
+        with_method = step(with_method, next);
+        if at > anew(span, 0) {
+            of_path = step(of_path, next);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Judges credential and model.
+/// proto: none (only ever tail-called)
+#[uprobe]
+pub fn gate_credential(ctx: ProbeContext) -> u32 {
+    judge_rest();
+    never_tail_call(&ctx);
+    0
+}
+
+#[inline(always)]
+fn judge_rest() -> Option<()> {
+    let key = held()?;
+    let head = HEADS.get_ptr_mut(&key)?;
+    let object = OBJECTS.get_ptr_mut(&key)?;
+    // SAFETY: a live element of the LRU map; only this thread is inside the object.
+    let known = unsafe { *object };
+    let scope = judged_by(known.class);
+    if scope & SCOPE_KEYS != 0
+        && look_at(head, MARK_KEY, MARK_KEY_END)
+        && let Some(value) = fingerprint(head)
+        && let Some(verdict) = about(known.class, RULE_CREDENTIAL, RULE_OTHER_CREDENTIAL, value)
+    {
+        leave(object, &verdict, known.destination);
+        return None;
+    }
+    if scope & SCOPE_MODELS != 0 && look_at(head, MARK_MODEL, MARK_MODEL_END) {
+        let value = [model(head), 0];
+        if let Some(verdict) = about(known.class, RULE_MODEL, RULE_OTHER_MODEL, value) {
+            leave(object, &verdict, known.destination);
+        }
+    }
+    None
+}
+
+/// The refusal of one value of a kind: a panic's, the class's own, or that of all values without a rule.
+#[inline(always)]
+fn about(class: u32, kind: u32, others: u32, value: [u64; 2]) -> Option<Verdict> {
+    let at = now();
+    if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, at)
+        && refuses(&verdict)
+    {
+        return Some(verdict);
+    }
+    if let Some(verdict) = rule(&RuleKey { class, kind, value }, at) {
+        return refuses(&verdict).then_some(verdict);
+    }
+    let verdict = rule(&RuleKey { class, kind: others, value: [0, 0] }, at)?;
+    refuses(&verdict).then_some(verdict)
+}
+
+#[inline(always)]
+fn model(head: *const Head) -> u64 {
+    // SAFETY: a live element that only this thread changes.
+    let span = unsafe { &raw const (*head).span };
+    let mut hash = NAME_HASH_START;
+    let mut at = 0;
+    while at < MODEL_SCAN_MAX {
+        if at >= anew(span, 1) {
+            break;
+        }
+        hash = step(hash, byte(head, anew(span, 0) + at));
+        at += 1;
+    }
+    hash
+}
+
+/// Leaves the verdict where the record will be looked at: at the object, and at its socket once that is known.
+#[inline(always)]
+fn leave(object: *mut Object, verdict: &Verdict, leads: u32) {
+    // SAFETY: a live element of the LRU map; only this thread is inside the object.
+    let cookie = unsafe {
+        // A refused request ends its connection: a later one on it is refused as well.
+        if !refuses(&(*object).verdict) {
+            (*object).verdict = *verdict;
+        }
+        (*object).destination = leads;
+        (*object).unjudged = 0;
+        (*object).http = HTTP_BODY;
+        (*object).cookie
+    };
+    if cookie != 0 && refuses(verdict) {
+        let _ = MARKS.insert(&cookie, &Verdict { layer: LAYER_CONTENT, ..*verdict }, 0);
+    }
+}

@@ -1,0 +1,181 @@
+//! Messages of a socket come in; its ClientHello, whole or in parts, gives the destination by name.
+//!
+//! Parts pass until the last: a hello without its end asks for nothing. So nothing is held back and nothing can stall; what
+//! is refused is the part that completes a forbidden name.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use sensor_common::gate::{DESTINATION_NONE, GATE_COUNT_HELLO_TABLE_FULL, Gate, Owner};
+use sensor_common::limits::{HELLO_BUFFER_BYTES, HELLO_BYTES_MAX, HELLO_WAIT_NS, WIRE_KEY_LEN};
+
+use crate::maps::{HELLOS, NO_HELLO, RECORDS, count, now};
+use crate::name::{destination, masked};
+
+/// TLS record type of a handshake message (RFC 8446, 5.1).
+const RECORD_HANDSHAKE: u8 = 0x16;
+/// Handshake type of a ClientHello (RFC 8446, 4).
+const CLIENT_HELLO: u8 = 1;
+/// Head of a record, and head of a handshake message.
+const HEADS_LEN: u32 = 9;
+/// Where the client random stands.
+const RANDOM_AT: usize = 11;
+/// Where the session id stands.
+const SESSION_AT: u32 = 43;
+/// Extensions walked through.
+const EXTENSIONS_MAX: u32 = 40;
+/// Extension types: `server_name` (RFC 6066), `encrypted_client_hello` (RFC 9849).
+const SERVER_NAME: u32 = 0;
+const ENCRYPTED_HELLO: u32 = 0xfe0d;
+
+/// What a message turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// A hello that goes on in the next message.
+    Part,
+    /// A hello that cannot be read.
+    Unreadable,
+    /// No hello.
+    Other,
+    /// A whole hello: where its name stands is noted at the socket, its bytes stay until they are looked up.
+    Hello,
+}
+
+type Buffer = [u8; HELLO_BUFFER_BYTES];
+
+#[inline(always)]
+fn byte(buffer: &Buffer, at: u32) -> u32 {
+    // SAFETY: the index was masked to below the length of the array.
+    u32::from(unsafe {
+        core::ptr::read_volatile(buffer.get_unchecked(masked::<HELLO_BUFFER_BYTES>(at)))
+    })
+}
+
+#[inline(always)]
+fn half(buffer: &Buffer, at: u32) -> u32 {
+    (byte(buffer, at) << 8) | byte(buffer, at + 1)
+}
+
+/// Takes a message that begins at `data` and has `length` readable bytes.
+#[inline(always)]
+pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
+    // SAFETY: the storage of a live socket.
+    let (cookie, have, began) = unsafe { ((*kept).cookie, (*kept).hello_len, (*kept).hello_ns) };
+    if have == 0 {
+        let Some(fresh) = NO_HELLO.get(0) else { return Said::Unreadable };
+        if HELLOS.insert(&cookie, fresh, 0).is_err() {
+            count(GATE_COUNT_HELLO_TABLE_FULL);
+            return Said::Unreadable;
+        }
+        // SAFETY: as above.
+        unsafe { (*kept).hello_ns = now() };
+    } else if now() - began > HELLO_WAIT_NS {
+        let _ = HELLOS.remove(&cookie);
+        return Said::Unreadable;
+    }
+    let Some(buffer) = HELLOS.get_ptr_mut(&cookie) else { return Said::Unreadable };
+    let mut room = u64::from(length);
+    // SAFETY: only the named register is changed, to at most what is read of a hello.
+    unsafe {
+        asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) room, const HELLO_BYTES_MAX, options(nomem, nostack));
+    }
+    let at = masked::<HELLO_BYTES_MAX>(have);
+    // SAFETY: `at` is below half of the buffer, and at most the other half is written. A probe read of any address is safe.
+    let failed = unsafe {
+        bpf_probe_read_kernel(buffer.cast::<u8>().add(at).cast(), room as u32, data as *const _)
+    };
+    if failed != 0 {
+        let _ = HELLOS.remove(&cookie);
+        return Said::Unreadable;
+    }
+    let total = at as u32 + room as u32;
+    // SAFETY: the element is removed only by this socket's own program runs.
+    let said = read(unsafe { &*buffer }, kept, total);
+    // SAFETY: the storage of a live socket.
+    unsafe { (*kept).hello_len = total };
+    match said {
+        Said::Hello => said,
+        Said::Part if total < HELLO_BYTES_MAX as u32 => said,
+        _ => {
+            let _ = HELLOS.remove(&cookie);
+            // SAFETY: as above.
+            unsafe { (*kept).hello_len = 0 };
+            if said == Said::Part { Said::Unreadable } else { said }
+        }
+    }
+}
+
+#[inline(always)]
+fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
+    if byte(buffer, 0) != u32::from(RECORD_HANDSHAKE) || (total > 1 && byte(buffer, 1) != 3) {
+        return Said::Other;
+    }
+    if total < HEADS_LEN {
+        return Said::Part;
+    }
+    if byte(buffer, 5) != u32::from(CLIENT_HELLO) {
+        return Said::Other;
+    }
+    let record = half(buffer, 3);
+    let message = (byte(buffer, 6) << 16) | half(buffer, 7);
+    if message + 4 > record || record + 5 > HELLO_BYTES_MAX as u32 {
+        return Said::Unreadable;
+    }
+    if total < record + 5 {
+        return Said::Part;
+    }
+    let end = message + HEADS_LEN;
+    // SAFETY: the storage of a live socket.
+    unsafe {
+        (*kept).part = record + 5 - (*kept).hello_len;
+        (*kept).span = [0; 2];
+        (*kept).hidden = 0;
+    }
+    let mut at = SESSION_AT;
+    at += 1 + byte(buffer, at);
+    at += 2 + half(buffer, at);
+    at += 1 + byte(buffer, at);
+    at += 2;
+    let mut walked = 0;
+    while walked < EXTENSIONS_MAX {
+        if at + 4 > end {
+            return Said::Hello;
+        }
+        let kind = half(buffer, at);
+        if kind == SERVER_NAME {
+            // SAFETY: as above. A name longer than RFC 1035 allows leads nowhere.
+            unsafe { (*kept).span = [at + 9, half(buffer, at + 7) & 0xff] };
+        }
+        if kind == ENCRYPTED_HELLO {
+            // SAFETY: as above.
+            unsafe { (*kept).hidden = 1 };
+        }
+        // The mask keeps the verifier's range of `at` the same in every round.
+        at = (at + 4 + half(buffer, at + 2)) & 0xffff;
+        walked += 1;
+    }
+    Said::Unreadable
+}
+
+/// Destination of the name that was noted, and the TLS object that has said the hello, where the probes saw it.
+#[inline(always)]
+pub fn look_up(kept: *mut Gate) -> (u32, Option<Owner>) {
+    // SAFETY: the storage of a live socket.
+    let (cookie, length) = unsafe { ((*kept).cookie, (*kept).span[1]) };
+    let Some(buffer) = HELLOS.get_ptr_mut(&cookie) else { return (DESTINATION_NONE, None) };
+    // SAFETY: the client random stands inside the buffer, and serves as the key where it is.
+    let random = unsafe { &*buffer.cast::<u8>().add(RANDOM_AT).cast::<[u8; WIRE_KEY_LEN]>() };
+    // SAFETY: the value is copied out at once.
+    let owner = unsafe { RECORDS.get(random) }.copied();
+    if owner.is_some() {
+        let _ = RECORDS.remove(random);
+    }
+    let mut leads = DESTINATION_NONE;
+    if length != 0 {
+        // SAFETY: the storage of a live socket.
+        let span = unsafe { &raw const (*kept).span };
+        leads = destination::<HELLO_BUFFER_BYTES>(buffer.cast(), span);
+    }
+    let _ = HELLOS.remove(&cookie);
+    (leads, owner)
+}

@@ -1,0 +1,79 @@
+//! Noted sockets come by as they are established and close; established ones are put under watch.
+
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_TCP_CLOSE, bpf_sock,
+};
+use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_sock_hash_update};
+use aya_ebpf::macros::sock_ops;
+use aya_ebpf::programs::SockOpsContext;
+use sensor_common::gate::{
+    EVENT_UNSEEN, GATE_COUNT_MAP_FAILED, GATE_MAPPED, Gate, LAYER_SOCKET, REASON_UNMAPPED,
+};
+
+use crate::maps::{AI_SOCKETS, GATES, HELLOS, MARKS, WATCHED, count};
+use crate::rules::{Report, report};
+
+/// What is known of a socket; nothing where it is of no interest.
+#[inline(always)]
+pub fn gate(socket: *mut bpf_sock) -> *mut Gate {
+    if socket.is_null() {
+        return core::ptr::null_mut();
+    }
+    // SAFETY: the socket comes from a context and is not null.
+    unsafe {
+        bpf_sk_storage_get(
+            (&raw const GATES).cast_mut().cast(),
+            socket.cast(),
+            core::ptr::null_mut(),
+            0,
+        )
+    }
+    .cast()
+}
+
+/// Puts noted sockets under watch before their first byte, and forgets closed ones.
+#[sock_ops]
+pub fn gate_state(ctx: SockOpsContext) -> u32 {
+    let op = ctx.op();
+    let established = op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB;
+    let closed = op == BPF_SOCK_OPS_STATE_CB && ctx.arg(1) == BPF_TCP_CLOSE;
+    if !established && !closed {
+        return 0;
+    }
+    // SAFETY: the context is valid for the run of the program.
+    let socket = unsafe { core::ptr::read_volatile(&raw const (*ctx.ops).__bindgen_anon_2.sk) };
+    let kept = gate(socket);
+    if kept.is_null() {
+        return 0;
+    }
+    // SAFETY: the storage of a live socket.
+    let (mut cookie, class) = unsafe { ((*kept).cookie, (*kept).class) };
+    if closed {
+        let _ = AI_SOCKETS.remove(&cookie);
+        let _ = MARKS.remove(&cookie);
+        let _ = HELLOS.remove(&cookie);
+        return 0;
+    }
+    // SAFETY: the map and the context are live; the key is a whole cookie.
+    let failed = unsafe {
+        bpf_sock_hash_update(
+            ctx.ops,
+            (&raw const WATCHED).cast_mut().cast(),
+            (&raw mut cookie).cast(),
+            0,
+        )
+    };
+    if failed == 0 {
+        // SAFETY: the storage of a live socket.
+        unsafe { (*kept).flags |= GATE_MAPPED };
+    } else {
+        count(GATE_COUNT_MAP_FAILED);
+        let (flags, reason) = (EVENT_UNSEEN, REASON_UNMAPPED);
+        // SAFETY: the storage of a live socket.
+        let thread = u64::from(unsafe { (*kept).tgid }) << 32;
+        report(kept, &Report { flags, layer: LAYER_SOCKET, reason, errno: 0, class, thread });
+    }
+    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    0
+}

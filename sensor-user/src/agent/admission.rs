@@ -1,0 +1,54 @@
+//! What the event ring tells comes in; the gate knows whose calls it judges, which addresses and sockets lead to AI.
+
+use std::net::IpAddr;
+
+use sensor_common::gate::AiSocket;
+use sensor_common::record::Socket;
+
+use crate::enforce;
+
+use super::gate;
+use super::intent::Intent;
+
+impl Intent {
+    /// Has the gate judge the calls of a process from its first probe on, where its class says so.
+    pub(super) fn admit(&mut self, pid: u32) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        match gate::admit(enforcer, pid) {
+            Ok(Some(start)) => self.kernel.judge(pid, start),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
+            }
+        }
+    }
+
+    /// Tells the gate which provider an address was the answer for; a hint, as addresses are shared.
+    pub(super) fn note_address(&mut self, address: IpAddr, provider: Option<&str>) {
+        let (Some(enforcer), Some(provider)) = (&mut self.enforcer, provider) else { return };
+        let destination = enforce::destination(provider);
+        if let Err(error) = enforcer.maps().set_address(address, destination) {
+            tracing::debug!(%address, %error, "address is not known to the gate");
+        }
+    }
+
+    /// Notes an AI socket, so that a panic finds it.
+    pub(super) fn note_socket(&mut self, socket: &Socket, cgroup: u64, name: Option<&str>) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let provider = name.and_then(|name| self.catalogue.find(name));
+        let destination = provider.map_or(1, |provider| enforce::destination(&provider.id));
+        let (tgid, family) = (socket.tgid, socket.family);
+        let noted = AiSocket { tgid, class: 0, destination, family, cgroup };
+        if let Err(error) = enforcer.maps().add_socket(socket.cookie, noted) {
+            tracing::debug!(%error, "socket is not known to the gate");
+        }
+    }
+
+    /// Forgets a socket that is closed.
+    pub(super) fn forget_socket(&mut self, cookie: u64) {
+        if let Some(enforcer) = &mut self.enforcer {
+            // A stale note costs a place in a table that forgets.
+            let _forgotten = enforcer.maps().set_socket(cookie, None);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A gate that stands in the kernel comes in; what it refused goes out as events, and refused connections are cut.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sensor_common::gate::{
+    EVENT_REFUSED, GateEvent, LAYER_CHANGE, LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE,
+};
+use zerocopy::FromBytes;
+
+use crate::bpf::{GateMaps, Ring, folder_of};
+use crate::config::Config;
+use crate::enforce;
+use crate::provider::Catalogue;
+use crate::report::Event;
+use crate::report::event::{Decision, Process, Server};
+use crate::workload::Table as Workloads;
+
+use super::clock::Clock;
+use super::status::Status;
+use super::{SLEEP, gate};
+
+/// Events of the gate taken in one round; the ring keeps the others.
+const EVENTS_PER_ROUND_MAX: usize = 4096;
+/// `EACCES` (asm-generic/errno-base.h).
+const EACCES: u32 = 13;
+/// Layers that refuse a write on an open connection.
+const ON_OPEN: [u32; 4] = [LAYER_NAME, LAYER_CONTENT, LAYER_CHANGE, LAYER_OPAQUE];
+
+/// Tells what the gate does.
+pub(super) struct Watch {
+    standing: Option<(GateMaps, Ring)>,
+    providers: HashMap<u32, String>,
+    workloads: Arc<Mutex<Workloads>>,
+    folder: PathBuf,
+    status: Arc<Status>,
+    clock: Clock,
+}
+
+impl Watch {
+    /// Looks at the gate of the configuration, or at one that a panic puts in place.
+    pub(super) fn new(
+        config: &Config,
+        catalogue: &Catalogue,
+        workloads: Arc<Mutex<Workloads>>,
+        status: Arc<Status>,
+    ) -> Self {
+        let providers = catalogue
+            .providers()
+            .iter()
+            .map(|provider| (enforce::destination(&provider.id), provider.id.clone()))
+            .collect();
+        let folder = folder_of(&config.enforce.pins);
+        Self { standing: None, providers, workloads, folder, status, clock: Clock::read() }
+    }
+
+    /// Tells what the gate does until the agent stops.
+    pub(super) fn run(mut self, events: &SyncSender<Event>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.look();
+            self.round(events);
+            match &self.standing {
+                Some((_, ring)) => {
+                    ring.wait(Some(SLEEP));
+                }
+                None => std::thread::sleep(SLEEP),
+            }
+        }
+    }
+
+    /// Finds the gate where it stands, and forgets it where it does not.
+    fn look(&mut self) {
+        if !gate::stands(&self.folder) {
+            self.standing = None;
+        } else if self.standing.is_none() {
+            let opened = GateMaps::open(&self.folder)
+                .and_then(|maps| Ok((maps, GateMaps::events(&self.folder)?)));
+            match opened {
+                Ok(opened) => self.standing = Some(opened),
+                // A command is just putting it in place.
+                Err(error) => tracing::debug!(error = %super::chain(&error), "no gate yet"),
+            }
+        }
+    }
+
+    fn round(&mut self, events: &SyncSender<Event>) {
+        let Some((maps, mut ring)) = self.standing.take() else { return };
+        let mut refused = HashSet::new();
+        for _ in 0..EVENTS_PER_ROUND_MAX {
+            let Some(bytes) = ring.take() else { break };
+            let Ok((event, _)) = GateEvent::read_from_prefix(&bytes) else { continue };
+            if enforce::is_own_class(event.class) {
+                // A proof that was refused, as it should be.
+                continue;
+            }
+            if event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer) {
+                refused.insert((event.cookie, event.tgid));
+            }
+            let decision = self.decision(&event, &maps);
+            if events.try_send(Event::Decision(decision)).is_err() {
+                self.status.decision_not_told();
+            }
+        }
+        if !refused.is_empty() {
+            // Node does not tell its caller of a handshake that could not be written, and would wait for its own timeout.
+            let sockets: Vec<_> = refused.into_iter().collect();
+            let done = enforce::cut(&sockets);
+            self.status.refused_cut(done.cut);
+        }
+        self.standing = Some((maps, ring));
+    }
+
+    fn decision(&self, event: &GateEvent, maps: &GateMaps) -> Decision {
+        let refused = event.flags & EVENT_REFUSED != 0;
+        let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let workload = workloads.attribute(event.tgid, None, event.at_ns);
+        drop(workloads);
+        let reason = enforce::reason_words(event.reason)
+            .map(str::to_owned)
+            .or_else(|| maps.words(event.reason))
+            .unwrap_or_else(|| event.reason.to_string());
+        Decision {
+            time: self.clock.wall(event.at_ns),
+            process: Process { pid: Some(event.tgid), started: None, workload },
+            server: Server { name: None, peer: peer(event) },
+            provider: self.providers.get(&event.destination).cloned(),
+            decision: if refused { "deny" } else { "unseen" },
+            enforced: refused,
+            layer: enforce::layer_word(event.layer),
+            error: refused.then_some(if event.errno == EACCES { "EACCES" } else { "EPERM" }),
+            reason,
+            bytes_sent: event.sent,
+        }
+    }
+}
+
+fn peer(event: &GateEvent) -> Option<SocketAddr> {
+    let port = u16::try_from(event.remote_port).ok().filter(|port| *port != 0)?;
+    let address = match event.family {
+        2 => IpAddr::V4(Ipv4Addr::from(*event.remote_address.first_chunk::<4>()?)),
+        10 => IpAddr::V6(Ipv6Addr::from(event.remote_address)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, port))
+}

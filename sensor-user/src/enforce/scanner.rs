@@ -1,0 +1,223 @@
+//! Nothing comes in; the table by which the gate finds the parts of an HTTP/1 request, one look-up a byte, goes out.
+//!
+//! ```text
+//! head:  METHOD SP path SP version LF (name ":" value CR LF)* CR LF   body: … "model" : "name"
+//!               ^path    ^path end           ^begin   ^end      ^head end             ^begin ^end
+//! ```
+
+use sensor_common::scan::{
+    MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END,
+    MARK_PATH, MARK_PATH_END, SCANNER_STATES_MAX, SCANNER_TABLE_LEN,
+};
+
+/// Header fields that carry a credential, without a scheme before it.
+const KEYS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+
+/// States with a number that others know.
+const METHOD: usize = sensor_common::scan::SCANNER_HEAD as usize;
+const BODY: usize = sensor_common::scan::SCANNER_BODY as usize;
+const PATH: usize = 2;
+const VERSION: usize = 3;
+const LINE: usize = 4;
+const SKIP: usize = 5;
+const EMPTY: usize = 6;
+const HOST_BLANK: usize = 7;
+const HOST: usize = 8;
+const AUTH_BLANK: usize = 9;
+const AUTH: usize = 10;
+const KEY_BLANK: usize = 11;
+const KEY: usize = 12;
+const COLON: usize = 13;
+const QUOTE: usize = 14;
+const MODEL_FIRST: usize = 15;
+const MODEL: usize = 16;
+const DONE: usize = 17;
+const FREE: usize = 18;
+
+/// The table while it is made.
+struct Scanner {
+    table: Vec<u16>,
+    free: usize,
+}
+
+impl Scanner {
+    fn set(&mut self, state: usize, byte: u8, next: usize, mark: usize) {
+        let place = state.saturating_mul(256).saturating_add(usize::from(byte));
+        let entry = u16::try_from(next | (mark << 8)).unwrap_or(0);
+        if let Some(to) = self.table.get_mut(place) {
+            *to = entry;
+        }
+    }
+
+    fn all(&mut self, state: usize, next: usize) {
+        (0..=u8::MAX).for_each(|byte| self.set(state, byte, next, 0));
+    }
+
+    /// Adds a word after a state, one state a byte; capitals count as small letters where `folded`.
+    fn word(&mut self, from: usize, word: &[u8], folded: bool, otherwise: usize) -> usize {
+        let mut state = from;
+        // A line that breaks off within a folded word is over.
+        let broken = if folded { LINE } else { otherwise };
+        for byte in word {
+            let place = state.saturating_mul(256).saturating_add(usize::from(*byte));
+            let known = usize::from(self.table.get(place).copied().unwrap_or(0) & 0xff);
+            let is_new = known == otherwise || known < FREE;
+            let next = if is_new { self.free } else { known };
+            if is_new {
+                assert!(self.free < SCANNER_STATES_MAX, "the scanner has too many states");
+                self.free = self.free.saturating_add(1);
+                self.all(next, otherwise);
+                self.set(next, b'\n', broken, 0);
+            }
+            self.set(state, *byte, next, 0);
+            if folded {
+                self.set(state, byte.to_ascii_uppercase(), next, 0);
+            }
+            state = next;
+        }
+        state
+    }
+
+    /// A field's value: blanks before it are left out.
+    fn value(&mut self, blank: usize, state: usize, begin: usize, end: usize) {
+        (0..=u8::MAX).for_each(|byte| self.set(blank, byte, state, begin));
+        self.all(state, state);
+        for byte in *b" \t" {
+            self.set(blank, byte, blank, 0);
+        }
+        for from in [blank, state] {
+            let mark = if from == state { end } else { 0 };
+            self.set(from, b'\r', SKIP, mark);
+            self.set(from, b'\n', LINE, mark);
+        }
+    }
+}
+
+/// Makes the table.
+pub(super) fn table() -> Vec<u16> {
+    let mut scanner = Scanner { table: vec![0; SCANNER_TABLE_LEN], free: FREE };
+    head(&mut scanner);
+    body(&mut scanner);
+    scanner.table
+}
+
+fn head(scanner: &mut Scanner) {
+    scanner.all(METHOD, METHOD);
+    scanner.set(METHOD, b' ', PATH, MARK_PATH);
+    scanner.all(PATH, PATH);
+    scanner.set(PATH, b' ', VERSION, MARK_PATH_END);
+    for state in [VERSION, SKIP] {
+        scanner.all(state, state);
+        scanner.set(state, b'\n', LINE, 0);
+    }
+    scanner.all(LINE, SKIP);
+    scanner.all(EMPTY, SKIP);
+    scanner.set(EMPTY, b'\n', BODY, MARK_HEAD_END);
+    let fields = [("host", HOST_BLANK), ("authorization", AUTH_BLANK)];
+    for (name, blank) in fields.into_iter().chain(KEYS.map(|name| (name, KEY_BLANK))) {
+        let last = scanner.word(LINE, name.as_bytes(), true, SKIP);
+        scanner.set(last, b':', blank, 0);
+    }
+    scanner.set(LINE, b'\r', EMPTY, 0);
+    scanner.set(LINE, b'\n', BODY, MARK_HEAD_END);
+    scanner.value(HOST_BLANK, HOST, MARK_HOST, MARK_HOST_END);
+    scanner.value(KEY_BLANK, KEY, MARK_KEY, MARK_KEY_END);
+    scanner.value(AUTH_BLANK, AUTH, MARK_KEY, MARK_KEY_END);
+    // `Bearer KEY`: behind each blank the credential begins anew.
+    scanner.set(AUTH, b' ', AUTH_BLANK, 0);
+}
+
+fn body(scanner: &mut Scanner) {
+    scanner.all(BODY, BODY);
+    let last = scanner.word(BODY, br#""model""#, false, BODY);
+    // A quote that breaks the word begins a new one.
+    let opened = scanner.free.saturating_sub(br#""model""#.len());
+    (opened..last).for_each(|state| {
+        if state != last.saturating_sub(1) {
+            scanner.set(state, b'"', opened, 0);
+        }
+    });
+    scanner.all(COLON, BODY);
+    scanner.all(QUOTE, BODY);
+    for state in [last, COLON] {
+        scanner.set(state, b':', QUOTE, 0);
+    }
+    for byte in *b" \t\r\n" {
+        scanner.set(last, byte, COLON, 0);
+        scanner.set(COLON, byte, COLON, 0);
+        scanner.set(QUOTE, byte, QUOTE, 0);
+    }
+    scanner.set(QUOTE, b'"', MODEL_FIRST, 0);
+    (0..=u8::MAX).for_each(|byte| scanner.set(MODEL_FIRST, byte, MODEL, MARK_MODEL));
+    scanner.all(MODEL, MODEL);
+    scanner.set(MODEL, b'"', DONE, MARK_MODEL_END);
+    // What is escaped is not compared here.
+    for state in [MODEL_FIRST, MODEL] {
+        scanner.set(state, b'\\', DONE, 0);
+    }
+    scanner.set(MODEL_FIRST, b'"', DONE, 0);
+    scanner.all(DONE, DONE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the table as the gate does; gives the text between two marks.
+    fn between(text: &str, state: usize, from: usize, to: usize) -> Option<String> {
+        let table = table();
+        let mut marks = [0usize; 16];
+        let mut counts = [0; 16];
+        let mut state = state;
+        for (at, byte) in text.bytes().enumerate() {
+            let entry = table[(state << 8) | usize::from(byte)];
+            let mark = usize::from(entry >> 8);
+            state = usize::from(entry & 0xff);
+            marks[mark] = at;
+            counts[mark] = 1;
+        }
+        (counts[to] > 0).then(|| text.get(marks[from]..marks[to]).unwrap().to_owned())
+    }
+
+    const HEAD: &str = "POST /v1/chat HTTP/1.1\r\nX-Ho: host: no\r\nHOST:  api.openai.com:443\r\nAuthorization: Bearer sk-fake-1\r\n\
+        Content-Length: 2\r\n\r\n{\"messages\":[\"\\\"model\\\": \\\"no\\\"\"],\"model\" : \"gpt-x\",\"model\":\"y\"}";
+
+    #[test]
+    fn parts_of_a_request_are_found() {
+        assert_eq!(between(HEAD, METHOD, MARK_PATH, MARK_PATH_END).unwrap(), " /v1/chat");
+        assert_eq!(between(HEAD, METHOD, MARK_HOST, MARK_HOST_END).unwrap(), "api.openai.com:443");
+        assert_eq!(between(HEAD, METHOD, MARK_KEY, MARK_KEY_END).unwrap(), "sk-fake-1");
+        assert_eq!(between(HEAD, METHOD, MARK_MODEL, MARK_MODEL_END).unwrap(), "gpt-x");
+        assert!(between(HEAD, METHOD, MARK_PATH, MARK_HEAD_END).is_some());
+    }
+
+    #[test]
+    fn every_place_of_a_key_is_known() {
+        for name in ["x-api-key", "Api-Key", "x-goog-api-key"] {
+            let text = format!("POST / HTTP/1.1\r\n{name}: sk-fake-2\r\n\r\n");
+            assert_eq!(between(&text, METHOD, MARK_KEY, MARK_KEY_END).unwrap(), "sk-fake-2");
+        }
+        assert!(
+            between("GET / HTTP/1.1\r\nx-api-keys: a\r\n\r\n", METHOD, MARK_KEY, MARK_KEY_END)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn model_is_found_in_a_body_of_its_own() {
+        const CASES: [(&str, Option<&str>); 5] = [
+            (r#"{"model":"a"}"#, Some("a")),
+            (r#"{""model":"b"}"#, Some("b")),
+            (r#"{"x":"model","model": "c"}"#, Some("c")),
+            (r#"{"modele":"d"}"#, None),
+            (r#"{"model":"a\u0062"}"#, None),
+        ];
+        for (text, expected) in CASES {
+            assert_eq!(
+                between(text, BODY, MARK_MODEL, MARK_MODEL_END).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Subjects in a cgroup of the test's own get orders: what is denied never arrives, what is allowed beside it is not harmed.
+
+mod health;
+mod layers;
+mod panic;
+mod place;
+mod restart;
