@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use sensor_common::gate::AiSocket;
 use sensor_common::record::Socket;
 
+use crate::destination::dns;
 use crate::enforce;
 
 use super::gate;
@@ -29,6 +30,21 @@ impl Intent {
         let destination = enforce::destination(provider);
         if let Err(error) = enforcer.maps().set_address(address, destination) {
             tracing::debug!(%address, %error, "address is not known to the gate");
+        }
+    }
+
+    /// Takes a DNS answer: the addresses of an AI name are known from now on.
+    pub(super) fn on_answer(&mut self, message: &[u8]) {
+        let Ok(answer) = dns::parse(message) else { return };
+        if !self.is_ai(&answer.name) {
+            return;
+        }
+        let provider = self.catalogue.find(&answer.name).map(|provider| provider.id.clone());
+        for (address, _ttl) in answer.addresses {
+            self.note_address(address, provider.as_deref());
+            if let Err(error) = self.addresses.add(address) {
+                tracing::debug!(%address, %error, "address is not known to the kernel half");
+            }
         }
     }
 

@@ -10,7 +10,6 @@ use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD};
 use crate::bpf::{AddressMap, Kernel, ProbeLink, ProcessMap, ProgramMap};
 use crate::capture::{self, Body, Record};
 use crate::config::Config;
-use crate::destination::dns;
 use crate::enforce::Enforcer;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
@@ -140,7 +139,7 @@ impl Intent {
         tracing::debug!(%error, "record is left out");
     }
 
-    fn is_ai(&self, name: &str) -> bool {
+    pub(super) fn is_ai(&self, name: &str) -> bool {
         self.catalogue.find(name).is_some() || self.config.capture.is_intent_host(name)
     }
 
@@ -150,20 +149,6 @@ impl Intent {
             self.registry.confirm(pid, why);
         } else {
             self.attach(pid, why, now);
-        }
-    }
-
-    fn on_answer(&mut self, message: &[u8]) {
-        let Ok(answer) = dns::parse(message) else { return };
-        if !self.is_ai(&answer.name) {
-            return;
-        }
-        let provider = self.catalogue.find(&answer.name).map(|provider| provider.id.clone());
-        for (address, _ttl) in answer.addresses {
-            self.note_address(address, provider.as_deref());
-            if let Err(error) = self.addresses.add(address) {
-                tracing::debug!(%address, %error, "address is not known to the kernel half");
-            }
         }
     }
 
