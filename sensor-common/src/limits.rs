@@ -1,10 +1,14 @@
 //! Every bound that both halves share, with its unit and reason.
 
-/// Payload bytes of the smallest record: most SSE chunks fit.
+/// Payload bytes of the smallest record: short SSE chunks, names.
 pub const TIER_SMALL: usize = 256;
-/// Payload bytes of the second tier: heads of requests and responses.
+/// Payload bytes of the next tier: SSE chunks with an obfuscation field.
+pub const TIER_CHUNK: usize = 512;
+/// Payload bytes of the next tier: heads of requests and responses.
 pub const TIER_MEDIUM: usize = 1024;
-/// Payload bytes of the third tier: short prompts.
+/// Payload bytes of the next tier: several chunks that came together.
+pub const TIER_BATCH: usize = 3072;
+/// Payload bytes of the next tier: short prompts.
 pub const TIER_LARGE: usize = 8192;
 /// Payload bytes of the largest tier: two full TLS records.
 pub const TIER_HUGE: usize = 32768;

@@ -20,6 +20,8 @@ pub const MAP_PROGRAMS: &str = "PROGRAMS";
 pub const MAP_SOCKETS: &str = "SOCKETS";
 /// What was dropped in the kernel, by reason.
 pub const MAP_COUNTERS: &str = "REASONS";
+/// Plaintext bytes that were dropped in the kernel, by the same reasons.
+pub const MAP_LOST_BYTES: &str = "LOST_BYTES";
 /// Tail-called programs.
 pub const MAP_TAILS: &str = "TAILS";
 

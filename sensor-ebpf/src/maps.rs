@@ -55,6 +55,9 @@ pub static PROGRAMS: HashMap<[u8; 16], u32> = HashMap::with_max_entries(PROGRAMS
 /// What was dropped, by reason.
 #[map]
 pub static REASONS: Array<u64> = Array::with_max_entries(COUNTERS.len() as u32, 0);
+/// Plaintext bytes that were dropped, by the same reasons.
+#[map]
+pub static LOST_BYTES: Array<u64> = Array::with_max_entries(COUNTERS.len() as u32, 0);
 /// When each ring's reader was last woken.
 #[map]
 pub static WOKEN: Array<u64> = Array::with_max_entries(2, 0);
@@ -65,6 +68,9 @@ pub static TAILS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 /// Version of the ABI, checked by the agent.
 #[unsafe(no_mangle)]
 pub static ABI: u32 = sensor_common::ABI_VERSION;
+/// Bytes of the plaintext ring that payload may fill; what is above is kept for headers.
+#[unsafe(no_mangle)]
+pub static PAYLOAD_ROOM: u32 = 0;
 /// Whether a first ClientHello waits for the probes.
 #[unsafe(no_mangle)]
 pub static HOLD_HELLO: u32 = 0;
@@ -91,10 +97,24 @@ pub fn setting(value: &'static u32) -> u32 {
 /// Counts one event under a reason of `sensor_common::state`.
 #[inline(always)]
 pub fn count(reason: u32) {
-    if let Some(counter) = REASONS.get_ptr_mut(reason) {
+    add(&REASONS, reason, 1);
+}
+
+/// Counts plaintext bytes that are lost, and the record that would have held them.
+#[inline(always)]
+pub fn count_lost(reason: u32, bytes: u64) {
+    count(reason);
+    if bytes != 0 {
+        add(&LOST_BYTES, reason, bytes);
+    }
+}
+
+#[inline(always)]
+fn add(counters: &'static Array<u64>, reason: u32, more: u64) {
+    if let Some(counter) = counters.get_ptr_mut(reason) {
         // SAFETY: the pointer is a live, aligned array element; `core` has no atomic addition for this target.
         unsafe {
-            asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64, options(nostack))
+            asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) more, options(nostack))
         };
     }
 }

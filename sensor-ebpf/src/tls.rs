@@ -14,7 +14,7 @@ use sensor_common::state::{
     COUNT_RETURN_WITHOUT_ENTRY, Call, Connection, ConnectionKey, VERDICT_IGNORE, VERDICT_PROBATION,
 };
 
-use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, VERDICTS, count};
+use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, VERDICTS, count, count_lost};
 use crate::process::start_ns;
 use crate::ring::{READER_DATA, emit, header, now};
 
@@ -98,7 +98,7 @@ pub struct Entry {
 pub fn enter(entry: &Entry) -> bool {
     let Some(call) = call_of(entry) else { return false };
     if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
-        count(COUNT_CALL_TABLE_FULL);
+        skip(entry);
         return false;
     }
     entry.state & CALL_WRITE != 0
@@ -131,6 +131,23 @@ pub fn call_of(entry: &Entry) -> Option<Call> {
         chunks: 0,
         reserved: 0,
     })
+}
+
+/// Lets the stream go on behind a gap: nothing of this call will be seen, not even its return.
+#[inline(always)]
+fn skip(entry: &Entry) {
+    let writing = entry.state & CALL_WRITE != 0;
+    count_lost(COUNT_CALL_TABLE_FULL, if writing { entry.length } else { 0 });
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key_of(entry.object)) else { return };
+    // SAFETY: a live element of the LRU map; OpenSSL forbids two threads in one object.
+    unsafe {
+        if writing {
+            (*connection).sent += entry.length;
+        } else if entry.state & CALL_READ != 0 {
+            // How much is read is known only at the return: one byte stands for it, so that the gap shows.
+            (*connection).received += 1;
+        }
+    }
 }
 
 /// proto: int SSL_write(SSL *ssl, const void *buf, int num);
@@ -286,6 +303,8 @@ pub fn tls_read_done(ctx: RetProbeContext) -> u32 {
     }
     let key = key_of(call_now.object);
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else {
+        // The connection gave way to another one during the call.
+        count_lost(COUNT_CONNECTION_TABLE_FULL, got);
         let _ = CALLS.remove(&thread);
         return 0;
     };

@@ -2,12 +2,14 @@
 
 use core::arch::asm;
 
+use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::limits::{
-    CHUNKS_PER_CALL_MAX, PROBATION_BYTES_MAX, TIER_HUGE, TIER_LARGE, TIER_MEDIUM, TIER_SMALL,
+    CHUNKS_PER_CALL_MAX, PROBATION_BYTES_MAX, TIER_BATCH, TIER_CHUNK, TIER_HUGE, TIER_LARGE,
+    TIER_MEDIUM, TIER_SMALL,
 };
 use sensor_common::names::TAIL_COPY;
 use sensor_common::record::{
@@ -18,7 +20,7 @@ use sensor_common::state::{
     COUNT_PROBATION_PAYLOAD, COUNT_RECORD_NO_ROOM, COUNT_UNREADABLE, Call, VERDICT_IGNORE,
 };
 
-use crate::maps::{CALLS, CONNECTIONS, DATA, TAILS, count};
+use crate::maps::{CALLS, CONNECTIONS, DATA, PAYLOAD_ROOM, TAILS, count_lost, setting};
 use crate::ring::{READER_DATA, emit, header, wake_flag};
 use crate::tls::key_of;
 
@@ -29,6 +31,9 @@ struct Copied {
     /// The chunk's first two bytes.
     first: [u8; 2],
 }
+
+/// What there is of a chunk that found no room.
+const NOTHING: Copied = Copied { written: false, first: [0; 2] };
 
 /// Clamps a length for the verifier; LLVM would drop a plain comparison it can prove needless.
 #[inline(always)]
@@ -44,8 +49,7 @@ fn clamp<const N: usize>(length: u64) -> u64 {
 /// Writes one record with up to `N` payload bytes.
 #[inline(always)]
 fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
-    let none = Copied { written: false, first: [0; 2] };
-    let Some(mut entry) = DATA.reserve::<Record<N>>(0) else { return none };
+    let Some(mut entry) = DATA.reserve::<Record<N>>(0) else { return NOTHING };
     let length = clamp::<N>(length);
     let target = entry.as_mut_ptr();
     // SAFETY: `target` is reserved memory of a whole record; the helper writes at most `N` bytes into its payload.
@@ -59,7 +63,7 @@ fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
         first = unsafe { [(*target).payload[0], (*target).payload[1]] };
     } else {
         record.flags |= FLAG_UNREADABLE;
-        count(COUNT_UNREADABLE);
+        count_lost(COUNT_UNREADABLE, length);
     }
     let at = record.at_ns;
     // SAFETY: `target` is reserved memory of a whole record.
@@ -73,8 +77,12 @@ fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
 fn copy_tiered(record: Header, from: u64, length: u64) -> Copied {
     if length <= TIER_SMALL as u64 {
         copy::<TIER_SMALL>(record, from, length)
+    } else if length <= TIER_CHUNK as u64 {
+        copy::<TIER_CHUNK>(record, from, length)
     } else if length <= TIER_MEDIUM as u64 {
         copy::<TIER_MEDIUM>(record, from, length)
+    } else if length <= TIER_BATCH as u64 {
+        copy::<TIER_BATCH>(record, from, length)
     } else if length <= TIER_LARGE as u64 {
         copy::<TIER_LARGE>(record, from, length)
     } else {
@@ -102,14 +110,18 @@ fn judge_first_bytes(call: &Call, first: [u8; 2]) {
     }
 }
 
-/// Accounts for bytes that were not copied, with a header alone: the gap is known to the byte.
+/// Accounts for bytes that were not copied, with a header alone: the gap is known to the byte, and each byte has one reason.
 #[inline(always)]
 fn account(mut record: Header, flag: u32, reason: u32) {
     record.flags |= flag;
-    count(reason);
-    if !emit(&DATA, READER_DATA, &record) {
-        count(COUNT_RECORD_NO_ROOM);
-    }
+    let reason = if emit(&DATA, READER_DATA, &record) { reason } else { COUNT_RECORD_NO_ROOM };
+    count_lost(reason, u64::from(record.call_len));
+}
+
+/// Whether the ring may take payload: its last part is kept for headers, so that overload costs payload before metadata.
+#[inline(always)]
+fn has_room_for_payload() -> bool {
+    DATA.query(u64::from(BPF_RB_AVAIL_DATA)) <= u64::from(setting(&PAYLOAD_ROOM))
 }
 
 /// Copies the next chunk of the call the thread is inside of.
@@ -137,7 +149,11 @@ pub fn tls_copy(ctx: ProbeContext) -> u32 {
         last = true;
         account(record, FLAG_NO_ROOM, COUNT_CHUNKS_OVER_LIMIT);
     } else {
-        let copied = copy_tiered(record, now.buffer + now.done, length);
+        let copied = if has_room_for_payload() {
+            copy_tiered(record, now.buffer + now.done, length)
+        } else {
+            NOTHING
+        };
         if !copied.written {
             account(record, FLAG_NO_ROOM, COUNT_PAYLOAD_NO_ROOM);
         } else if record.offset == 0 && now.state & CALL_PROBATION != 0 && length >= 2 {

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_tcp_sock};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
@@ -43,6 +43,8 @@ const RECORD_TYPE_MIN: u8 = 0x14;
 const RECORD_TYPE_APPLICATION: u8 = 0x17;
 /// Type, version and length of a record.
 const RECORD_HEAD_LEN: usize = 5;
+/// Segments with data among which a ClientHello is: a proxy's greeting may come before it.
+const HELLO_SEGMENTS_MAX: u32 = 32;
 /// Records of one packet that are looked at.
 const RECORDS_MAX: u32 = 4;
 /// Bytes of a [`Hello`], as a record's payload.
@@ -67,30 +69,48 @@ fn half(ctx: &SkBuffContext, at: u32) -> Option<u16> {
     ctx.load::<[u8; 2]>(at as usize).ok().map(u16::from_be_bytes)
 }
 
+/// Where the parts of a packet stand, read in place: a helper call for each byte would cost more than all else here.
+/// The stack keeps the heads of IP, TCP and UDP in the linear part of a buffer; a packet without is of no interest.
 #[inline(always)]
 fn packet(ctx: &SkBuffContext) -> Option<Packet> {
     let length = ctx.len();
-    let first = byte(ctx, 0)?;
-    match first >> 4 {
+    let head = linear::<10>(ctx, 0)?;
+    match head[0] >> 4 {
         4 => Some(Packet {
             family: FAMILY_V4,
-            protocol: byte(ctx, 9)?,
-            transport: u32::from(first & 15) * 4,
+            protocol: head[9],
+            transport: u32::from(head[0] & 15) * 4,
             length,
         }),
-        6 => Some(Packet { family: FAMILY_V6, protocol: byte(ctx, 6)?, transport: 40, length }),
+        6 => Some(Packet { family: FAMILY_V6, protocol: head[6], transport: 40, length }),
         _ => None,
     }
+}
+
+/// Bytes of a packet's heads, read in place.
+#[inline(always)]
+fn linear<const N: usize>(ctx: &SkBuffContext, at: u32) -> Option<[u8; N]> {
+    // SAFETY: the context is valid for the run of the program.
+    let (data, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
+    let from = data + at as usize;
+    if from + N > end {
+        return None;
+    }
+    // SAFETY: the comparison above covers the bytes.
+    Some(unsafe { *(from as *const [u8; N]) })
 }
 
 /// Looks at what local processes send.
 #[cgroup_skb(egress)]
 pub fn wire_egress(ctx: SkBuffContext) -> i32 {
+    if is_settled(&ctx) {
+        return PASS;
+    }
     let Some(packet) = packet(&ctx) else { return PASS };
     match packet.protocol {
         PROTOCOL_TCP => tcp(&ctx, packet).unwrap_or(PASS),
         PROTOCOL_UDP => {
-            if half(&ctx, packet.transport + 2) == Some(PORT_DNS) {
+            if linear(&ctx, packet.transport + 2).map(u16::from_be_bytes) == Some(PORT_DNS) {
                 dns::question(&ctx, packet.transport + 8);
             }
             PASS
@@ -99,11 +119,32 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
     }
 }
 
+/// Whether a packet belongs to a TCP connection that has long begun, while no TLS object waits to be found: the packets
+/// of a busy server end here.
+#[inline(always)]
+fn is_settled(ctx: &SkBuffContext) -> bool {
+    let Some(until) = WIRE_WANTED.get(0) else { return false };
+    if *until != 0 {
+        return false;
+    }
+    // SAFETY: the context is valid for the run of the program; every use of the union is the socket.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the socket is not null, as the helper demands; it answers null for one that is not TCP.
+    let tcp = unsafe { bpf_tcp_sock(socket) };
+    // SAFETY: checked; the kernel holds the socket while the program runs.
+    !tcp.is_null() && unsafe { (*tcp).data_segs_out } > HELLO_SEGMENTS_MAX
+}
+
 /// Looks at DNS answers.
 #[cgroup_skb(ingress)]
 pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
     let Some(packet) = packet(&ctx) else { return PASS };
-    if packet.protocol == PROTOCOL_UDP && half(&ctx, packet.transport) == Some(PORT_DNS) {
+    if packet.protocol == PROTOCOL_UDP
+        && linear(&ctx, packet.transport).map(u16::from_be_bytes) == Some(PORT_DNS)
+    {
         dns::answer(&ctx, packet.transport + 8, packet.length);
     }
     PASS
@@ -115,7 +156,8 @@ fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
     if packet.length < packet.transport + 20 + HELLO_MIN {
         return None;
     }
-    let payload = packet.transport + u32::from(byte(ctx, packet.transport + 12)? >> 4) * 4;
+    let [words] = linear(ctx, packet.transport + 12)?;
+    let payload = packet.transport + u32::from(words >> 4) * 4;
     let head = ctx.load::<[u8; 6]>(payload as usize).ok()?;
     if head[1] != 3 {
         return None;
@@ -126,9 +168,18 @@ fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
         return Some(verdict);
     }
     if head[0] >= RECORD_TYPE_MIN && head[0] <= RECORD_TYPE_APPLICATION {
-        let until = WIRE_WANTED.get(0)?;
-        if *until > now() {
-            records(ctx, packet, payload);
+        let until = WIRE_WANTED.get_ptr_mut(0)?;
+        // SAFETY: a live array element. An object that begins to wait at the moment of the reset is found at its next write.
+        unsafe {
+            if *until == 0 {
+                return None;
+            }
+            if *until > now() {
+                records(ctx, packet, payload);
+            } else {
+                // From here on nobody asks for the time, until somebody waits again.
+                *until = 0;
+            }
         }
     }
     None

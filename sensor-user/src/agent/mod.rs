@@ -72,6 +72,8 @@ const NOTICES_MAX: usize = 4096;
 const DETACHED_MAX: usize = 1024;
 /// Niceness of the thread that attaches.
 const HURRY: i32 = -10;
+/// Time in which what the ring holds at the end is read: 16 MiB take a tenth of it.
+const DRAIN: Duration = Duration::from_millis(300);
 /// Longest sleep of a thread that waits for records: how soon it sees that the agent stops.
 const SLEEP: Duration = Duration::from_millis(100);
 /// Sleep of the decoding thread while records come: the kernel half wakes it only every few milliseconds.
@@ -105,7 +107,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let reporter =
         spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
-    let flag = Arc::clone(&stop);
+    let drain = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&drain);
     let decoder = spawn("pipeline", watch("pipeline"), move || {
         decode(pipeline, data_ring, &pipeline_in, &flag);
     })?;
@@ -122,7 +125,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     };
     say("started");
     let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
-    let telemetry = Telemetry {
+    let mut telemetry = Telemetry {
         metrics,
         readiness,
         status,
@@ -134,17 +137,17 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         lost: HashMap::new(),
         picture: Arc::new(Mutex::new(picture(clock))),
     };
-    let outcome = runtime.block_on(serve(&config, telemetry, (&wants_totals, &mut ends)));
+    let outcome = runtime.block_on(serve(&config, &mut telemetry, (&wants_totals, &mut ends)));
     say("stopping");
     stop.store(true, Ordering::Relaxed);
-    let joined = [
-        join("intent", attacher),
-        join("pipeline", decoder),
-        join("links", closer),
-        join("gate", watcher),
-    ];
+    let detached = join("intent", attacher);
+    // Nothing is written any more: what the ring still holds is read to its end.
+    drain.store(true, Ordering::Relaxed);
+    let joined =
+        [detached, join("pipeline", decoder), join("links", closer), join("gate", watcher)];
+    telemetry.publish();
     say("stopped");
-    drop(events);
+    drop((events, telemetry));
     let reported = join("reporter", reporter);
     outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
 }
@@ -186,23 +189,12 @@ fn decode(
     mut pipeline: Pipeline,
     mut ring: Ring,
     notices: &Receiver<ToPipeline>,
-    stop: &AtomicBool,
+    drain: &AtomicBool,
 ) {
     let mut quiet = QUIET_ROUNDS;
     let (mut ticked, mut published) = (Instant::now(), Instant::now());
-    while !stop.load(Ordering::Relaxed) {
-        let mut taken = 0_usize;
-        while let Some(bytes) = ring.take() {
-            match capture::decode(&bytes) {
-                Ok(record) => pipeline.on_record(&record),
-                Err(error) => pipeline.refuse(&error),
-            }
-            taken = taken.saturating_add(1);
-            if taken == BATCH {
-                break;
-            }
-        }
-        notices.try_iter().take(NOTICES_MAX).for_each(|notice| pipeline.on_notice(notice));
+    while !drain.load(Ordering::Relaxed) {
+        let taken = take(&mut pipeline, &mut ring, notices);
         if ticked.elapsed() >= SLEEP {
             ticked = Instant::now();
             pipeline.tick(Clock::monotonic_ns());
@@ -211,14 +203,32 @@ fn decode(
             published = Instant::now();
             pipeline.publish();
         }
-        pipeline.status.records_taken(DATA_RING, taken);
         quiet = if taken == 0 { quiet.saturating_add(1) } else { 0 };
         if taken < BATCH {
             ring.wait(Some(if quiet < QUIET_ROUNDS { SHORT_SLEEP } else { SLEEP }));
         }
     }
+    let began = Instant::now();
+    while take(&mut pipeline, &mut ring, notices) != 0 && began.elapsed() < DRAIN {}
     pipeline.finish(Clock::monotonic_ns());
     pipeline.publish();
+}
+
+/// Hands up to a batch of records, and all notices, to the pipeline; says how many records.
+fn take(pipeline: &mut Pipeline, ring: &mut Ring, notices: &Receiver<ToPipeline>) -> usize {
+    let mut taken = 0_usize;
+    while taken < BATCH
+        && let Some(bytes) = ring.take()
+    {
+        match capture::decode(&bytes) {
+            Ok(record) => pipeline.on_record(&record),
+            Err(error) => pipeline.refuse(&error),
+        }
+        taken = taken.saturating_add(1);
+    }
+    notices.try_iter().take(NOTICES_MAX).for_each(|notice| pipeline.on_notice(notice));
+    pipeline.status.records_taken(DATA_RING, taken);
+    taken
 }
 
 /// Reads the event ring.
@@ -257,7 +267,7 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
 /// Answers signals and HTTP requests until the agent is to stop.
 async fn serve(
     config: &Config,
-    mut telemetry: Telemetry,
+    telemetry: &mut Telemetry,
     (wants_totals, ends): (&AtomicBool, &mut mpsc::Receiver<&'static str>),
 ) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -281,7 +291,7 @@ async fn serve(
     telemetry.metrics.set_ring_bytes(DATA_RING, u64::from(config.capture.ring_bytes));
     telemetry.metrics.set_ring_bytes(EVENT_RING, u64::from(EVENT_RING_BYTES));
     let (stop_control, control_stopped) = oneshot::channel::<()>();
-    let controlled = control_socket(config, &telemetry, control_stopped)?;
+    let controlled = control_socket(config, telemetry, control_stopped)?;
     telemetry.ready();
     let outcome = loop {
         tokio::select! {

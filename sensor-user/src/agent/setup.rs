@@ -14,7 +14,7 @@ use anyhow::Context;
 use bytes::BytesMut;
 use jiff::Timestamp;
 
-use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings};
+use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings, give_memory_back};
 use crate::config::Config;
 use crate::credential::{FleetKey, Keyring};
 use crate::probes::Registry;
@@ -174,11 +174,11 @@ pub(super) fn stages(
     let enforcer = gate::put_in_place(&config, &catalogue, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
     announce_names(&mut kernel, &catalogue, &config)?;
-    let (event_ring, data_ring, counters) =
-        (kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?);
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     kernel.attach_machine()?;
+    let registry = warm_registry();
+    let (event_ring, data_ring, counters) = outlets(&mut kernel)?;
     let status = Arc::new(Status::default());
     let workloads = Arc::new(Mutex::new(workload::Table::new(
         workload::Roots::default(),
@@ -204,7 +204,7 @@ pub(super) fn stages(
     };
     let intent_stage = Intent {
         kernel,
-        registry: warm_registry(),
+        registry,
         learned,
         enforcer,
         catalogue,
@@ -232,6 +232,12 @@ pub(super) fn stages(
         status,
         config,
     })
+}
+
+/// Maps the rings into memory, after what loading took was given back: the two never add up.
+fn outlets(kernel: &mut Kernel) -> anyhow::Result<(Ring, Ring, Counters)> {
+    give_memory_back();
+    Ok((kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?))
 }
 
 /// Tells the kernel half which names are AI providers'.

@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use sensor_common::state::COUNTERS;
 
-use crate::bpf::Counters;
+use crate::bpf::{Counters, Dropped};
 use crate::report::control::Picture;
 use crate::report::event::Loss;
 use crate::report::server::Readiness;
@@ -30,6 +30,9 @@ const LOSSES: [&str; 8] = [
     "chunks_over_limit",
 ];
 
+/// Counters of the agent that tell of something lost.
+const AGENT_LOSSES: [&str; 3] = ["connection_dropped", "reporter_gone", "record_refused"];
+
 const _: () = assert!(LOSSES.len() < COUNTERS.len());
 
 /// Publishes what the threads count.
@@ -45,7 +48,7 @@ pub(super) struct Telemetry {
     pub(super) events: SyncSender<Event>,
     pub(super) clock: Clock,
     /// Losses reported so far.
-    pub(super) lost: HashMap<&'static str, u64>,
+    pub(super) lost: HashMap<&'static str, Dropped>,
     /// What the control socket shows.
     pub(super) picture: Arc<Mutex<Picture>>,
 }
@@ -55,16 +58,24 @@ impl Telemetry {
     pub(super) fn publish(&mut self) {
         (self.diagnostics)();
         let mut counters = std::collections::BTreeMap::new();
-        for (reason, count) in self.counters.read() {
-            counters.insert(format!("kernel.{reason}"), count);
-            self.metrics.set_stage_event("kernel", reason, count);
+        for (reason, dropped) in self.counters.read() {
+            counters.insert(format!("kernel.{reason}"), dropped.records);
+            self.metrics.set_stage_event("kernel", reason, dropped.records);
             if LOSSES.contains(&reason) {
-                self.report_loss(reason, count);
+                self.report_loss(reason, dropped.records, Some(dropped.bytes));
             }
         }
         for (name, count) in self.status.counters() {
             counters.insert(format!("agent.{name}"), count);
             self.metrics.set_stage_event("agent", name, count);
+            if AGENT_LOSSES.contains(&name) {
+                self.report_loss(name, count, None);
+            }
+        }
+        let reassembly = self.status.stages().reassembly;
+        let evicted = reassembly.evicted_over_connections.saturating_add(reassembly.evicted_idle);
+        if reassembly.evicted_bytes != 0 {
+            self.report_loss("reassembly_evicted", evicted, Some(reassembly.evicted_bytes));
         }
         let faults = self.proofs.round(&self.metrics).to_vec();
         if self.proofs.enforces() {
@@ -113,16 +124,18 @@ impl Telemetry {
         self.metrics.set_ready(false);
     }
 
-    fn report_loss(&mut self, reason: &'static str, count: u64) {
-        let before = self.lost.get(reason).copied().unwrap_or(0);
-        let records = count.saturating_sub(before);
-        if records == 0 {
+    fn report_loss(&mut self, reason: &'static str, records: u64, bytes: Option<u64>) {
+        let before = self.lost.get(reason).copied().unwrap_or_default();
+        let now = Dropped { records, bytes: bytes.unwrap_or_default() };
+        if now == before {
             return;
         }
         let time = self.clock.wall(Clock::monotonic_ns());
+        let records = now.records.saturating_sub(before.records);
+        let bytes = bytes.map(|bytes| bytes.saturating_sub(before.bytes));
         // With the queue full, the loss is said again a second later.
-        if self.events.try_send(Event::Loss(Loss { time, reason, records, bytes: None })).is_ok() {
-            self.lost.insert(reason, count);
+        if self.events.try_send(Event::Loss(Loss { time, reason, records, bytes })).is_ok() {
+            self.lost.insert(reason, now);
         }
     }
 }

@@ -37,6 +37,9 @@ const MACHINE: [(&str, Hook); 8] = [
     ("wire_ingress", Hook::Packet(CgroupSkbAttachType::Ingress)),
 ];
 
+/// One part in so many of the plaintext ring is kept for headers.
+const HEADERS_SHARE: u32 = 8;
+
 #[derive(Clone, Copy)]
 enum Hook {
     Tracepoint(&'static str),
@@ -88,10 +91,12 @@ impl Kernel {
         let _older_kernels = setrlimit(Resource::Memlock, unlimited);
         let offsets = btf::task_offsets()?;
         let hold = u32::from(settings.hold_client_hello);
+        let payload_room = payload_room(settings.data_ring_bytes);
         let types = Btf::from_sys_fs().map_err(|source| Error::Btf(source.to_string()))?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&types))
             .map_max_entries(names::MAP_DATA, settings.data_ring_bytes)
+            .override_global("PAYLOAD_ROOM", &payload_room, true)
             .override_global("HOLD_HELLO", &hold, true)
             .override_global("TASK_GROUP_LEADER", &offsets.group_leader, true)
             .override_global("TASK_START_BOOTTIME", &offsets.start_boottime, true)
@@ -254,8 +259,14 @@ impl Kernel {
 
     /// Takes the counters; once.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        take(&mut self.ebpf, names::MAP_COUNTERS).map(Counters)
+        let records = take(&mut self.ebpf, names::MAP_COUNTERS)?;
+        Ok(Counters { records, bytes: take(&mut self.ebpf, names::MAP_LOST_BYTES)? })
     }
+}
+
+/// Bytes of the plaintext ring that payload may fill.
+fn payload_room(ring_bytes: u32) -> u32 {
+    ring_bytes.saturating_sub(ring_bytes / HEADERS_SHARE)
 }
 
 fn load(program: &mut Program) -> Result<(), ProgramError> {

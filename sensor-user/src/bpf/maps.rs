@@ -108,14 +108,30 @@ impl ProgramMap {
 }
 
 /// What the kernel half dropped, by reason.
-pub struct Counters(pub(super) Array<MapData, u64>);
+pub struct Counters {
+    pub(super) records: Array<MapData, u64>,
+    pub(super) bytes: Array<MapData, u64>,
+}
+
+/// What was dropped for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Records, or times.
+    pub records: u64,
+    /// Plaintext bytes that they would have held.
+    pub bytes: u64,
+}
 
 impl Counters {
     /// Reads all counters with their names.
-    pub fn read(&self) -> Vec<(&'static str, u64)> {
+    pub fn read(&self) -> Vec<(&'static str, Dropped)> {
+        let counted = |counters: &Array<MapData, u64>, index| counters.get(&index, 0).unwrap_or(0);
         (0u32..)
             .zip(COUNTERS)
-            .map(|(index, name)| (name, self.0.get(&index, 0).unwrap_or(0)))
+            .map(|(index, name)| {
+                let records = counted(&self.records, index);
+                (name, Dropped { records, bytes: counted(&self.bytes, index) })
+            })
             .collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Instructions and file offsets come in; programs and links that aya cannot make yet go out of raw system calls.
 //!
-//! The only unsafe code of the agent. aya learns `uprobe_multi` links in a release that needs a newer compiler, and takes only programs it has loaded into its program arrays.
+//! The only unsafe code of the agent, with one call of the allocator. aya learns `uprobe_multi` links in a release that needs a newer compiler, and takes only programs it has loaded into its program arrays.
 #![expect(unsafe_code, reason = "the bpf system call has no safe wrapper for these commands")]
 
 use std::ffi::CStr;
@@ -314,3 +314,10 @@ pub(super) fn instruction_bytes(instructions: &[aya_obj::generated::bpf_insn]) -
 }
 
 const _: () = assert!(size_of::<LinkAttributes>() == 64);
+
+/// Gives memory that is free but still held back to the machine: reading the kernel's types takes many times what stays.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no precondition; it takes the allocator's own locks.
+    let _given = unsafe { libc::malloc_trim(0) };
+}

@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let mut text = String::new();
     told.read_to_string(&mut text).context("reading its totals")?;
     let missing = counters.read().into_iter().filter(|(name, _)| WHOLE_RECORDS.contains(name));
-    judge(&checker, &totals(&text)?, missing.map(|(_, count)| count).sum())
+    judge(&checker, &totals(&text)?, missing.map(|(_, dropped)| dropped.records).sum())
 }
 
 /// Lines are `thread ID CALLS BYTES`.
