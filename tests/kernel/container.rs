@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tollgate_tests::harness::{run, run_args, temp_folder};
+use tollgate_tests::harness::{run, run_args, temp_folder, wait_until};
 use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::spec::{OPENAI_KEY, PROMPT};
 
@@ -16,6 +17,9 @@ use crate::sensor::Sensor;
 
 /// Files that a process in a container may hold; this machine may not allow a runtime's default.
 const FILES_MAX: u32 = 1024;
+
+/// Time in which what a runtime leaves behind is gone.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A root with nothing in it but curl, its libraries, names and the lab's authority.
 fn root(lab: &Lab, folder: &Path) -> PathBuf {
@@ -83,16 +87,24 @@ impl Group {
     fn new(purpose: &str) -> Self {
         Self(format!("tollgate-{purpose}-{}", std::process::id()))
     }
+
+    /// The folders of the group that are there, in each hierarchy; podman's monitor has one of its own within.
+    fn folders(&self) -> Vec<PathBuf> {
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let places = hierarchies.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
+        let groups = places.map(|place| place.join(&self.0));
+        let both = groups.flat_map(|group| [group.join("conmon"), group]);
+        both.filter(|folder| folder.is_dir()).collect()
+    }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let places = hierarchies.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
-        for place in places.map(|place| place.join(&self.0)) {
-            // A hierarchy that this runtime did not use has no such folder.
-            drop(fs::remove_dir(place));
-        }
+        // The monitor ends a moment after its container; until then its folder is busy.
+        let removed = wait_until(REMOVAL_DEADLINE, "the cgroup of a container", || {
+            self.folders().into_iter().all(|folder| fs::remove_dir(folder).is_ok()).then_some(())
+        });
+        assert!(removed.is_ok() || std::thread::panicking(), "left: {:?}", self.folders());
     }
 }
 
