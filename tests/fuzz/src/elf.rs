@@ -20,12 +20,12 @@ pub(crate) fn run(data: &[u8]) {
         .and_then(|()| file.seek(SeekFrom::Start(0)))
         .and_then(|_| file.write_all(data));
     written.expect("a temporary file can be written");
-    let Ok(found) = elf::find(&file, &WANTED, "SSL_write") else { return };
-    for function in found.functions.values() {
+    let Ok(image) = elf::Image::read(&file, &WANTED, &["SSL_write"]) else { return };
+    for function in WANTED.iter().filter_map(|name| image.function(name)) {
         let at = usize::try_from(function.offset).unwrap_or(usize::MAX);
         let code = data.get(at..).and_then(|code| code.get(..function.code.len()));
         assert_eq!(code, Some(function.code.as_slice()), "the code is what the file has there");
-        assert_eq!(elf::function_at(&file, function.address).as_ref(), Some(function));
+        assert_eq!(image.function_at(function.address).as_ref(), Some(function));
         examine(&function.code, function.address, data);
     }
 }
