@@ -109,7 +109,8 @@ pub fn enter(entry: &Entry) -> bool {
 pub fn call_of(entry: &Entry) -> Option<Call> {
     let key = key_of(entry.object);
     let connection = connection(&key, entry.flags)?;
-    if is_ignored(connection) {
+    // A handshake is followed in any case: its ClientHello tells that the object's memory serves a new connection.
+    if is_ignored(connection) && entry.state & CALL_HANDSHAKE == 0 {
         count(COUNT_IGNORED_CALLS);
         return None;
     }
@@ -216,11 +217,22 @@ pub fn tls_read_ex(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Whether the thread is inside a write or read of this object, which makes the handshake by itself (BoringSSL).
+#[inline(always)]
+fn is_inside(object: u64) -> bool {
+    let Some(call) = CALLS.get_ptr(&bpf_get_current_pid_tgid()) else { return false };
+    // SAFETY: a live element that only this thread changes.
+    let (inside, state) = unsafe { ((*call).object, (*call).state) };
+    inside == object && state & CALL_HANDSHAKE == 0
+}
+
 /// proto: int SSL_do_handshake(SSL *ssl);
 #[uprobe]
 pub fn tls_handshake(ctx: ProbeContext) -> u32 {
     let Some(object) = ctx.arg::<u64>(0) else { return 0 };
-    enter(&Entry { object, buffer: 0, length: 0, written: 0, state: CALL_HANDSHAKE, flags: 0 });
+    if !is_inside(object) {
+        enter(&Entry { object, buffer: 0, length: 0, written: 0, state: CALL_HANDSHAKE, flags: 0 });
+    }
     never_tail_call(&ctx);
     0
 }

@@ -6,10 +6,12 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::limits::{NAME_MAX, TIER_SMALL, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME, Record,
+    FLAG_AI_NAME, FLAG_FAMILY_MASK, FLAG_FRESH, Header, KIND_DESCRIPTOR, KIND_FREE, KIND_NAME,
+    Record,
 };
 use sensor_common::state::{
-    COUNT_RECORD_NO_ROOM, Connection, ConnectionKey, VERDICT_PROBATION, VERDICT_WATCH, WireOwner,
+    COUNT_RECORD_NO_ROOM, Connection, ConnectionKey, VERDICT_IGNORE, VERDICT_PROBATION,
+    VERDICT_WATCH, WireOwner,
 };
 
 use crate::maps::{CALLS, CONNECTIONS, DATA, WIRE, WIRE_WANTED, count};
@@ -63,6 +65,7 @@ pub fn tls_set_host_name(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub fn set_name(object: u64, name: u64, limit: u64, flags: u32) {
     let key = key_of(object);
+    renew(&key);
     let Some(connection) = connection(&key, flags) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
     let seen = unsafe { *connection };
@@ -130,17 +133,23 @@ pub fn tls_set_fd(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_set_bio(ctx: ProbeContext) -> u32 {
     let Some(object) = ctx.arg::<u64>(0) else { return 0 };
-    let key = key_of(object);
-    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
-        // SAFETY: a live element of the LRU map.
-        let seen = unsafe { *connection };
-        if seen.sent != 0 || seen.received != 0 {
-            end(&seen);
-            let _ = CONNECTIONS.remove(&key);
-        }
-    }
+    renew(&key_of(object));
     never_tail_call(&ctx);
     0
+}
+
+/// Ends what was known of an object whose memory serves a new connection, where its end was not seen; gives back the
+/// flags that say which library it is of.
+#[inline(always)]
+fn renew(key: &ConnectionKey) -> u32 {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return 0 };
+    // SAFETY: a live element of the LRU map.
+    let seen = unsafe { *connection };
+    if seen.sent != 0 || seen.received != 0 || seen.verdict == VERDICT_IGNORE {
+        end(&seen);
+        let _ = CONNECTIONS.remove(key);
+    }
+    seen.flags & FLAG_FAMILY_MASK
 }
 
 /// proto: void SSL_free(SSL *ssl);
@@ -200,8 +209,9 @@ pub fn record_at(data: u64) -> Option<([u8; 6], bool)> {
 /// Notes bytes that a TLS object is about to put on the wire, where they tell it from all others.
 #[inline(always)]
 pub fn outgoing(key: &ConnectionKey, data: u64) {
-    let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     let Some((head, hello)) = record_at(data) else { return };
+    let found = if hello { connection(key, renew(key)) } else { CONNECTIONS.get_ptr_mut(key) };
+    let Some(connection) = found else { return };
     // SAFETY: a live element of the LRU map.
     let bound = unsafe { (*connection).cookie } != 0;
     if !hello && (bound || head[0] != RECORD_APPLICATION) {

@@ -36,6 +36,10 @@ fn main() -> anyhow::Result<ExitCode> {
             let config = Config::find(command.config.as_deref())?;
             print(agent::alarm(&config, &command.action)?.as_bytes())
         }
+        Command::Offsets { action } => {
+            let right = action.run(&mut io::stdout())?;
+            Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Completions { shell } => {
             cli::completions(shell, &mut io::stdout()).context("writing the completion script")?;
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,8 @@
 //! Real clients call the lab's provider with the sensor beside them: what it reports is held against what happened.
 
 #[cfg(test)]
+mod boringssl;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod container;
@@ -34,3 +36,5 @@ mod sensor;
 mod short;
 #[cfg(test)]
 mod stacks;
+#[cfg(test)]
+mod unnamed;

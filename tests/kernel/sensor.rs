@@ -27,6 +27,9 @@ const SECRETS: [&str; 4] = [OPENAI_KEY, ANTHROPIC_KEY, PROMPT, "w\u{f6}rd0"];
 /// Bytes of an answer to a scrape: far above what the bounded label sets allow.
 const SCRAPE_BYTES_MAX: u64 = 16 << 20;
 
+/// File of more rows for the table of builds, where a test wants some.
+const ROWS: &str = "tls_offsets.toml";
+
 /// A running sensor; killed when dropped, and all it said by then looked through for secrets.
 pub(crate) struct Sensor {
     child: Child,
@@ -39,6 +42,16 @@ impl Sensor {
     /// Starts a sensor of this test's own; `options` are lines of its `[capture]` section.
     pub(crate) fn start(options: &str) -> Result<Self> {
         let folder = temp_folder("sensor")?;
+        let child = spawn(folder.path(), options, 0)?;
+        let sensor = Self { child, folder, starts: 1, options: options.to_owned() };
+        sensor.wait_started()?;
+        Ok(sensor)
+    }
+
+    /// Starts a sensor with more rows for its table of builds.
+    pub(crate) fn start_with_rows(options: &str, rows: &str) -> Result<Self> {
+        let folder = temp_folder("sensor")?;
+        fs::write(folder.path().join(ROWS), rows)?;
         let child = spawn(folder.path(), options, 0)?;
         let sensor = Self { child, folder, starts: 1, options: options.to_owned() };
         sensor.wait_started()?;
@@ -127,6 +140,15 @@ impl Sensor {
                 .then_some(())
         });
         found.with_context(log)
+    }
+
+    /// Waits until the sensor has searched a file for its functions.
+    pub(crate) fn wait_searched(&self, file: &Path) -> Result<()> {
+        let wanted = format!("file searched bytes={} ", fs::metadata(file)?.len());
+        let found = wait_until(START_DEADLINE, "the search of a file", || {
+            self.log().contains(&wanted).then_some(())
+        });
+        found.with_context(|| self.log())
     }
 
     /// Every event written so far, over all starts.
@@ -244,8 +266,10 @@ fn events_file(folder: &Path, start: u32) -> PathBuf {
 fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
+    let rows = folder.join(ROWS);
+    let rows = if rows.exists() { format!("tls_offsets = {rows:?}\n") } else { String::new() };
     let text = format!(
-        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\nstate = {:?}\n[report]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = {:?}\n",
+        "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\n{rows}state = {:?}\n[report]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = {:?}\n",
         state.display().to_string(),
         folder.join("agent.sock").display().to_string()
     );

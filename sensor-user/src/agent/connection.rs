@@ -184,6 +184,17 @@ impl Connection {
         self.plaintext.as_ref().map(|plaintext| (&plaintext.decoder, &plaintext.tracker))
     }
 
+    /// Whether requests were seen to be sent on it: the one thing that wrong probes never show.
+    pub(super) fn asks(&self) -> bool {
+        self.plaintext.as_ref().is_some_and(|plaintext| plaintext.decoder.asks())
+    }
+
+    /// Whether what was said is no HTTP.
+    pub(super) fn is_foreign(&self) -> bool {
+        let protocol = self.plaintext.as_ref().map(|plaintext| plaintext.decoder.protocol());
+        protocol == Some(Some(Protocol::Other))
+    }
+
     /// What the connection has turned out to be.
     pub(super) fn verdict(&self) -> Verdict {
         self.plaintext.as_ref().map_or(Verdict::Undecided, |plaintext| plaintext.tracker.verdict())

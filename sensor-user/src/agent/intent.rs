@@ -13,20 +13,17 @@ use crate::config::Config;
 use crate::enforce::Enforcer;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
-use crate::probes::library;
 use crate::probes::{Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 
-use super::notice::{FromPipeline, ToPipeline};
+use super::attached::TRIES_MAX;
+use super::notice::{FromPipeline, Greeting, ToPipeline};
 use super::stacks::Stacks;
 use super::status::Status;
 
 /// How often running processes are looked over: libraries loaded late, processes gone, probation over.
 pub(super) const LOOK_OVER: Duration = Duration::from_secs(2);
-/// Tries to find the TLS library of a process that showed intent before it loaded one.
-const TRIES_MAX: u8 = 8;
-
 /// Processes whose program is remembered beyond their end.
 const ORIGINS_MAX: usize = 16_384;
 
@@ -59,11 +56,13 @@ pub(super) struct Intent {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     /// Tries that are left.
-    tries: u8,
+    pub(super) tries: u8,
     /// When the next one is due.
-    next_ns: u64,
+    pub(super) next_ns: u64,
     /// Why it would be blind: once it has ended, nobody can tell.
-    reason: &'static str,
+    pub(super) reason: &'static str,
+    /// Why it showed intent.
+    pub(super) why: Why,
 }
 
 impl Intent {
@@ -100,15 +99,14 @@ impl Intent {
                 let name = capture::name_of(hello);
                 let ai = header.flags & FLAG_AI_NAME != 0
                     && name.as_deref().is_some_and(|name| self.is_ai(name));
+                let probed = self.registry.why(header.tgid).is_some();
                 if ai && header.tgid != 0 {
-                    self.status.hello_seen(
-                        self.registry.why(header.tgid).is_some(),
-                        header.flags & FLAG_HELD != 0,
-                    );
+                    self.status.hello_seen(probed, header.flags & FLAG_HELD != 0);
                     self.show_intent(header.tgid, Why::Hello, now);
                     self.note_socket(&hello.socket, header.cgroup, name.as_deref());
                 }
-                self.notify(ToPipeline::Hello { socket: hello.socket, name, ai });
+                let greeting = Greeting { name, ai, probed };
+                self.notify(ToPipeline::Hello { socket: hello.socket, greeting });
             }
             Body::Question(hello) => {
                 if header.tgid != 0 && capture::name_of(hello).is_some_and(|name| self.is_ai(&name))
@@ -161,14 +159,12 @@ impl Intent {
             let began = Instant::now();
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
                 Ok(attached) => {
-                    let took_us = began.elapsed().as_micros();
                     self.stacks.restart(pid);
                     self.stacks.found(pid, &attached.carried);
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);
                     self.status.attached(Why::Learned, attached.probes);
-                    let probes = attached.probes;
-                    tracing::debug!(pid, probes, why = "learned", took_us, "probes set");
+                    Self::set(pid, Why::Learned, attached.probes, (began, now));
                     self.remember(pid);
                 }
                 Err(error) => self.attach_failed(pid, &error),
@@ -199,12 +195,16 @@ impl Intent {
     /// Takes what the pipeline found out about a process.
     pub(super) fn on_notice(&mut self, notice: FromPipeline, now: u64) {
         match notice {
-            FromPipeline::AiCall { pid } => {
+            FromPipeline::AiCall { pid, asked } => {
                 if self.probation.remove(&pid).is_some() {
                     self.registry.confirm(pid, Why::Hello);
                 }
+                if asked {
+                    self.registry.judge(pid, true);
+                }
                 self.learn(pid);
             }
+            FromPipeline::NotHttp { pid } | FromPipeline::Unseen { pid } => self.doubt(pid, now),
             FromPipeline::NotAi { pid } => {
                 if let Some(until) = self.probation.get_mut(&pid) {
                     *until = now;
@@ -273,13 +273,18 @@ impl Intent {
             .waiting
             .iter()
             .filter(|(_, waiting)| is_due(waiting))
-            .map(|(pid, waiting)| (*pid, waiting.tries))
+            .map(|(pid, waiting)| (*pid, *waiting))
             .collect();
-        for (pid, left) in due {
+        for (pid, Waiting { tries, why, .. }) in due {
             self.waiting.remove(&pid);
-            self.attach(pid, Why::Connect, now);
-            let Some(waiting) = self.waiting.get_mut(&pid) else { continue };
-            waiting.tries = left.saturating_sub(1);
+            self.attach(pid, why, now);
+            // A search that is under way takes no tries.
+            let Some(waiting) =
+                self.waiting.get_mut(&pid).filter(|waiting| waiting.tries <= TRIES_MAX)
+            else {
+                continue;
+            };
+            waiting.tries = tries.saturating_sub(1);
             let Waiting { tries, reason, .. } = *waiting;
             if tries == 0 {
                 self.waiting.remove(&pid);
@@ -293,18 +298,14 @@ impl Intent {
         !self.waiting.is_empty()
     }
 
-    fn attach(&mut self, pid: u32, why: Why, now: u64) {
+    pub(super) fn attach(&mut self, pid: u32, why: Why, now: u64) {
         let began = Instant::now();
         self.admit(pid);
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);
                 if why != Why::Eager {
-                    let (probes, took_us) = (attached.probes, began.elapsed().as_micros());
-                    tracing::debug!(pid, probes, why = why.as_str(), took_us, "probes set");
-                    // A ClientHello is held back until the process is marked, so the mark comes last.
-                    self.mark_attached(pid, why);
-                    self.after_attach(pid, why, attached.probes, now);
+                    self.after_attach(pid, why, &attached, (began, now));
                 }
             }
             Err(error) => {
@@ -313,44 +314,8 @@ impl Intent {
         }
     }
 
-    /// Marks a process, but for one that showed intent before it had any library: its first `ClientHello` is still to be
-    /// held back.
-    fn mark_attached(&mut self, pid: u32, why: Why) {
-        let awaits_hello = self.config.capture.hold_client_hello
-            && matches!(why, Why::Question | Why::Connect)
-            && self.registry.libraries_of(pid).is_empty();
-        if !awaits_hello {
-            self.mark(pid);
-        }
-    }
-
-    fn after_attach(&mut self, pid: u32, why: Why, probes: usize, now: u64) {
-        self.status.attached(why, probes);
-        if self.registry.libraries_of(pid).is_empty() {
-            if matches!(why, Why::Probation | Why::Forked) {
-                self.release(pid);
-                return;
-            }
-            // Who only asked for an address (a resolver, a tool) is not blind: it never spoke TLS.
-            if why == Why::Question {
-                self.release(pid);
-                return;
-            }
-            let pause = Duration::from_millis(20);
-            let next = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
-            let reason = library::why_blind(pid);
-            let waiting = Waiting { tries: TRIES_MAX, next_ns: next, reason };
-            self.waiting.entry(pid).or_insert(waiting).next_ns = next;
-        }
-        self.remember(pid);
-        if why == Why::Probation {
-            self.probation.insert(pid, now.saturating_add(self.config.capture.probation_ns()));
-        }
-        self.workloads().resolve(pid, now);
-    }
-
     /// Notes which program a probed process is.
-    fn remember(&mut self, pid: u32) {
+    pub(super) fn remember(&mut self, pid: u32) {
         let Some((program, commands)) = Program::of_process(pid) else { return };
         if self.origins.len() >= ORIGINS_MAX {
             self.origins.clear();
@@ -364,14 +329,14 @@ impl Intent {
         tracing::debug!(pid, error = %super::chain(error), "no probes in this process");
     }
 
-    fn mark(&mut self, pid: u32) {
+    pub(super) fn mark(&mut self, pid: u32) {
         if let Err(error) = self.processes.mark(pid) {
             tracing::debug!(pid, %error, "process is not marked");
         }
     }
 
     /// Takes the probes out of a process, off this thread.
-    fn release(&mut self, pid: u32) {
+    pub(super) fn release(&mut self, pid: u32) {
         self.processes.unmark(pid);
         self.probation.remove(&pid);
         self.waiting.remove(&pid);
@@ -380,13 +345,13 @@ impl Intent {
         let _dropped_here = self.detached.try_send(links);
     }
 
-    fn notify(&self, notice: ToPipeline) {
+    pub(super) fn notify(&self, notice: ToPipeline) {
         if self.pipeline.try_send(notice).is_err() {
             self.status.notice_dropped();
         }
     }
 
-    fn workloads(&self) -> std::sync::MutexGuard<'_, Workloads> {
+    pub(super) fn workloads(&self) -> std::sync::MutexGuard<'_, Workloads> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

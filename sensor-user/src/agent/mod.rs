@@ -12,11 +12,13 @@
 
 mod admission;
 mod alarm;
+mod attached;
 mod blind;
 mod clock;
 mod connection;
 mod counted;
 mod doctor;
+mod doubt;
 mod gate;
 mod intent;
 mod links;
@@ -32,7 +34,7 @@ mod writes;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bpf::Ring;
 use crate::capture;
 use crate::config::Config;
+use crate::probes::search;
+use crate::probes::search::{Searcher, Spent};
 use crate::report::Event;
 use crate::report::control;
 use crate::report::control::{Control, Picture};
@@ -68,6 +72,8 @@ use self::telemetry::Telemetry;
 const EVENTS_MAX: usize = 4096;
 /// Messages between the threads that wait; then they are dropped and counted.
 const NOTICES_MAX: usize = 4096;
+/// Files that wait to be searched, or to be taken back; then the process asks again.
+const SEARCHES_MAX: usize = 64;
 /// Batches of probes that wait to be closed; then the thread that detaches closes them itself.
 const DETACHED_MAX: usize = 1024;
 /// Niceness of the thread that attaches.
@@ -95,7 +101,9 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
-    let stages = setup::stages(config, (events.clone(), to_pipeline, to_intent, detached))?;
+    let (searcher, requests, answers) = searcher();
+    let senders = (events.clone(), to_pipeline, to_intent, detached);
+    let stages = setup::stages(config, senders, searcher)?;
     let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
     let Stages { diagnostics, watch: gate_watch, status, config, .. } = stages;
     let stop = Arc::new(AtomicBool::new(false));
@@ -107,6 +115,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let reporter =
         spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
+    let search =
+        spawn("search", watch("search"), move || search::run(&requests, &answers, tell_spent))?;
     let drain = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&drain);
     let decoder = spawn("pipeline", watch("pipeline"), move || {
@@ -145,11 +155,12 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     drain.store(true, Ordering::Relaxed);
     let joined =
         [detached, join("pipeline", decoder), join("links", closer), join("gate", watcher)];
+    let searched = join("search", search);
     telemetry.publish();
     say("stopped");
     drop((events, telemetry));
     let reported = join("reporter", reporter);
-    outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
+    outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(searched).and(reported)
 }
 
 /// Says on its drop, however that comes about, that a thread has ended.
@@ -262,6 +273,19 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
         .take(NOTICES_MAX)
         .for_each(|notice| intent.on_notice(notice, Clock::monotonic_ns()));
     links::close(intent.registry.detach_all());
+}
+
+/// The way to the thread that searches files, and the ends that this thread holds.
+fn searcher() -> (Searcher, Receiver<search::Request>, SyncSender<search::Answer>) {
+    let (requests, requests_out) = sync_channel(SEARCHES_MAX);
+    let (answers, answers_out) = sync_channel(SEARCHES_MAX);
+    (Searcher::new(requests, answers_out), requests_out, answers)
+}
+
+/// Says what a search has cost.
+fn tell_spent(Spent { bytes, took, found }: Spent) {
+    let took_us = took.as_micros();
+    tracing::debug!(bytes, took_us, found, "file searched");
 }
 
 /// Answers signals and HTTP requests until the agent is to stop.

@@ -2,23 +2,38 @@
 
 use sensor_common::record::Socket;
 
+/// What a ClientHello says of its connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// Name that the client asked for.
+    pub(super) name: Option<String>,
+    /// Whether it is an AI name.
+    pub(super) ai: bool,
+    /// Whether its process carried probes before, so that the connection's plaintext must be seen.
+    pub(super) probed: bool,
+}
+
 /// From the thread that watches processes and sockets.
 pub(super) enum ToPipeline {
     /// A ClientHello passed on a socket.
-    Hello { socket: Socket, name: Option<String>, ai: bool },
+    Hello { socket: Socket, greeting: Greeting },
     /// A socket closed.
     Closed { socket: Socket, at_ns: u64 },
     /// A process ended.
     Exited { pid: u32, at_ns: u64 },
-    /// A process talks to AI, but no TLS library was found in it.
+    /// A process talks to AI, but nothing of it can be read, for this reason.
     Blind { pid: u32, reason: &'static str },
 }
 
 /// From the thread that decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FromPipeline {
-    /// A process made an AI call.
-    AiCall { pid: u32 },
+    /// A process made an AI call, or answered one.
+    AiCall { pid: u32, asked: bool },
     /// What a process said so far is not AI traffic.
     NotAi { pid: u32 },
+    /// What a process said on a connection is no HTTP at all.
+    NotHttp { pid: u32 },
+    /// A connection of a probed process led to AI and carried a request, and no plaintext of it was seen.
+    Unseen { pid: u32 },
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI, SOCKET_BOUND};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI, SOCKET_BOUND, Socket};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
 use crate::bpf::VerdictMap;
@@ -23,7 +23,7 @@ use crate::workload::ticks_of_boot_ns;
 use super::blind::{Blind, Unseen};
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
-use super::notice::{FromPipeline, ToPipeline};
+use super::notice::{FromPipeline, Greeting, ToPipeline};
 use super::stacks::Stacks;
 use super::status::Status;
 
@@ -31,6 +31,8 @@ use super::status::Status;
 const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
 /// Sockets whose name is remembered until their TLS object is known.
 const SOCKETS_MAX: usize = 16_384;
+/// Bytes after which a connection of TLS has carried a request: a handshake that failed sends less.
+const REQUEST_SENT_MIN: u64 = 4096;
 /// Records of an ended connection may still be under way for this long.
 const END_GRACE: Duration = Duration::from_millis(250);
 /// Bytes of plaintext taken from the ring into one allocation.
@@ -49,8 +51,8 @@ pub(super) struct Pipeline {
     pub(super) clock: Clock,
     pub(super) shared: Shared,
     pub(super) connections: HashMap<u64, Connection>,
-    /// Names seen in ClientHellos, by socket cookie, with whether they are AI names.
-    pub(super) names: HashMap<u64, (Option<String>, bool)>,
+    /// What ClientHellos said, by socket cookie, until the socket closes.
+    pub(super) greetings: HashMap<u64, Greeting>,
     pub(super) arena: BytesMut,
     /// Processes and connections whose plaintext cannot be seen.
     pub(super) blind: Blind,
@@ -93,9 +95,9 @@ impl Pipeline {
                 connection.socket = Some(*socket);
                 connection.by_random = header.flags & FLAG_FRESH != 0;
                 connection.judged |= socket.flags & SOCKET_AI != 0;
-                let (name, ai) = self.names.remove(&header.aux).unwrap_or_default();
-                connection.name = connection.name.take().or(name);
-                connection.judged |= ai;
+                let greeting = self.greetings.get(&header.aux).cloned().unwrap_or_default();
+                connection.name = connection.name.take().or(greeting.name);
+                connection.judged |= greeting.ai;
             }
             _ => tracing::debug!(kind = header.kind, "record in the wrong ring"),
         }
@@ -120,27 +122,28 @@ impl Pipeline {
     /// Takes what the thread that attaches found out.
     pub(super) fn on_notice(&mut self, notice: ToPipeline) {
         match notice {
-            ToPipeline::Hello { socket, name, ai } => {
+            ToPipeline::Hello { socket, greeting } => {
                 // A library that tells no name: the hello may be read after the socket was bound.
                 let bound = |connection: &&mut Connection| {
                     connection.name.is_none()
                         && connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
                 };
                 for connection in self.connections.values_mut().filter(bound) {
-                    connection.name.clone_from(&name);
-                    connection.judged |= ai;
+                    connection.name.clone_from(&greeting.name);
+                    connection.judged |= greeting.ai;
                 }
-                if self.names.len() >= SOCKETS_MAX {
-                    self.names.clear();
+                if self.greetings.len() >= SOCKETS_MAX {
+                    self.greetings.clear();
                 }
-                self.names.insert(socket.cookie, (name, ai));
+                self.greetings.insert(socket.cookie, greeting);
             }
             ToPipeline::Closed { socket, at_ns } => {
-                let named = self.names.remove(&socket.cookie);
-                if let Some((name, true)) = named
-                    && socket.flags & SOCKET_BOUND == 0
-                {
-                    self.blind.ended(Unseen { socket, name, at_ns });
+                let greeting = self.greetings.remove(&socket.cookie).unwrap_or_default();
+                if self.is_unseen(&greeting, &socket) {
+                    self.tell(FromPipeline::Unseen { pid: socket.tgid });
+                }
+                if greeting.ai && socket.flags & SOCKET_BOUND == 0 {
+                    self.blind.ended(Unseen { socket, name: greeting.name, at_ns });
                 }
                 let bound = |connection: &&mut Connection| {
                     connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
@@ -165,6 +168,15 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Whether a connection must have shown a request by its end, and its process shows none.
+    fn is_unseen(&self, greeting: &Greeting, socket: &Socket) -> bool {
+        let asks = |connection: &Connection| connection.pid == socket.tgid && connection.asks();
+        greeting.ai
+            && greeting.probed
+            && socket.bytes_sent >= REQUEST_SENT_MIN
+            && !self.connections.values().any(asks)
     }
 
     /// What is known of a blind process before a connection of its has ended.
@@ -293,17 +305,22 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let calls = connection.calls();
         let verdict = connection.verdict();
-        let (pid, judged) = (connection.pid, connection.judged);
+        let (pid, judged, foreign) = (connection.pid, connection.judged, connection.is_foreign());
+        let asked = connection.asks();
         match verdict {
             Verdict::Ai if !judged => self.watch(id),
             Verdict::NotAi => {
                 self.ignore(id);
                 self.tell(FromPipeline::NotAi { pid });
+                // What leads elsewhere need not be HTTP.
+                if foreign && judged {
+                    self.tell(FromPipeline::NotHttp { pid });
+                }
             }
             _ => {}
         }
         for call in calls {
-            self.tell(FromPipeline::AiCall { pid });
+            self.tell(FromPipeline::AiCall { pid, asked });
             self.report(id, call);
         }
     }

@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings, give_memory_back};
 use crate::config::Config;
 use crate::credential::{FleetKey, Keyring};
-use crate::probes::Registry;
 use crate::probes::learned::Learned;
+use crate::probes::offsets::Offsets;
+use crate::probes::search::Searcher;
+use crate::probes::{Planner, Registry};
 use crate::provider::Catalogue;
 use crate::reassembly::Table;
 use crate::report;
@@ -155,6 +157,7 @@ pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
 pub(super) fn stages(
     config: Config,
     (events, pipeline, intent, detached): Senders,
+    searcher: Searcher,
 ) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
     make_state_folder(&config)?;
@@ -177,7 +180,7 @@ pub(super) fn stages(
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     kernel.attach_machine()?;
-    let registry = warm_registry();
+    let registry = warm_registry(planner(&config, searcher)?);
     let (event_ring, data_ring, counters) = outlets(&mut kernel)?;
     let status = Arc::new(Status::default());
     let workloads = Arc::new(Mutex::new(workload::Table::new(
@@ -198,7 +201,7 @@ pub(super) fn stages(
         clock: Clock::read(),
         shared: shared(&config, &catalogue),
         connections: HashMap::new(),
-        names: HashMap::new(),
+        greetings: HashMap::new(),
         arena: BytesMut::new(),
         blind: Blind::default(),
     };
@@ -254,9 +257,15 @@ fn announce_names(
     Ok(())
 }
 
+/// A planner that knows the builds of its table and of the configuration's.
+fn planner(config: &Config, searcher: Searcher) -> anyhow::Result<Planner> {
+    let offsets = Offsets::bundled().with(&read_optional(&config.files.tls_offsets)?)?;
+    Ok(Planner::new(offsets, Some(searcher)))
+}
+
 /// A registry that knows where the functions of the usual TLS libraries are.
-fn warm_registry() -> Registry {
-    let mut registry = Registry::default();
+fn warm_registry(planner: Planner) -> Registry {
+    let mut registry = Registry::new(planner);
     for path in WELL_KNOWN {
         if let Ok(file) = fs::File::open(path) {
             // A library that is missing or odd here is looked at again when a process maps it.

@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 12] = [
+const COUNTERS: [&str; 13] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -40,6 +40,7 @@ const COUNTERS: [&str; 12] = [
     "record_refused",
     "decision_not_told",
     "refused_cut",
+    "probes_rejected",
 ];
 
 #[derive(Clone, Copy)]
@@ -56,6 +57,7 @@ enum Count {
     RecordRefused,
     DecisionNotTold,
     RefusedCut,
+    ProbesRejected,
 }
 
 impl Status {
@@ -125,6 +127,11 @@ impl Status {
     /// A record of the kernel half was malformed.
     pub(super) fn record_refused(&self) {
         self.count(Count::RecordRefused);
+    }
+
+    /// The places of a file were wrong, and its processes lost their probes.
+    pub(super) fn rejected(&self) {
+        self.count(Count::ProbesRejected);
     }
 
     /// How many probes are set for each library, in how many processes.

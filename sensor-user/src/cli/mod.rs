@@ -4,6 +4,7 @@ mod ask;
 mod generate;
 mod panic;
 mod policy;
+mod offsets;
 mod run;
 
 pub use ask::Ask;
@@ -11,6 +12,7 @@ pub use ask::Form;
 pub use ask::ReportOptions;
 pub use generate::completions;
 pub use generate::man;
+pub use offsets::OffsetsAction;
 pub use panic::PanicAction;
 pub use panic::PanicCommand;
 pub use panic::PanicScope;
@@ -70,6 +72,12 @@ pub enum Command {
         /// Which of these.
         #[command(subcommand)]
         action: PolicyAction,
+    },
+    /// Find the functions of TLS libraries in files without symbols; check the table of known builds.
+    Offsets {
+        /// Which of the two.
+        #[command(subcommand)]
+        action: OffsetsAction,
     },
     /// Print a completion script, as `tollgate completions bash > /etc/bash_completion.d/tollgate`.
     Completions {

@@ -96,6 +96,8 @@ pub struct Files {
     pub providers: PathBuf,
     /// More rows for the price table; none when empty.
     pub prices: PathBuf,
+    /// More rows for the table of builds without symbols, as `tollgate offsets learn` writes them; none when empty.
+    pub tls_offsets: PathBuf,
 }
 
 impl Default for Files {
@@ -105,6 +107,7 @@ impl Default for Files {
             fleet_key: PathBuf::new(),
             providers: PathBuf::new(),
             prices: PathBuf::new(),
+            tls_offsets: PathBuf::new(),
         }
     }
 }

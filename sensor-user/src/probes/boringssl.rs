@@ -7,6 +7,9 @@ use super::segments::Segments;
 use super::strings::Text;
 use super::structure::{self, Facts, Functions, Located, only};
 
+/// Name of the library in events (`tls.library`).
+pub const LIBRARY: &str = "boringssl";
+
 /// Sources that the wanted functions stand in; the number of a text is its place here.
 const TEXTS: [Text; 6] = [
     Text::Ending("boringssl/ssl/ssl_lib.cc"),
@@ -52,15 +55,25 @@ pub fn by_structure(image: &Segments<'_>) -> Vec<Located> {
     });
     found.extend(handshake.map(|address| ("SSL_do_handshake", address)));
     found.extend(reader(&functions, handshake));
-    let named = only(&functions, |facts| {
-        is_from(facts, &SSL_LIB) && facts.numbers.contains(&INVALID_SERVERNAME)
-    });
-    found.extend(named.map(|(address, _)| ("SSL_set_tlsext_host_name", address)));
+    found.extend(names_server(&functions).map(|address| ("SSL_set_tlsext_host_name", address)));
     found.extend(channel(&functions).into_iter().map(|address| ("BIO_write", address)));
     found
 }
 
-/// The one function through which plaintext is read.
+/// The function that takes the server's name knows one error; another may have its number as a line.
+fn names_server(functions: &Functions) -> Option<u64> {
+    let fitting = || {
+        functions.iter().filter(|(_, facts)| {
+            is_from(facts, &SSL_LIB) && facts.numbers.contains(&INVALID_SERVERNAME)
+        })
+    };
+    let fewest = fitting().map(|(_, facts)| facts.numbers.len()).min()?;
+    let mut simplest = fitting().filter(|(_, facts)| facts.numbers.len() == fewest);
+    let (address, _) = simplest.next()?;
+    simplest.next().is_none().then_some(*address)
+}
+
+/// The one function through which plaintext is read, under the name of `SSL_read`, whose arguments it has.
 ///
 /// `SSL_read` is `SSL_peek` and a step that takes the bytes away. A compiler may put either into its caller: the reader
 /// is the function that calls the one which waits for records, and of two such the one that takes bytes away.
@@ -80,7 +93,7 @@ fn reader(functions: &Functions, handshake: Option<u64>) -> Option<(&'static str
     let taking = || readers.iter().filter(|(_, facts)| facts.stores);
     match readers.as_slice() {
         [] => None,
-        [(address, facts)] => Some((if facts.stores { "SSL_read" } else { "SSL_peek" }, **address)),
+        [(address, _)] => Some(("SSL_read", **address)),
         _ => match taking().collect::<Vec<_>>().as_slice() {
             [(address, _)] => Some(("SSL_read", **address)),
             _ => None,

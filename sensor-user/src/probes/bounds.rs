@@ -10,6 +10,8 @@ use super::segments::{Machine, Segments};
 const FUNCTION_MAX: u64 = 16 << 10;
 /// Alignment of functions.
 const ALIGNMENT: u64 = 16;
+/// Longest instruction of x86-64, in bytes.
+const INSTRUCTION_MAX: usize = 15;
 /// What linkers fill gaps between functions with.
 const PADDING: u8 = 0xcc;
 /// Head of the unwind index: pointers of four bytes, entries relative to the index (LSB, `.eh_frame_hdr`).
@@ -21,6 +23,24 @@ pub(super) fn around(image: &Segments<'_>, site: u64) -> Option<Range<u64>> {
         Machine::X86 => walked(image, site),
         Machine::Arm => framed(image, site),
     })
+}
+
+/// Whether a function begins at an address.
+pub(super) fn is_start(image: &Segments<'_>, address: u64) -> bool {
+    around(image, address).is_some_and(|range| range.start == address)
+}
+
+/// Whether an instruction begins at an address.
+pub(super) fn is_instruction(image: &Segments<'_>, address: u64) -> bool {
+    if image.machine == Machine::Arm {
+        return address.is_multiple_of(4);
+    }
+    let Some(range) = around(image, address) else { return false };
+    let before = usize::try_from(address.saturating_sub(range.start)).unwrap_or(usize::MAX);
+    let code = image.bytes(range.start, before.saturating_add(INSTRUCTION_MAX));
+    let decoder = Decoder::with_ip(64, &code, range.start, DecoderOptions::NONE);
+    let mut starts = decoder.into_iter().take_while(|instruction| !instruction.is_invalid());
+    starts.any(|instruction| instruction.ip() == address)
 }
 
 /// By the unwind index, where it covers the address.

@@ -5,13 +5,15 @@ use std::fs::File;
 use sensor_common::record::{FAMILY_GNUTLS, FAMILY_GO, FAMILY_OPENSSL, FLAG_FAMILY_MASK};
 
 use super::mapped::executable_mappings;
-use super::{gnutls, go, openssl, sockets};
+use super::{boringssl, gnutls, go, openssl, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// OpenSSL and what kept its calls and symbols.
     OpenSsl,
+    /// BoringSSL inside an executable, without symbols.
+    BoringSsl,
     /// GnuTLS.
     GnuTls,
     /// Go's `crypto/tls`.
@@ -21,13 +23,15 @@ pub enum Library {
 }
 
 /// Every library with connections.
-pub const LIBRARIES: [Library; 3] = [Library::OpenSsl, Library::GnuTls, Library::Go];
+pub const LIBRARIES: [Library; 4] =
+    [Library::OpenSsl, Library::BoringSsl, Library::GnuTls, Library::Go];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => openssl::LIBRARY,
+            Self::BoringSsl => boringssl::LIBRARY,
             Self::GnuTls => gnutls::LIBRARY,
             Self::Go => go::LIBRARY,
             Self::Sockets => sockets::NAME,
@@ -37,7 +41,7 @@ impl Library {
     /// The family that the kernel half sets in the flags of its connections.
     pub fn family(self) -> u32 {
         match self {
-            Self::OpenSsl => FAMILY_OPENSSL,
+            Self::OpenSsl | Self::BoringSsl => FAMILY_OPENSSL,
             Self::GnuTls => FAMILY_GNUTLS,
             Self::Go => FAMILY_GO,
             // No connection has it.
@@ -83,6 +87,14 @@ pub struct Carried {
     pub library: Library,
     /// How its functions were found.
     pub resolution: Resolution,
+}
+
+impl Carried {
+    /// Whether the places of its functions are a guess, however good: nothing in the file names them.
+    pub fn is_guessed(self) -> bool {
+        let bare = matches!(self.library, Library::OpenSsl | Library::BoringSsl);
+        bare && self.resolution != Resolution::Symbols
+    }
 }
 
 /// Which of the libraries that a process carries a connection of a family belongs to; where two of the family are found

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::Error;
@@ -63,6 +64,13 @@ fn parse(text: &str) -> Vec<Mapping> {
         .collect()
 }
 
+/// Device and inode of a file, written as the memory map writes them where the file system shows the same device.
+pub(super) fn identity_of(file: &File) -> Option<(String, u64)> {
+    let meta = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    Some((format!("{major:02x}:{minor:02x}"), meta.ino()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +100,14 @@ mod tests {
         let exe = fs::read_link("/proc/self/exe").unwrap();
         let mapping = own.iter().find(|mapping| mapping.path == exe.to_str().unwrap()).unwrap();
         assert!(mapping.open(pid).unwrap().metadata().unwrap().len() > 0);
+    }
+
+    #[test]
+    fn identity_is_written_as_the_memory_map_writes_it() {
+        let pid = std::process::id();
+        let file = File::open("/proc/self/exe").unwrap();
+        let own = executable_mappings(pid).unwrap();
+        let (device, inode) = identity_of(&file).unwrap();
+        assert!(own.iter().any(|mapping| mapping.inode == inode && mapping.device == device));
     }
 }

@@ -1,5 +1,7 @@
 //! Process ids come in; which TLS library they map and where its functions are goes out, and probes are attached there.
 
+mod attached;
+pub mod bare;
 pub mod boringssl;
 mod bounds;
 pub mod connections;
@@ -9,6 +11,7 @@ pub mod go;
 pub mod learned;
 pub mod library;
 mod mapped;
+pub mod offsets;
 pub mod openssl;
 pub mod openssl_bare;
 pub mod pclntab;
@@ -16,16 +19,19 @@ mod plan;
 pub mod prologue;
 mod registry;
 pub mod row;
+pub mod search;
 pub mod segments;
 pub mod signature;
 pub mod sockets;
 pub mod strings;
 pub mod structure;
+mod trust;
 
+pub use attached::{Attached, Rejected, Why};
 pub use library::{Carried, Library, Resolution};
 pub use mapped::{Mapping, executable_mappings};
-pub use plan::{Part, Plan, Planner, Probe};
-pub use registry::{Attached, Registry, Why};
+pub use plan::{Part, Plan, Planner, Probe, Searched};
+pub use registry::Registry;
 
 use std::io;
 

@@ -57,7 +57,14 @@ pub fn by_structure(image: &Segments<'_>) -> Vec<Located> {
     let numbered = |facts: &Facts, kind: &Kind| {
         facts.texts.contains(&kind.source) && facts.numbers.contains(&kind.number)
     };
+    // Bytes of other code may look like a reference to a name; hardly ever to a name and its source.
+    let sourced =
+        |facts: &Facts, kind: &Kind| named(facts, kind) && facts.texts.contains(&kind.source);
+    let certain = located(&functions, sourced);
     let mut found = located(&functions, named);
+    found.retain(|place| {
+        certain.contains(place) || certain.iter().all(|(name, _)| *name != place.0)
+    });
     if found.is_empty() {
         found = located(&functions, numbered);
     }

@@ -9,62 +9,23 @@ use crate::bpf::Kernel;
 use crate::bpf::ProbeLink;
 
 use super::Error;
-use super::library::{Carried, Library};
-use super::mapped::{Mapping, executable_mappings};
-use super::plan::{Part, Plan, Planner};
+use super::attached::{Attached, Rejected, Why};
+use super::library::{Carried, Library, Resolution};
+use super::mapped::{Mapping, executable_mappings, identity_of};
+use super::plan::{Part, Plan, Planner, Searched};
+use super::trust::Trust;
 
 /// Processes that carry probes at once; the same bound as the kernel's table.
 const PROCESSES_MAX: usize = sensor_common::limits::PROCESSES_MAX as usize;
 
-/// Why a process carries probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Why {
-    /// Its program made AI calls before.
-    Learned,
-    /// It asked DNS for an AI name.
-    Question,
-    /// It connected to an AI address.
-    Connect,
-    /// It sent a ClientHello with an AI name.
-    Hello,
-    /// Its parent carries probes.
-    Forked,
-    /// It had open TLS connections when the agent started.
-    Probation,
-    /// The configuration asks for every process.
-    Eager,
-}
-
-impl Why {
-    /// The word used in events and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Learned => "learned",
-            Self::Question => "dns_question",
-            Self::Connect => "connect",
-            Self::Hello => "client_hello",
-            Self::Forked => "forked",
-            Self::Probation => "probation",
-            Self::Eager => "eager",
-        }
-    }
-}
-
-/// What attaching to a process came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attached {
-    /// Probes set by this call.
-    pub probes: usize,
-    /// Paths of the files that carry a TLS library, as the process sees them.
-    pub libraries: Vec<String>,
-    /// The libraries in those files.
-    pub carried: Vec<Carried>,
-}
+/// Files whose functions no symbol names, with their plans.
+type Guessed = HashMap<(String, u64), Arc<Plan>>;
 
 #[derive(Debug)]
 struct Process {
     links: Vec<(Library, ProbeLink)>,
     files: HashSet<(String, u64)>,
+    guessed: Guessed,
     /// Paths of all probed files.
     paths: Vec<String>,
     libraries: Vec<String>,
@@ -86,12 +47,20 @@ struct Planned {
 #[derive(Debug, Default)]
 pub struct Registry {
     planner: Planner,
+    trust: Trust,
     processes: HashMap<u32, Process>,
+    /// Files of processes that have ended, whose connections are judged later; at its bound the memory begins anew.
+    ended: HashMap<u32, Guessed>,
     /// Files probed for all processes (`attach = "eager"`).
     everywhere: HashMap<(String, u64), Vec<(Library, ProbeLink)>>,
 }
 
 impl Registry {
+    /// A registry without probes.
+    pub fn new(planner: Planner) -> Self {
+        Self { planner, ..Self::default() }
+    }
+
     /// Attaches to every TLS library that the process maps and that is not yet probed in it.
     pub fn attach(&mut self, kernel: &mut Kernel, pid: u32, why: Why) -> Result<Attached, Error> {
         let mappings = executable_mappings(pid)?;
@@ -104,10 +73,12 @@ impl Registry {
         // What ties a TLS object to its socket stands before the first plaintext is seen.
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
         if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {
-            self.attach_mapped(kernel, (pid, why), &rest, &mut attached)?;
+            self.attach_mapped(kernel, (pid, why), (&rest, false), &mut attached)?;
         }
+        // Whoever has a library does not wait for a second one.
+        attached.under_way &= attached.libraries.is_empty() && self.libraries_of(pid).is_empty();
         Ok(attached)
     }
 
@@ -115,7 +86,7 @@ impl Registry {
         &mut self,
         kernel: &mut Kernel,
         (pid, why): (u32, Why),
-        mappings: &[Mapping],
+        (mappings, thorough): (&[Mapping], bool),
         attached: &mut Attached,
     ) -> Result<(), Error> {
         let open = |mapping: &Mapping| {
@@ -123,11 +94,12 @@ impl Registry {
             Some((mapping.open(pid).ok()?, identity, mapping.path.clone()))
         };
         let files = mappings.iter().filter(|mapping| !is_libc(mapping.file_name()));
-        let mut files = self.planned(pid, files.filter_map(open));
+        let mut files =
+            self.planned((pid, thorough), files.filter_map(open), &mut attached.under_way);
         if self.needs_libc(pid, &files) {
             let libc = executable_mappings(pid)?;
             let libc = libc.iter().filter(|mapping| is_libc(mapping.file_name()));
-            let libc = self.planned(pid, libc.filter_map(open));
+            let libc = self.planned((pid, false), libc.filter_map(open), &mut attached.under_way);
             files.splice(0..0, libc);
         }
         self.attach_files(kernel, (pid, why), &files, attached)
@@ -141,30 +113,43 @@ impl Registry {
         paths: &[String],
     ) -> Result<Attached, Error> {
         let mut attached = Attached::default();
+        // A search that is under way ends before the process shows intent again.
+        let mut under_way = false;
         let files = self.planned(
-            pid,
+            (pid, true),
             paths.iter().filter_map(|path| {
                 let file = File::open(format!("/proc/{pid}/root{path}")).ok()?;
                 let identity = identity_of(&file)?;
                 Some((file, identity, path.clone()))
             }),
+            &mut under_way,
         );
         self.attach_files(kernel, (pid, Why::Learned), &files, &mut attached)?;
         Ok(attached)
     }
 
-    /// Files that are not yet probed in the process and have something to probe.
+    /// Files that are not yet probed in the process and have something to probe; those without symbols are searched,
+    /// where that is asked for.
     fn planned(
         &mut self,
-        pid: u32,
+        (pid, thorough): (u32, bool),
         files: impl Iterator<Item = (File, (String, u64), String)>,
+        under_way: &mut bool,
     ) -> Vec<Planned> {
         let mut planned = Vec::new();
         for (file, identity, path) in files {
             if self.processes.get(&pid).is_some_and(|process| process.files.contains(&identity)) {
                 continue;
             }
-            let Ok(plan) = self.planner.plan(&file) else { continue };
+            // The C library has nothing more than the names of its functions.
+            let libc = is_libc(path.rsplit('/').next().unwrap_or_default());
+            let found = if thorough && !libc {
+                self.planner.search(&file)
+            } else {
+                self.planner.plan(&file).map(Searched::Done)
+            };
+            *under_way |= matches!(found, Ok(Searched::UnderWay));
+            let Ok(Searched::Done(plan)) = found else { continue };
             if !plan.parts.is_empty() {
                 planned.push(Planned { file, identity, path, plan });
             }
@@ -198,6 +183,10 @@ impl Registry {
         (file, identity, path, plan): (&File, &(String, u64), &str, &Arc<Plan>),
         attached: &mut Attached,
     ) -> Result<(), Error> {
+        if self.trust.is_rejected(identity) {
+            attached.rejected = true;
+            return Ok(());
+        }
         if why == Why::Eager {
             return self.attach_everywhere(kernel, (file, identity, path, plan), attached);
         }
@@ -209,6 +198,7 @@ impl Registry {
         let process = self.processes.entry(pid).or_insert_with(|| Process {
             links: Vec::new(),
             files: HashSet::new(),
+            guessed: HashMap::new(),
             paths: Vec::new(),
             libraries: Vec::new(),
             sends_by_libc: false,
@@ -218,6 +208,9 @@ impl Registry {
         process.paths.push(path.to_owned());
         process.links.extend(links);
         process.files.insert(identity.clone());
+        if plan.carried().any(Carried::is_guessed) {
+            process.guessed.insert(identity.clone(), Arc::clone(plan));
+        }
         if plan.carries_data() {
             process.libraries.push(path.to_owned());
             attached.libraries.push(path.to_owned());
@@ -252,14 +245,47 @@ impl Registry {
             .filter(|mapping| is_likely(mapping.file_name()))
             .collect();
         let mut attached = Attached::default();
-        self.attach_mapped(kernel, (pid, why), &likely, &mut attached)?;
+        self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
         Ok(attached)
     }
 
     /// Gives the probes of a process back; dropping them is slow and belongs off the hot path.
     pub fn detach(&mut self, pid: u32) -> Vec<ProbeLink> {
-        let links = self.processes.remove(&pid).map(|process| process.links).unwrap_or_default();
+        let Some(Process { links, guessed, .. }) = self.processes.remove(&pid) else {
+            return Vec::new();
+        };
+        if self.ended.len() >= PROCESSES_MAX {
+            self.ended.clear();
+        }
+        if !guessed.is_empty() {
+            self.ended.insert(pid, guessed);
+        }
         links.into_iter().map(|(_, link)| link).collect()
+    }
+
+    /// Notes what a connection of a process was: plaintext, or not. Where its file is rejected by it, gives
+    /// back the running processes that lose their probes.
+    pub fn judge(&mut self, pid: u32, http: bool) -> Option<Vec<Rejected>> {
+        let running = self.processes.get(&pid).map(|process| &process.guessed);
+        let guessed = running.or_else(|| self.ended.get(&pid)).cloned();
+        let mut rejected: Option<Vec<_>> = None;
+        for (file, plan) in guessed.into_iter().flatten() {
+            if !self.trust.judge(&file, http) {
+                continue;
+            }
+            // A row is a claim, and a search may know better; what a search found is all there is.
+            let again = plan.carried().any(|carried| carried.resolution == Resolution::Offsets);
+            if again {
+                self.trust.forget(&file);
+                self.planner.distrust(&plan.build_id);
+            }
+            let of_file =
+                self.processes.iter().filter(|(_, process)| process.guessed.contains_key(&file));
+            let of_file =
+                of_file.map(|(pid, process)| Rejected { pid: *pid, why: process.why, again });
+            rejected.get_or_insert_default().extend(of_file);
+        }
+        rejected
     }
 
     /// Gives all probes back.
@@ -331,14 +357,6 @@ fn set_probes(
     Ok(links)
 }
 
-/// Device and inode of a file, written as the memory map writes them where the file system shows the same device.
-fn identity_of(file: &File) -> Option<(String, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = file.metadata().ok()?;
-    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
-    Some((format!("{major:02x}:{minor:02x}"), meta.ino()))
-}
-
 fn sends_by_libc(plan: &Plan) -> bool {
     plan.carried().any(|carried| carried.library.sends_by_libc())
 }
@@ -368,14 +386,5 @@ mod tests {
             assert!(is_likely(name), "{name}");
         }
         assert!(!is_likely("libc.so.6") && is_libc("libc.so.6"));
-    }
-
-    #[test]
-    fn identity_is_written_as_the_memory_map_writes_it() {
-        let pid = std::process::id();
-        let file = File::open("/proc/self/exe").unwrap();
-        let own = executable_mappings(pid).unwrap();
-        let (device, inode) = identity_of(&file).unwrap();
-        assert!(own.iter().any(|mapping| mapping.inode == inode && mapping.device == device));
     }
 }

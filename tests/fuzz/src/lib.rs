@@ -20,6 +20,7 @@ mod dns;
 mod client_hello;
 mod quic;
 mod elf;
+mod bare;
 mod config;
 
 /// Name of a target, and what it does with an input.
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("client_hello", client_hello::run),
     ("quic", quic::run),
     ("elf", elf::run),
+    ("bare", bare::run),
     ("config", config::run),
 ];
 

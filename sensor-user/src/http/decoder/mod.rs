@@ -34,7 +34,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Stage {
     Undecided(Box<Undecided>),
-    Http1(Box<http1::Connection>),
+    Http1(Direction, Box<http1::Connection>),
     Http2(Box<http2::Connection>),
     Other,
 }
@@ -49,16 +49,25 @@ impl Decoder {
     pub fn protocol(&self) -> Option<Protocol> {
         match self.stage {
             Stage::Undecided(_) => None,
-            Stage::Http1(_) => Some(Protocol::Http1),
+            Stage::Http1(..) => Some(Protocol::Http1),
             Stage::Http2(_) => Some(Protocol::Http2),
             Stage::Other => Some(Protocol::Other),
+        }
+    }
+
+    /// Whether it is known to speak HTTP and not known to be the end that answers.
+    pub fn asks(&self) -> bool {
+        match self.stage {
+            Stage::Http1(requests_go, _) => requests_go == Direction::Sent,
+            Stage::Http2(_) => true,
+            Stage::Undecided(_) | Stage::Other => false,
         }
     }
 
     /// What an HTTP/1 connection has counted; `None` for every other one.
     pub fn metrics(&self) -> Option<Metrics> {
         match &self.stage {
-            Stage::Http1(connection) => Some(connection.metrics()),
+            Stage::Http1(_, connection) => Some(connection.metrics()),
             _ => None,
         }
     }
@@ -74,7 +83,7 @@ impl Decoder {
     /// Takes the next piece of one direction.
     pub fn push(&mut self, direction: Direction, piece: Piece, sink: &mut dyn Sink) {
         match &mut self.stage {
-            Stage::Http1(connection) => connection.push(direction, &piece, sink),
+            Stage::Http1(_, connection) => connection.push(direction, &piece, sink),
             Stage::Http2(connection) => connection.push(direction, &piece, sink),
             Stage::Other => {}
             Stage::Undecided(undecided) => {
@@ -89,7 +98,7 @@ impl Decoder {
     /// Ends the connection.
     pub fn close(&mut self, at_ns: u64, sink: &mut dyn Sink) {
         match &mut self.stage {
-            Stage::Http1(connection) => connection.close(at_ns, sink),
+            Stage::Http1(_, connection) => connection.close(at_ns, sink),
             Stage::Http2(connection) => connection.close(at_ns, sink),
             Stage::Undecided(_) | Stage::Other => {}
         }
@@ -103,7 +112,7 @@ fn begin(undecided: &mut Undecided, found: Found, sink: &mut dyn Sink) -> Stage 
         Found::Http1(requests_go) => {
             let mut connection = http1::Connection::new(undecided.config(), requests_go);
             pieces.for_each(|(direction, piece)| connection.push(direction, &piece, sink));
-            Stage::Http1(Box::new(connection))
+            Stage::Http1(requests_go, Box::new(connection))
         }
         Found::Http2 => {
             let mut connection = http2::Connection::new(undecided.config(), undecided.is_joined());

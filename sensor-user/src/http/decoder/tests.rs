@@ -50,11 +50,14 @@ fn begun(joined: bool) -> Vec<(Direction, Piece)> {
 fn the_protocol_is_found_out_however_its_beginning_is_cut() {
     for (conversation, joined, expected) in CASES {
         let pieces = recorder::pieces(conversation);
-        let (index, (_, last)) = conversation.iter().enumerate().next_back().unwrap();
+        let (index, (direction, last)) = conversation.iter().enumerate().next_back().unwrap();
         for at in 0..=last.len() {
             let pieces = [begun(*joined), recorder::cut(&pieces, index, at)].concat();
             let (decoder, _) = decode(pieces);
             assert_eq!(decoder.protocol(), *expected, "{}, cut at {at}", last.escape_ascii());
+            let answers = *direction == Received && last.starts_with(b"GET ");
+            let http = matches!(expected, Some(Protocol::Http1 | Protocol::Http2));
+            assert_eq!(decoder.asks(), http && !answers, "{}, cut at {at}", last.escape_ascii());
         }
     }
 }

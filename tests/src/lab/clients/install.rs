@@ -129,7 +129,11 @@ pub fn cached(
 }
 
 /// Runs `install` unless the folder's stamp says that exactly this was installed before.
-fn stamped(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn stamped(
+    folder: &Path,
+    wanted: &str,
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let stamp = folder.join("tollgate-stamp");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());

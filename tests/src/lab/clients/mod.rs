@@ -1,5 +1,6 @@
 //! A specification of calls comes in; a real client makes them inside a namespace, and what it saw goes out.
 
+pub mod agents;
 pub mod golang;
 pub mod install;
 pub mod load;
@@ -8,6 +9,7 @@ pub mod runtimes;
 pub mod seen;
 pub mod spec;
 
+pub use self::agents::Agent;
 pub use self::install::Kit;
 pub use self::run::Running;
 pub use self::seen::{Seen, SeenCall};
