@@ -30,6 +30,8 @@ pub const WIRE_KEY_LEN: usize = 32;
 
 /// TLS objects followed at once; the least recently used one gives way.
 pub const CONNECTIONS_MAX: u32 = 16_384;
+/// Arriving records remembered at once until they are opened; the oldest gives way.
+pub const HEARD_MAX: u32 = 8_192;
 /// Sockets remembered at once; the least recently used one gives way.
 pub const SOCKETS_MAX: u32 = 65_536;
 /// Threads inside a TLS call at once.

@@ -58,6 +58,8 @@ pub const FAMILY_OPENSSL: u32 = 0;
 pub const FAMILY_GNUTLS: u32 = 1;
 /// Family of Go's `crypto/tls`.
 pub const FAMILY_GO: u32 = 2;
+/// Family of stacks whose records are seen where they are sealed and opened.
+pub const FAMILY_AEAD: u32 = 3;
 
 /// Begins every record; `captured` payload bytes follow, padded to the record's tier.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -67,8 +67,10 @@ pub struct Call {
     pub state: u32,
     /// Chunks copied so far.
     pub chunks: u32,
-    /// Padding.
+    /// What the program at the return has to know, by its kind.
     pub reserved: u32,
+    /// Part of the nonce that is sent with a record, where a record is sealed.
+    pub nonce: u64,
 }
 
 /// The call is a write.
@@ -130,8 +132,18 @@ pub struct WireOwner {
     pub connection: u64,
 }
 
+/// The sealing object of a connection whose records are opened by another one.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Alias {
+    /// The object that seals, by which the connection is known.
+    pub key: ConnectionKey,
+    /// Its generation.
+    pub connection: u64,
+}
+
 /// Why something was dropped or done, as index into the counter map.
-pub const COUNTERS: [&str; 12] = [
+pub const COUNTERS: [&str; 13] = [
     "payload_no_room",
     "record_no_room",
     "event_no_room",
@@ -144,6 +156,7 @@ pub const COUNTERS: [&str; 12] = [
     "bound_on_wire",
     "hello_held",
     "ignored_calls",
+    "record_unpaired",
 ];
 
 /// The ring had no room for the payload; the header was written.
@@ -170,3 +183,5 @@ pub const COUNT_BOUND_ON_WIRE: u32 = 9;
 pub const COUNT_HELLO_HELD: u32 = 10;
 /// A call of an ignored connection.
 pub const COUNT_IGNORED_CALLS: u32 = 11;
+/// A record was opened by an object whose socket is not known: handshakes, and what could not be paired.
+pub const COUNT_RECORD_UNPAIRED: u32 = 12;

@@ -16,10 +16,10 @@ mod tests {
     };
     use sensor_common::record::{HEADER_LEN, Header, Hello, Socket};
     use sensor_common::scan::Head;
-    use sensor_common::state::{Call, Connection, ConnectionKey, GoCallKey, WireOwner};
+    use sensor_common::state::{Alias, Call, Connection, ConnectionKey, GoCallKey, WireOwner};
 
     /// Size and alignment of each structure as the compiler lays it out. `Record` is a header and its payload.
-    const STRUCTURES: [(&str, usize, usize); 18] = [
+    const STRUCTURES: [(&str, usize, usize); 19] = [
         ("Header", size_of::<Header>(), align_of::<Header>()),
         ("Socket", size_of::<Socket>(), align_of::<Socket>()),
         ("Hello", size_of::<Hello>(), align_of::<Hello>()),
@@ -27,6 +27,7 @@ mod tests {
         ("Connection", size_of::<Connection>(), align_of::<Connection>()),
         ("Call", size_of::<Call>(), align_of::<Call>()),
         ("GoCallKey", size_of::<GoCallKey>(), align_of::<GoCallKey>()),
+        ("Alias", size_of::<Alias>(), align_of::<Alias>()),
         ("WireOwner", size_of::<WireOwner>(), align_of::<WireOwner>()),
         ("Subject", size_of::<Subject>(), align_of::<Subject>()),
         ("RuleKey", size_of::<RuleKey>(), align_of::<RuleKey>()),

@@ -4,12 +4,14 @@
 #![feature(asm_experimental_arch)]
 
 mod dns;
+mod heard;
 mod maps;
 mod names;
 mod process;
 mod ring;
 mod sockets;
 mod tls;
+mod tls_aead;
 mod tls_bind;
 mod tls_copy;
 mod tls_gnutls;

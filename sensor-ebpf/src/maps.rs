@@ -6,10 +6,12 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
 use sensor_common::limits::{
     ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, GO_CALLS_MAX,
-    NAMES_MAX, PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
+    HEARD_MAX, NAMES_MAX, PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
 };
 use sensor_common::record::Socket;
-use sensor_common::state::{COUNTERS, Call, Connection, ConnectionKey, GoCallKey, WireOwner};
+use sensor_common::state::{
+    Alias, COUNTERS, Call, Connection, ConnectionKey, GoCallKey, WireOwner,
+};
 
 /// Plaintext records.
 #[map]
@@ -37,6 +39,19 @@ pub static WIRE: LruHashMap<[u8; WIRE_KEY_LEN], WireOwner> =
 /// Until when some TLS object waits to be found on the wire (kernel monotonic nanoseconds).
 #[map]
 pub static WIRE_WANTED: Array<u64> = Array::with_max_entries(1, 0);
+/// Sockets by the first bytes of a record that has just arrived on them.
+#[map]
+pub static HEARD: LruHashMap<[u8; WIRE_KEY_LEN], u64> = LruHashMap::with_max_entries(HEARD_MAX, 0);
+/// Sealing objects by the cookie of the socket that their records leave by.
+#[map]
+pub static BOUND: LruHashMap<u64, ConnectionKey> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+/// Sealing objects by the opening object of the same connection.
+#[map]
+pub static ALIASES: LruHashMap<ConnectionKey, Alias> =
+    LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+/// Until when arriving records are looked at (kernel monotonic nanoseconds).
+#[map]
+pub static AEAD_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
 /// Sockets by cookie.
 #[map]
 pub static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);

@@ -3,7 +3,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_TCP_CLOSE,
+    BPF_TCP_CLOSE, BPF_TCP_FIN_WAIT1, BPF_TCP_LAST_ACK,
 };
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
@@ -15,7 +15,7 @@ use sensor_common::record::{
 };
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
-use crate::maps::{ADDRESSES, EVENTS, SOCKETS, count};
+use crate::maps::{ADDRESSES, BOUND, CONNECTIONS, EVENTS, SOCKETS, count};
 use crate::ring::{READER_EVENTS, header, now, quiet_header, wake_flag};
 
 /// Address family of IPv4.
@@ -114,10 +114,33 @@ pub fn socket_state(ctx: SockOpsContext) -> u32 {
     let op = ctx.op();
     if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
         established(&ctx);
-    } else if op == BPF_SOCK_OPS_STATE_CB && ctx.arg(1) == BPF_TCP_CLOSE {
-        closed(&ctx);
+    } else if op == BPF_SOCK_OPS_STATE_CB {
+        let state = ctx.arg(1);
+        if state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_LAST_ACK || state == BPF_TCP_CLOSE {
+            part(&ctx);
+        }
+        if state == BPF_TCP_CLOSE {
+            closed(&ctx);
+        }
     }
     0
+}
+
+/// The process has closed its end: the objects that sealed and opened for it may serve another connection at once.
+#[inline(always)]
+fn part(ctx: &SockOpsContext) {
+    // SAFETY: the context is a sock_ops, which the helper takes.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: the value is copied out at once.
+    let Some(key) = (unsafe { BOUND.get(&cookie) }) else { return };
+    let key = *key;
+    let _ = BOUND.remove(&cookie);
+    if let Some(connection) = CONNECTIONS.get_ptr(&key)
+        // SAFETY: a live element of the LRU map.
+        && unsafe { (*connection).cookie } == cookie
+    {
+        let _ = CONNECTIONS.remove(&key);
+    }
 }
 
 #[inline(always)]

@@ -131,6 +131,7 @@ pub fn call_of(entry: &Entry) -> Option<Call> {
         state: entry.state | undecided,
         chunks: 0,
         reserved: 0,
+        nonce: 0,
     })
 }
 

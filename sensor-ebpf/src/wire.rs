@@ -8,16 +8,18 @@ use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_FRESH, FLAG_HELD, Header, Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI,
-    SOCKET_BOUND, SOCKET_HELD, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
+    FAMILY_AEAD, FLAG_AI_NAME, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, FLAG_HELD, Header,
+    Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI, SOCKET_BOUND, SOCKET_HELD, SOCKET_HELLO_SEEN,
+    SOCKET_OF_INTEREST, Socket,
 };
 use sensor_common::state::{
     COUNT_BOUND_ON_WIRE, COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, COUNT_RECORD_NO_ROOM, VERDICT_WATCH,
 };
 
 use crate::dns;
+use crate::heard::{self, RECORD_HEAD_LEN, RECORDS_MAX};
 use crate::maps::{
-    CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting,
+    BOUND, CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting,
 };
 use crate::names;
 use crate::process::is_probed;
@@ -32,7 +34,7 @@ const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const PORT_DNS: u16 = 53;
 /// A record head, a handshake head, the version and the random: shorter payloads are of no interest.
-const HELLO_MIN: u32 = 43;
+pub const HELLO_MIN: u32 = 43;
 /// Extensions walked through in search of the server name.
 const EXTENSIONS_MAX: u32 = 32;
 /// Where the client random stands in a record that begins with a ClientHello.
@@ -40,27 +42,26 @@ const RANDOM_AT: u32 = 11;
 /// Lowest type of a TLS record (RFC 8446, 5.1).
 const RECORD_TYPE_MIN: u8 = 0x14;
 /// Type of a record with application data.
-const RECORD_TYPE_APPLICATION: u8 = 0x17;
-/// Type, version and length of a record.
-const RECORD_HEAD_LEN: usize = 5;
+pub const RECORD_TYPE_APPLICATION: u8 = 0x17;
 /// Segments with data among which a ClientHello is: a proxy's greeting may come before it.
 const HELLO_SEGMENTS_MAX: u32 = 32;
-/// Records of one packet that are looked at.
-const RECORDS_MAX: u32 = 4;
 /// Bytes of a [`Hello`], as a record's payload.
 pub const HELLO_LEN: usize = size_of::<Hello>();
 
 /// Where a packet's parts begin.
 #[derive(Clone, Copy)]
-struct Packet {
+pub struct Packet {
     family: u32,
     protocol: u8,
-    transport: u32,
-    length: u32,
+    /// Where the head of TCP or UDP begins.
+    pub transport: u32,
+    /// Bytes of the whole packet.
+    pub length: u32,
 }
 
+/// One byte of a packet.
 #[inline(always)]
-fn byte(ctx: &SkBuffContext, at: u32) -> Option<u8> {
+pub fn byte(ctx: &SkBuffContext, at: u32) -> Option<u8> {
     ctx.load::<u8>(at as usize).ok()
 }
 
@@ -138,7 +139,7 @@ fn is_settled(ctx: &SkBuffContext) -> bool {
     !tcp.is_null() && unsafe { (*tcp).data_segs_out } > HELLO_SEGMENTS_MAX
 }
 
-/// Looks at DNS answers.
+/// Looks at DNS answers, and at records where sealing and opening objects are to be paired.
 #[cgroup_skb(ingress)]
 pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
     let Some(packet) = packet(&ctx) else { return PASS };
@@ -146,6 +147,9 @@ pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
         && linear(&ctx, packet.transport).map(u16::from_be_bytes) == Some(PORT_DNS)
     {
         dns::answer(&ctx, packet.transport + 8, packet.length);
+    }
+    if packet.protocol == PROTOCOL_TCP {
+        heard::arriving(&ctx, packet);
     }
     PASS
 }
@@ -250,8 +254,9 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     let owner = *owner;
     let Some(connection) = CONNECTIONS.get_ptr_mut(&owner.key) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
-    let (id, start_ns, bound) =
-        unsafe { ((*connection).id, (*connection).start_ns, (*connection).cookie) };
+    let (id, start_ns, bound, own_flags) = unsafe {
+        ((*connection).id, (*connection).start_ns, (*connection).cookie, (*connection).flags)
+    };
     if id != owner.connection || bound != 0 {
         return;
     }
@@ -259,6 +264,9 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: as above.
     unsafe { (*connection).cookie = cookie };
+    if own_flags & FLAG_FAMILY_MASK == FAMILY_AEAD << FLAG_FAMILY_SHIFT {
+        let _ = BOUND.insert(&cookie, &owner.key, 0);
+    }
     let mut socket = socket_of(ctx, packet, cookie);
     if socket.tgid == 0 {
         socket.tgid = owner.key.tgid as u32;

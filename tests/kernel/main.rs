@@ -29,6 +29,8 @@ mod refusals;
 #[cfg(test)]
 mod runtimes;
 #[cfg(test)]
+mod rustls;
+#[cfg(test)]
 mod scrape;
 #[cfg(test)]
 mod sensor;

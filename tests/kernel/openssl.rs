@@ -86,12 +86,13 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
         Program::Python => "python",
         Program::Node => "node",
         Program::Curl => "curl",
+        Program::Rust | Program::RustBare => "lab-client",
     };
     assert!(name.starts_with(wanted), "{what}: {executable}");
 }
 
 /// Every way a client offers, each with an id of its own.
-fn ways(client: &Client) -> Vec<(Api, bool)> {
+pub(crate) fn ways(client: &Client) -> Vec<(Api, bool)> {
     let all = client.apis.iter().flat_map(|api| [(*api, false), (*api, true)]);
     all.filter(|(api, stream)| !(*stream && matches!(api, Api::Embeddings | Api::CountTokens)))
         .collect()

@@ -9,6 +9,7 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
 
 use super::Error;
+use super::rustls;
 
 /// Longest code that is read of a function to choose a probe's place, in bytes.
 const CODE_MAX: u64 = 192;
@@ -90,7 +91,15 @@ fn collect<'d, R: ReadRef<'d>>(
         else {
             continue;
         };
+        let (name, versioned) = match rustls::without_version(name) {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
         let hit = wanted.iter().find(|wanted| {
+            // BoringSSL has functions of these names, too, below its own calls.
+            if versioned != rustls::functions().any(|own| own == **wanted) {
+                return false;
+            }
             // Symbols of a static build may carry a version behind an `@`.
             let rest = name.strip_prefix(wanted.as_bytes());
             rest.and_then(|rest| rest.first()).is_some_and(|end| matches!(end, 0 | b'@'))

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 
-use sensor_common::record::{FAMILY_GNUTLS, FAMILY_GO, FAMILY_OPENSSL, FLAG_FAMILY_MASK};
+use sensor_common::record::{
+    FAMILY_AEAD, FAMILY_GNUTLS, FAMILY_GO, FAMILY_OPENSSL, FLAG_FAMILY_MASK,
+};
 
 use super::mapped::executable_mappings;
-use super::{boringssl, gnutls, go, openssl, sockets};
+use super::{boringssl, gnutls, go, openssl, rustls, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,13 +20,15 @@ pub enum Library {
     GnuTls,
     /// Go's `crypto/tls`.
     Go,
+    /// rustls on aws-lc.
+    Rustls,
     /// The C library: no TLS, but what libraries without a channel send through.
     Sockets,
 }
 
 /// Every library with connections.
-pub const LIBRARIES: [Library; 4] =
-    [Library::OpenSsl, Library::BoringSsl, Library::GnuTls, Library::Go];
+pub const LIBRARIES: [Library; 5] =
+    [Library::OpenSsl, Library::BoringSsl, Library::GnuTls, Library::Go, Library::Rustls];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
@@ -34,6 +38,7 @@ impl Library {
             Self::BoringSsl => boringssl::LIBRARY,
             Self::GnuTls => gnutls::LIBRARY,
             Self::Go => go::LIBRARY,
+            Self::Rustls => rustls::LIBRARY,
             Self::Sockets => sockets::NAME,
         }
     }
@@ -44,6 +49,7 @@ impl Library {
             Self::OpenSsl | Self::BoringSsl => FAMILY_OPENSSL,
             Self::GnuTls => FAMILY_GNUTLS,
             Self::Go => FAMILY_GO,
+            Self::Rustls => FAMILY_AEAD,
             // No connection has it.
             Self::Sockets => FLAG_FAMILY_MASK,
         }

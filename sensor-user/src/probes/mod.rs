@@ -19,6 +19,7 @@ mod plan;
 pub mod prologue;
 mod registry;
 pub mod row;
+pub mod rustls;
 pub mod search;
 pub mod segments;
 pub mod signature;

@@ -19,6 +19,7 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "python3",
     "python3-venv",
     "gcc",
+    "binutils",
     "libc6-dev",
     "libssl-dev",
     "ca-certificates",
@@ -107,7 +108,7 @@ impl Cache {
     }
 }
 
-fn cache_folder() -> PathBuf {
+pub(super) fn cache_folder() -> PathBuf {
     let cache = var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("tollgate-lab")
@@ -180,7 +181,7 @@ fn compile_load(target: &Path) -> Result<()> {
     fs::rename(&binary, target).context("putting the load generator in place")
 }
 
-fn find(program: &str) -> Result<PathBuf> {
+pub(super) fn find(program: &str) -> Result<PathBuf> {
     let found = run_args("sh", ["-c", "command -v \"$0\"", program]);
     let found = found.with_context(|| format!("looking for {program}"))?;
     Ok(PathBuf::from(found.trim()))

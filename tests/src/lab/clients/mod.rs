@@ -6,6 +6,7 @@ pub mod install;
 pub mod load;
 pub mod run;
 pub mod runtimes;
+pub mod rust;
 pub mod seen;
 pub mod spec;
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Process, temp_folder};
 use crate::lab::clients::install::Kit;
+use crate::lab::clients::rust::RustClient;
 use crate::lab::clients::seen::{Seen, SeenCall};
 use crate::lab::clients::spec::{Program, Spec};
 use crate::lab::net::command_in;
@@ -104,13 +105,21 @@ pub fn prepare(
 
 fn build(kit: &Kit, namespace: &str, folder: &Path, spec: &Spec) -> Result<Command> {
     let row = spec.row()?;
-    let script = write_script(folder, row.program)?;
     let read = folder.join("spec.json");
     fs::write(&read, spec.to_json().to_string()).context("writing the specification")?;
     Ok(match row.program {
-        Program::Python => arg(command_in(namespace, &kit.python), &[&script, &read]),
-        Program::Node => arg(command_in(namespace, &kit.node), &[&script, &read]),
+        Program::Python => {
+            let script = write_script(folder, row.program)?;
+            arg(command_in(namespace, &kit.python), &[&script, &read])
+        }
+        Program::Node => {
+            let script = write_script(folder, row.program)?;
+            arg(command_in(namespace, &kit.node), &[&script, &read])
+        }
+        Program::Rust => arg(command_in(namespace, &RustClient::built()?.whole), &[&read]),
+        Program::RustBare => arg(command_in(namespace, &RustClient::built()?.bare), &[&read]),
         Program::Curl => {
+            let script = write_script(folder, row.program)?;
             let mut command = arg(command_in(namespace, Path::new("sh")), &[&script, folder]);
             let body = folder.join("body");
             fs::write(&body, spec.request_body().to_string()).context("writing the body")?;

@@ -43,6 +43,10 @@ pub enum Program {
     Node,
     /// curl, started by a shell; libssl of the system.
     Curl,
+    /// reqwest; rustls on aws-lc inside the executable.
+    Rust,
+    /// The same without symbols.
+    RustBare,
 }
 
 /// One real client and what it can do.
@@ -81,7 +85,13 @@ const fn client(
     protocol: &'static str,
     apis: &'static [Api],
 ) -> Client {
-    Client { name, program, protocol, apis, concurrent: !matches!(program, Program::Curl) }
+    Client {
+        name,
+        program,
+        protocol,
+        apis,
+        concurrent: matches!(program, Program::Python | Program::Node),
+    }
 }
 
 /// Every client of the lab.
@@ -102,6 +112,10 @@ pub const CLIENTS: &[Client] = &[
     client("node-http2", Program::Node, H2, ALL),
     client("curl-h1", Program::Curl, H1, ALL),
     client("curl-h2", Program::Curl, H2, ALL),
+    client("reqwest-h1", Program::Rust, H1, ALL),
+    client("reqwest-h2", Program::Rust, H2, ALL),
+    client("reqwest-bare-h1", Program::RustBare, H1, ALL),
+    client("reqwest-bare-h2", Program::RustBare, H2, ALL),
 ];
 
 /// What one client process should do.

@@ -1,0 +1,59 @@
+//! The source of a Rust client comes in; its executable goes out, with symbols and without, built once a machine.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::harness::run;
+use crate::lab::clients::install::{cache_folder, find, stamped};
+
+/// The client's package, carried in the harness so that it works where the source is not.
+const SOURCES: [(&str, &str); 3] = [
+    ("Cargo.toml", include_str!("../../../clients/rust/Cargo.toml")),
+    ("Cargo.lock", include_str!("../../../clients/rust/Cargo.lock")),
+    ("src/main.rs", include_str!("../../../clients/rust/src/main.rs")),
+];
+
+/// A client made of reqwest, on rustls with aws-lc.
+#[derive(Clone, Debug)]
+pub struct RustClient {
+    /// As cargo makes it: with symbols.
+    pub whole: PathBuf,
+    /// Without symbols, as distributed programs often are.
+    pub bare: PathBuf,
+}
+
+impl RustClient {
+    /// Builds the client unless this machine has; only tests that need it pay for it.
+    pub fn built() -> Result<Self> {
+        let cache = cache_folder();
+        fs::create_dir_all(&cache).context("making the cache folder")?;
+        let lock = File::create(cache.join("rust.lock")).context("making the lock of the build")?;
+        // Held until the file is closed, at the end of this function.
+        flock(&lock, FlockOperation::LockExclusive).context("locking the build")?;
+        let folder = cache.join("rust");
+        let wanted = SOURCES.map(|(_, text)| text).concat();
+        stamped(&folder, &wanted, || build(&folder))?;
+        Ok(Self { whole: folder.join("lab-client"), bare: folder.join("lab-client-bare") })
+    }
+}
+
+fn build(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder.join("src")).context("making the client's folder")?;
+    for (name, text) in SOURCES {
+        fs::write(folder.join(name), text).with_context(|| format!("writing {name}"))?;
+    }
+    let mut cargo = Command::new(find("cargo")?);
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    run(cargo.args(["build", "--release", "--locked", "--quiet"]))
+        .context("building the client")?;
+    let built = folder.join("target/release/lab-client");
+    let mut strip = Command::new("strip");
+    run(strip.arg("-o").arg(folder.join("lab-client-bare")).arg(&built)).context("stripping it")?;
+    fs::rename(&built, folder.join("lab-client")).context("putting the client in place")?;
+    // What was needed to build it takes a thousand times its room.
+    fs::remove_dir_all(folder.join("target")).context("removing what the build left")
+}
