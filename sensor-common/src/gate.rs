@@ -48,6 +48,9 @@ pub const SCOPE_KEYS: u32 = 32;
 /// The class has rules about models.
 pub const SCOPE_MODELS: u32 = 64;
 
+/// Something is refused to the class by name, so a name that cannot be read is refused as well.
+pub const SCOPE_NAMES: u32 = 128;
+
 /// Kind of a rule about a destination: the value is its number.
 pub const RULE_DESTINATION: u32 = 1;
 /// Kind of a rule about a credential: the value is its fingerprint.

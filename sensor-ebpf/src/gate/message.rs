@@ -10,8 +10,8 @@ use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, CLASS_UNKNOWN, DESTINATION_NONE, EVENT_UNSEEN, GATE_COUNT_BOUND,
     GATE_COUNT_UNSEEN_PASSED, GATE_OPAQUE, GATE_REFUSED, GATE_TLS, Gate, LAYER_CHANGE,
     LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE, Owner, REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE,
-    REASON_RECORD_UNSEEN, SCOPE_CONTENT, SCOPE_REFUSE_OPAQUE, STATE_AI, STATE_AWAIT, STATE_OTHER,
-    Verdict,
+    REASON_RECORD_UNSEEN, SCOPE_CONTENT, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE, STATE_AI, STATE_AWAIT,
+    STATE_OTHER, Verdict,
 };
 use sensor_common::limits::{HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN};
 use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
@@ -188,9 +188,26 @@ fn begin(ctx: &SkMsgContext, kept: *mut Gate, scope: u32) -> u32 {
             unsafe { MESSAGE_TAILS.tail_call(ctx, TAIL_NAME) };
             opaque(kept, scope | SCOPE_REFUSE_OPAQUE, REASON_HELLO_UNREADABLE)
         }
-        Said::Unreadable => opaque(kept, scope | SCOPE_REFUSE_OPAQUE, REASON_HELLO_UNREADABLE),
+        Said::Unreadable => unreadable(kept, scope),
         Said::Other => other(kept, scope),
     }
+}
+
+/// A ClientHello whose name cannot be read: it may be a forbidden one only where something is forbidden.
+#[inline(always)]
+fn unreadable(kept: *mut Gate, scope: u32) -> u32 {
+    // SAFETY: the storage of a live socket.
+    let destination = unsafe { (*kept).destination };
+    let hint = destination != DESTINATION_NONE;
+    if scope & (SCOPE_NAMES | SCOPE_REFUSE_OPAQUE) != 0 || (hint && is_panic()) {
+        return opaque(kept, scope | SCOPE_REFUSE_OPAQUE, REASON_HELLO_UNREADABLE);
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*kept).flags |= GATE_TLS;
+        (*kept).state = if hint { STATE_AI } else { STATE_OTHER };
+    }
+    if hint { opaque(kept, scope, REASON_HELLO_UNREADABLE) } else { PASS }
 }
 
 /// A message that is no ClientHello.

@@ -7,13 +7,19 @@ use sensor_common::record::Socket;
 
 use crate::destination::dns;
 use crate::enforce;
+use crate::policy::Facts;
 
-use super::gate;
+use super::clock::Clock;
 use super::intent::Intent;
+use super::{gate, ruling};
 
 impl Intent {
     /// Has the gate judge the calls of a process from its first probe on, where its class says so.
     pub(super) fn admit(&mut self, pid: u32) {
+        if self.policies.folder().is_some() {
+            self.tell(pid);
+            return;
+        }
         let Some(enforcer) = &mut self.enforcer else { return };
         match gate::admit(enforcer, pid) {
             Ok(Some(start)) => self.kernel.judge(pid, start),
@@ -21,6 +27,23 @@ impl Intent {
             Err(error) => {
                 tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
             }
+        }
+    }
+
+    /// Tells the gate what the policies settle for a process.
+    fn tell(&mut self, pid: u32) {
+        let engine = self.policies.engine();
+        if self.enforcer.is_none() || !ruling::enforces(&engine) {
+            return;
+        }
+        let now = Clock::monotonic_ns();
+        let Some(workload) = self.workloads().resolve(pid, now) else { return };
+        let mut facts = Facts::default();
+        facts.set_workload(&workload);
+        let told = enforce::told(&engine, &self.catalogue, &facts, Clock::read().wall(now));
+        let Some(enforcer) = &mut self.enforcer else { return };
+        if let Err(error) = enforcer.tell(pid, &told) {
+            tracing::warn!(pid, error = %super::chain(&error), "the gate does not know the process");
         }
     }
 

@@ -20,7 +20,7 @@ use super::clock::Clock;
 const BY_PANIC: &str = "by_panic";
 
 /// Where the hosts of the catalogue lead; a host that carries other traffic too is left to its content.
-fn hosts(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn hosts(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &str)> {
     let hosts = catalogue.ai_hosts().filter(|host| !host.mixed);
     hosts.map(|host| (host.pattern, host.provider.id.as_str()))
 }
@@ -39,7 +39,10 @@ fn start(
     let pins = &config.enforce.pins;
     let gate = Gate::load(pins).context("loading the gate")?;
     let mut enforcer = Enforcer::new(&gate, key.expose())?;
-    let applied = enforcer.apply(&orders(config, catalogue)?).context("applying the orders")?;
+    if config.policy.folder.as_os_str().is_empty() {
+        let applied = enforcer.apply(&orders(config, catalogue)?).context("applying the orders")?;
+        tracing::info!(written = applied.written, removed = applied.removed, "the gate is told");
+    }
     gate.attach().context("attaching the gate")?;
     for (pid, start) in gate.probed() {
         if !Path::new("/proc").join(pid.to_string()).exists() {
@@ -58,7 +61,7 @@ fn start(
             let _gone = fs::remove_dir_all(entry.path());
         }
     }
-    tracing::info!(written = applied.written, removed = applied.removed, "the gate stands");
+    tracing::info!(pins = %gate.folder().display(), "the gate stands");
     Ok((gate, enforcer))
 }
 
@@ -168,4 +171,9 @@ pub(super) fn leave_nothing(config: &Config) {
     if folder_of(&config.enforce.pins).join(BY_PANIC).exists() {
         take_away_unless_panic(&config.enforce.pins);
     }
+}
+
+/// Another hand on the maps of the gate that this agent has put in place.
+pub(super) fn enforcer_of(config: &Config) -> anyhow::Result<Enforcer> {
+    Ok(Enforcer::of(GateMaps::open(&folder_of(&config.enforce.pins))?))
 }

@@ -19,6 +19,7 @@ use crate::workload::Table as Workloads;
 
 use super::attached::TRIES_MAX;
 use super::notice::{FromPipeline, Greeting, ToPipeline};
+use super::policies::Policies;
 use super::stacks::Stacks;
 use super::status::Status;
 
@@ -34,6 +35,7 @@ pub(super) struct Intent {
     pub(super) learned: Learned,
     /// Tells the gate whose calls are judged; none where nothing is enforced.
     pub(super) enforcer: Option<Enforcer>,
+    pub(super) policies: Arc<Policies>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,

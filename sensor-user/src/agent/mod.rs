@@ -21,10 +21,13 @@ mod doctor;
 mod doubt;
 mod gate;
 mod intent;
+mod judge;
 mod links;
 mod notice;
 mod pipeline;
+mod policies;
 mod proofs;
+mod ruling;
 mod setup;
 mod stacks;
 mod status;
@@ -105,7 +108,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let senders = (events.clone(), to_pipeline, to_intent, detached);
     let stages = setup::stages(config, senders, searcher)?;
     let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
-    let Stages { diagnostics, watch: gate_watch, status, config, .. } = stages;
+    let Stages { diagnostics, watch: gate_watch, ruling, policies, status, config, .. } = stages;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut ends) = mpsc::channel(8);
     let watch = |name| Watched { name, ended: ended.clone() };
@@ -127,6 +130,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
     let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
+    let (flag, told) = (Arc::clone(&stop), events.clone());
+    let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
     let clock = Clock::read();
     let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
     // A full queue or a dead reporter is noticed below; these lines are then the least of it.
@@ -142,6 +147,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         counters,
         diagnostics,
         proofs: Proofs::new(&config),
+        policies,
         events: events.clone(),
         clock,
         lost: HashMap::new(),
@@ -153,8 +159,13 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let detached = join("intent", attacher);
     // Nothing is written any more: what the ring still holds is read to its end.
     drain.store(true, Ordering::Relaxed);
-    let joined =
-        [detached, join("pipeline", decoder), join("links", closer), join("gate", watcher)];
+    let joined = [
+        detached,
+        join("pipeline", decoder),
+        join("links", closer),
+        join("gate", watcher),
+        join("policies", ruler),
+    ];
     let searched = join("search", search);
     telemetry.publish();
     say("stopped");
@@ -171,7 +182,7 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // With eight places and five threads there is room; without a receiver the agent is stopping anyway.
+        // With eight places and six threads there is room; without a receiver the agent is stopping anyway.
         let _told = self.ended.try_send(self.name);
     }
 }

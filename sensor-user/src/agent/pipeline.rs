@@ -24,6 +24,7 @@ use super::blind::{Blind, Unseen};
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
 use super::notice::{FromPipeline, Greeting, ToPipeline};
+use super::policies::Policies;
 use super::stacks::Stacks;
 use super::status::Status;
 
@@ -54,6 +55,9 @@ pub(super) struct Pipeline {
     /// What ClientHellos said, by socket cookie, until the socket closes.
     pub(super) greetings: HashMap<u64, Greeting>,
     pub(super) arena: BytesMut,
+    pub(super) policies: Arc<Policies>,
+    /// Whether this node refuses anything.
+    pub(super) enforces: bool,
     /// Processes and connections whose plaintext cannot be seen.
     pub(super) blind: Blind,
 }
@@ -352,6 +356,7 @@ impl Pipeline {
     fn report(&mut self, id: u64, mut call: Call) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, binding) = connection.remote();
+        let cookie = connection.socket.map_or(0, |socket| socket.cookie);
         let tls = self.stacks.of(connection.pid, connection.family);
         connection.reported_calls = connection.reported_calls.saturating_add(1);
         let (pid, start_ns, name) = (connection.pid, connection.start_ns, connection.name.clone());
@@ -361,12 +366,15 @@ impl Pipeline {
         let cost = self.prices.price(&Query::of(&call, self.clock.wall_seconds(call.ended_ns)));
         let time = self.clock.wall(call.ended_ns);
         let server = Server { name, peer };
-        let event = CallEvent { time, call, cost, identity, process, server, binding, tls };
+        let decision = None;
+        let mut event =
+            CallEvent { time, call, cost, identity, process, server, binding, tls, decision };
+        self.judge(&mut event, cookie);
         self.send(Event::Call(Box::new(event)));
     }
 
     /// Waits where the reporter is behind: the ring, whose losses are counted, takes the pressure.
-    fn send(&self, event: Event) {
+    pub(super) fn send(&self, event: Event) {
         if self.events.send(event).is_err() {
             self.status.reporter_gone();
         }

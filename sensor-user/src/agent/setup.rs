@@ -36,6 +36,8 @@ use super::gate;
 use super::intent::Intent;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
+use super::policies::Policies;
+use super::ruling::Ruling;
 use super::stacks::Stacks;
 use super::status::Status;
 use super::watch::Watch;
@@ -70,6 +72,8 @@ pub(super) struct Stages {
     pub(super) counters: Counters,
     pub(super) diagnostics: Box<dyn FnMut()>,
     pub(super) watch: Watch,
+    pub(super) ruling: Ruling,
+    pub(super) policies: Arc<Policies>,
     pub(super) status: Arc<Status>,
     pub(super) config: Arc<Config>,
 }
@@ -164,7 +168,10 @@ pub(super) fn stages(
     let state = &config.files.state;
     let learned =
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
-    let catalogue = Arc::new(Catalogue::with_overrides(&read_optional(&config.files.providers)?)?);
+    let policies = Arc::new(Policies::new(config.policy.folder.clone()));
+    let local = policies.first();
+    let rows = read_optional(&config.files.providers)?;
+    let catalogue = Arc::new(Catalogue::with_local(&rows, local.set().providers())?);
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
     let fleet_key = fleet_key(&config)?;
     let keyring = Keyring::new(fleet_key.clone());
@@ -188,6 +195,14 @@ pub(super) fn stages(
         config.workload.clone(),
     )));
     let watch = Watch::new(&config, &catalogue, Arc::clone(&workloads), Arc::clone(&status));
+    let mut ruling = Ruling {
+        policies: Arc::clone(&policies),
+        enforcer: enforcer.as_ref().map(|_| gate::enforcer_of(&config)).transpose()?,
+        catalogue: Arc::clone(&catalogue),
+        workloads: Arc::clone(&workloads),
+        clock: Clock::read(),
+    };
+    ruling.start();
     let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
         prices,
@@ -204,12 +219,15 @@ pub(super) fn stages(
         greetings: HashMap::new(),
         arena: BytesMut::new(),
         blind: Blind::default(),
+        policies: Arc::clone(&policies),
+        enforces: enforcer.is_some(),
     };
     let intent_stage = Intent {
         kernel,
         registry,
         learned,
         enforcer,
+        policies: Arc::clone(&policies),
         catalogue,
         processes,
         addresses,
@@ -232,6 +250,8 @@ pub(super) fn stages(
         counters,
         diagnostics,
         watch,
+        ruling,
+        policies,
         status,
         config,
     })

@@ -15,6 +15,7 @@ use crate::report::server::Readiness;
 use crate::report::{Event, Metrics};
 
 use super::clock::Clock;
+use super::policies::Policies;
 use super::proofs::Proofs;
 use super::status::Status;
 
@@ -45,6 +46,8 @@ pub(super) struct Telemetry {
     pub(super) diagnostics: Box<dyn FnMut()>,
     /// Proves what the gate does.
     pub(super) proofs: Proofs,
+    /// Say what is in force, and what is wrong with what is not.
+    pub(super) policies: Arc<Policies>,
     pub(super) events: SyncSender<Event>,
     pub(super) clock: Clock,
     /// Losses reported so far.
@@ -77,11 +80,7 @@ impl Telemetry {
         if reassembly.evicted_bytes != 0 {
             self.report_loss("reassembly_evicted", evicted, Some(reassembly.evicted_bytes));
         }
-        let faults = self.proofs.round(&self.metrics).to_vec();
-        if self.proofs.enforces() {
-            self.metrics.set_ready(faults.is_empty());
-            self.readiness.set_missing(faults);
-        }
+        self.prove();
         for (why, count) in self.status.attached_by_reason() {
             self.metrics.set_attachments(why, "attached", count);
         }
@@ -108,9 +107,27 @@ impl Telemetry {
         picture.counters = counters;
     }
 
+    /// Says whether what is to be enforced is, and which policies judge.
+    fn prove(&mut self) {
+        let mut faults = self.proofs.round(&self.metrics).to_vec();
+        let standing = self.policies.standing();
+        if self.policies.folder().is_some() {
+            self.metrics.set_stage_event("policy", "accepted", standing.accepted);
+            self.metrics.set_stage_event("policy", "refused", standing.refused);
+            self.metrics.set_policies(standing.policies, standing.problem.is_none());
+            faults.extend(self.policies.fault(self.proofs.enforces()));
+        }
+        if self.proofs.enforces() || self.policies.folder().is_some() {
+            self.metrics.set_ready(faults.is_empty());
+            self.readiness.set_missing(faults);
+        }
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        picture.policies = standing.text();
+    }
+
     /// Says that the agent sees what it should.
     pub(super) fn ready(&self) {
-        if self.proofs.enforces() {
+        if self.proofs.enforces() || self.policies.folder().is_some() {
             // A node that enforces is ready when its proofs say so.
             return;
         }

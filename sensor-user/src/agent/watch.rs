@@ -129,6 +129,7 @@ impl Watch {
             server: Server { name: None, peer: peer(event) },
             provider: self.providers.get(&event.destination).cloned(),
             decision: if refused { "deny" } else { "unseen" },
+            ruling: None,
             enforced: refused,
             layer: enforce::layer_word(event.layer),
             error: refused.then_some(if event.errno == EACCES { "EACCES" } else { "EPERM" }),

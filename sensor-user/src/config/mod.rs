@@ -10,6 +10,7 @@ pub use sections::Capture;
 pub use sections::Control;
 pub use sections::Files;
 pub use sections::Log;
+pub use sections::Policy;
 pub use sections::Report;
 
 use std::fs;
@@ -47,6 +48,8 @@ pub struct Config {
     pub capture: Capture,
     /// Where the agent keeps and finds things.
     pub files: Files,
+    /// Which policies judge calls.
+    pub policy: Policy,
     /// What is refused, in the kernel.
     pub enforce: enforce::Config,
     /// What comes out.
@@ -155,6 +158,11 @@ impl Config {
             if value == 0 {
                 return bad(key, "is 0: nothing could be reported".to_owned());
             }
+        }
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        if is_set(&self.policy.folder) && is_set(&self.enforce.orders) {
+            let text = "is set beside policy.folder: a node is told by one of the two".to_owned();
+            return bad("enforce.orders", text);
         }
         Ok(())
     }

@@ -11,10 +11,11 @@ use toml::Value;
 use super::*;
 
 /// Sections in the order of the file, each with the name of its type and the source that documents its fields.
-const SECTIONS: [(&str, &str, &str); 11] = [
+const SECTIONS: [(&str, &str, &str); 12] = [
     ("log", "Log", include_str!("sections.rs")),
     ("capture", "Capture", include_str!("sections.rs")),
     ("files", "Files", include_str!("sections.rs")),
+    ("policy", "Policy", include_str!("sections.rs")),
     ("enforce", "Config", include_str!("../enforce/mod.rs")),
     ("report", "Report", include_str!("sections.rs")),
     ("workload", "Config", include_str!("../workload/config.rs")),

@@ -112,6 +112,15 @@ impl Default for Files {
     }
 }
 
+/// Which policies judge calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Folder of policy documents, or the one that `tollgate policy apply` keeps versions in; watched for changes. None when
+    /// empty. Policies in mode "enforce" need `enforce.enabled`.
+    pub folder: PathBuf,
+}
+
 /// How other commands reach the running agent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

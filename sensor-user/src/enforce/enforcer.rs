@@ -12,7 +12,7 @@ use sensor_common::sha256::{ROUNDS, START, round, schedule};
 use crate::bpf::Gate;
 use crate::bpf::GateMaps;
 use crate::bpf::Owner;
-use crate::enforce::{Error, Orders};
+use crate::enforce::{Error, Orders, Told};
 
 use super::{health, scanner};
 
@@ -37,6 +37,11 @@ impl Enforcer {
         maps.set_scanner(&scanner::table())?;
         maps.set_key_states(key_states(key))?;
         Ok(Self { maps })
+    }
+
+    /// Takes the maps of a gate that was taught already.
+    pub fn of(maps: GateMaps) -> Self {
+        Self { maps }
     }
 
     /// Writes what is new or different, then takes away what is no longer ordered. Panics are left alone.
@@ -132,6 +137,19 @@ impl Enforcer {
             self.maps.set_process(pid, Some(subject))?;
         }
         Ok(true)
+    }
+
+    /// Puts a process into the class of what it is told; a class that is new comes before its first process.
+    pub fn tell(&mut self, pid: u32, told: &Told) -> Result<(), Error> {
+        if self.maps.scope(told.class) != told.scope {
+            for (key, verdict, why) in told.verdicts(told.class) {
+                self.maps.set_words(verdict.reason, why)?;
+                self.maps.set_rule(key, Some(verdict))?;
+            }
+            self.maps.set_scope(told.class, Some(told.scope))?;
+        }
+        let subject = Subject { class: told.class, ..Subject::default() };
+        Ok(self.maps.set_process(pid, Some(subject))?)
     }
 
     /// Class of a cgroup, or of the nearest one above it that has one.

@@ -8,6 +8,7 @@ mod orders;
 mod panic;
 mod proof;
 mod scanner;
+mod told;
 mod words;
 
 pub use destroy::{Cut, cut};
@@ -18,6 +19,7 @@ pub use health::{Health, Layer, Proof};
 pub use orders::{Orders, Subjects};
 pub use panic::{Panic, Scope};
 pub use proof::{Places, places};
+pub use told::{Order, Told, told};
 pub use words::{destination, layer_word, reason_words};
 
 use std::io;

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, DESTINATION_ANY, RULE_CREDENTIAL, RULE_DESTINATION, RULE_MODEL,
     RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_CONTENT, SCOPE_ENFORCED,
-    SCOPE_KEYS, SCOPE_MODELS, SCOPE_PATHS, SCOPE_REFUSE_OPAQUE, SCOPE_REFUSE_QUIC, Verdict,
+    SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATHS, SCOPE_REFUSE_OPAQUE, SCOPE_REFUSE_QUIC,
+    Verdict,
 };
 use serde::Deserialize;
 
 use crate::bpf::octets;
 
-use super::{Error, words};
+use super::{Error, Told, words};
 
 /// Classes, scopes and verdicts that are to be in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,6 +121,15 @@ impl Orders {
         Self { names: names.collect(), ..Self::default() }
     }
 
+    /// Adds what policies say to a class.
+    pub fn tell(&mut self, class: u32, told: &Told) {
+        self.scopes.insert(class, told.scope);
+        for (key, verdict, why) in told.verdicts(class) {
+            self.rules.insert(key, verdict);
+            self.words.insert(verdict.reason, why.to_owned());
+        }
+    }
+
     /// Adds some subjects.
     pub fn add(&mut self, subjects: &Subjects) -> Result<(), String> {
         if subjects.name.is_empty() {
@@ -188,6 +198,7 @@ impl Subjects {
         let paths = !self.deny_paths.is_empty();
         let flags = [
             (true, SCOPE_ENFORCED),
+            (!self.deny.is_empty(), SCOPE_NAMES),
             (keys || models || paths, SCOPE_CONTENT),
             (keys, SCOPE_KEYS),
             (models, SCOPE_MODELS),

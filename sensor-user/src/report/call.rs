@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 
 use crate::credential::Identity;
+use crate::policy::Decision;
 use crate::provider::Call;
 use crate::provider::Usage;
 use crate::provider::catalogue::Category;
 use crate::report::attributes::Attributes;
 use crate::report::event::Process;
+use crate::report::event::Ruled;
 use crate::report::event::Server;
 use crate::report::event::Tls;
 use crate::report::words;
@@ -34,6 +36,8 @@ pub struct CallEvent {
     pub binding: Option<&'static str>,
     /// TLS library.
     pub tls: Tls,
+    /// What the policies say; none where there are none.
+    pub decision: Option<Box<Decision>>,
 }
 
 impl CallEvent {
@@ -98,6 +102,12 @@ impl CallEvent {
         line.put("tollgate.cost.basis", Some(self.cost.basis.as_str()));
         line.put("tollgate.cost.gap", self.cost.gap.map(Gap::as_str));
         line.put("tollgate.cost.table", self.cost.table.as_deref());
+        if let Some(decision) = &self.decision {
+            line.put("tollgate.decision", Some(decision.ruling.effect.as_str()));
+            if let Some(ruled) = Ruled::of(&decision.ruling) {
+                ruled.put(&mut line);
+            }
+        }
         line.put("tollgate.stream", Some(call.stream));
         line.put("tollgate.repeated", call.repeated.then_some(true));
         line.put("tollgate.coverage", Some(words::coverage(call.complete)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::policy::Ruling;
 use crate::report::attributes::Attributes;
 use crate::report::call::CallEvent;
 use crate::workload::Workload;
@@ -141,11 +142,13 @@ pub struct Decision {
     pub server: Server,
     /// Provider, where known.
     pub provider: Option<String>,
-    /// `deny`, or `unseen` for what passed without being seen.
+    /// `deny`, `unseen` for what passed without being seen; of a call whatever the policies say (`alert`, `deny`, `kill`).
     pub decision: &'static str,
+    /// Policy and rule, where policies judged a call.
+    pub ruling: Option<Ruled>,
     /// Whether it was really refused.
     pub enforced: bool,
-    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`).
+    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`; `call` for the agent).
     pub layer: &'static str,
     /// Error that the application saw.
     pub error: Option<&'static str>,
@@ -153,6 +156,31 @@ pub struct Decision {
     pub reason: String,
     /// Bytes of the connection that had left before.
     pub bytes_sent: u64,
+}
+
+/// Which policy judged a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruled {
+    /// Its name.
+    pub policy: Arc<str>,
+    /// Its rule; none where its default decided.
+    pub rule: Option<Arc<str>>,
+    /// Mode it holds in for the subject.
+    pub mode: &'static str,
+}
+
+impl Ruled {
+    /// The policy behind a ruling, where there is one.
+    pub fn of(ruling: &Ruling) -> Option<Self> {
+        let policy = ruling.policy.clone()?;
+        Some(Self { policy, rule: ruling.rule.clone(), mode: ruling.mode.as_str() })
+    }
+
+    pub(super) fn put(&self, line: &mut Attributes) {
+        line.put("tollgate.policy", Some(&*self.policy));
+        line.put("tollgate.rule", self.rule.as_deref());
+        line.put("tollgate.policy.mode", Some(self.mode));
+    }
 }
 
 /// Something was lost.
@@ -248,6 +276,9 @@ impl Decision {
         line.put("tollgate.decision", Some(self.decision));
         line.put("tollgate.enforced", Some(self.enforced));
         line.put("tollgate.layer", Some(self.layer));
+        if let Some(ruling) = &self.ruling {
+            ruling.put(&mut line);
+        }
         line.put("error.type", self.error);
         line.put("tollgate.reason", Some(self.reason.as_str()));
         line.put("tollgate.connection.bytes_sent", Some(self.bytes_sent));

@@ -4,4 +4,5 @@ mod health;
 mod layers;
 mod panic;
 mod place;
+mod policies;
 mod restart;

@@ -45,11 +45,21 @@ const STAGES: [Stage; 17] = [
     pure("policy", &["workload", "destination", "provider", "credential", "spend", "secrets"]),
     edge("store", &["credential", "spend", "policy"]),
     edge("fleet", &["credential", "spend", "policy"]),
-    edge("enforce", &["bpf", "credential", "policy"]),
+    edge("enforce", &["bpf", "provider", "credential", "policy"]),
     edge("audit", &["policy", "enforce"]),
     edge(
         "report",
-        &["workload", "capture", "reassembly", "http", "provider", "credential", "spend", "store"],
+        &[
+            "workload",
+            "capture",
+            "reassembly",
+            "http",
+            "provider",
+            "credential",
+            "spend",
+            "policy",
+            "store",
+        ],
     ),
 ];
 

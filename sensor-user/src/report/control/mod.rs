@@ -47,6 +47,8 @@ pub struct Picture {
     pub started: i64,
     /// What is missing; with nothing missing it is ready.
     pub missing: Vec<String>,
+    /// Which policies are in force, and what is wrong with others; empty where there are none.
+    pub policies: String,
     /// Processes that carry probes.
     pub processes: u64,
     /// Probes set.

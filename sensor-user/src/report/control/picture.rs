@@ -31,7 +31,9 @@ impl Picture {
             ),
             ("coverage", self.coverage_line()),
         ];
-        for (name, value) in lines {
+        let policies = Some(&self.policies).filter(|text| !text.is_empty());
+        let policies = policies.map(|text| ("policies", text.clone()));
+        for (name, value) in lines.into_iter().chain(policies) {
             // Writing into a string cannot fail.
             let _written = writeln!(out, "{name:<10}{value}");
         }

@@ -44,6 +44,8 @@ pub struct Metrics {
     attachments: IntCounterVec,
     hellos: IntCounterVec,
     layers: IntGaugeVec,
+    policies: IntGaugeVec,
+    policies_current: IntGaugeVec,
     memory: IntGaugeVec,
     ready: IntGaugeVec,
     absolutes: Mutex<Absolutes>,
@@ -103,6 +105,12 @@ impl Metrics {
                 "1 where the last proof saw the layer refuse, 0 where it did not; absent where nothing is enforced.",
                 &["layer"],
             )?,
+            policies: r.gauge("tollgate_policy_policies", "Policies in force.", &[])?,
+            policies_current: r.gauge(
+                "tollgate_policy_current",
+                "1 while the documents in the folder are those in force, 0 while they are refused.",
+                &[],
+            )?,
             memory: r.gauge("tollgate_agent_resident_memory_bytes", "Resident memory of the agent.", &[])?,
             ready: r.gauge("tollgate_agent_ready", "1 while the agent sees all it should see.", &[])?,
             absolutes: Mutex::default(),
@@ -136,6 +144,13 @@ impl Metrics {
     /// Says whether the last proof saw a layer of the gate refuse.
     pub fn set_layer(&self, layer: &'static str, refuses: bool) {
         self.layers.with_label_values(&[layer]).set(i64::from(refuses));
+    }
+
+    /// Says how many policies are in force, and whether they are those of the folder.
+    pub fn set_policies(&self, policies: usize, current: bool) {
+        let policies = i64::try_from(policies).unwrap_or(i64::MAX);
+        self.policies.with_label_values::<&str>(&[]).set(policies);
+        self.policies_current.with_label_values::<&str>(&[]).set(i64::from(current));
     }
 
     /// Brings a counter that a stage, or the kernel half, keeps up to its absolute value.

@@ -179,6 +179,11 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
         unpriced: u64::from(event.cost.picodollars.is_none()),
         estimated: u64::from(event.cost.basis == Basis::Estimated),
         truncated: u64::from(!call.complete),
+        decision: event
+            .decision
+            .as_ref()
+            .map(|decision| decision.ruling.effect.as_str().to_owned())
+            .unwrap_or_default(),
         ..Figures::default()
     };
     figures.add_amount(event.cost.picodollars.unwrap_or(0));

@@ -23,6 +23,7 @@ use crate::report::event::Coverage;
 use crate::report::event::Decision;
 use crate::report::event::Loss;
 use crate::report::event::Process;
+use crate::report::event::Ruled;
 use crate::report::event::Seen;
 use crate::report::event::Server;
 use crate::report::event::Tls;
@@ -128,6 +129,7 @@ pub(crate) fn call() -> CallEvent {
         },
         binding: Some("client_random"),
         tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
+        decision: None,
     }
 }
 
@@ -157,7 +159,29 @@ pub(crate) fn bare() -> Event {
         binding: None,
         tls: Tls::default(),
         time: full.time,
+        decision: None,
     }))
+}
+
+/// A call that a policy would refuse.
+fn judged() -> Event {
+    Event::Decision(Decision {
+        time: time(),
+        process: process(),
+        server: Server { name: Some("api.groq.com".to_owned()), peer: None },
+        provider: Some("groq".to_owned()),
+        decision: "deny",
+        ruling: Some(Ruled {
+            policy: Arc::from("approved-providers"),
+            rule: Some(Arc::from("not-approved")),
+            mode: "warn",
+        }),
+        enforced: false,
+        layer: "call",
+        error: None,
+        reason: "no contract".to_owned(),
+        bytes_sent: 0,
+    })
 }
 
 /// One event of each kind.
@@ -204,12 +228,14 @@ pub(crate) fn events() -> Vec<Event> {
             server: Server { name: None, peer: Some("203.0.113.7:443".parse().unwrap()) },
             provider: Some("openai".to_owned()),
             decision: "deny",
+            ruling: None,
             enforced: true,
             layer: "name",
             error: Some("EACCES"),
             reason: "not for this team".to_owned(),
             bytes_sent: 0,
         }),
+        judged(),
         Event::Loss(Loss {
             time: time(),
             reason: "payload_no_room",

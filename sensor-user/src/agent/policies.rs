@@ -1,0 +1,126 @@
+//! A folder of policy documents comes in; the engine that decides by the last good ones goes out, and what is wrong with others.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::policy::{Engine, Problem, Set};
+use crate::store::policies;
+
+/// Problems that are told at once; the first few say what to do.
+const PROBLEMS_MAX: usize = 8;
+
+/// What the policies say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Policies in force.
+    pub(super) policies: usize,
+    /// Their rules.
+    pub(super) rules: usize,
+    /// How often documents came into force.
+    pub(super) accepted: u64,
+    /// How often documents were refused.
+    pub(super) refused: u64,
+    /// Why the documents in the folder are not those in force; `None` where they are.
+    pub(super) problem: Option<String>,
+}
+
+impl Standing {
+    /// One line for people; empty where there are no policies.
+    pub(super) fn text(&self) -> String {
+        let force = format!("{} policies with {} rules in force", self.policies, self.rules);
+        match &self.problem {
+            Some(problem) => format!("{force}; what is in the folder is refused: {problem}"),
+            None if self.accepted == 0 => String::new(),
+            None => force,
+        }
+    }
+}
+
+/// The policies in force, for every thread that decides.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    folder: PathBuf,
+    engine: Mutex<Arc<Engine>>,
+    standing: Mutex<Standing>,
+}
+
+impl Policies {
+    /// Policies of a folder that is not read yet; with an empty path there are none, ever.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, ..Self::default() }
+    }
+
+    /// The folder, where there is one.
+    pub(super) fn folder(&self) -> Option<&PathBuf> {
+        Some(&self.folder).filter(|folder| !folder.as_os_str().is_empty())
+    }
+
+    /// The engine of the last good documents.
+    pub(super) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What they say of themselves.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the node does not do what its policies say, if it does not. Documents that are refused while others are in force
+    /// are told by status and metrics alone: what was in force still is.
+    pub(super) fn fault(&self, enforces: bool) -> Option<String> {
+        let standing = self.standing();
+        if standing.accepted == 0 {
+            return Some(format!("policies: {}", standing.problem.unwrap_or_default()));
+        }
+        let wanted = super::ruling::enforces(&self.engine());
+        let off = "policies: one is in mode enforce, and enforce.enabled is off";
+        (wanted && !enforces).then(|| off.to_owned())
+    }
+
+    /// The engine at the start of the agent; what is wrong with the documents is told when they are read again.
+    pub(super) fn first(&self) -> Arc<Engine> {
+        match self.read() {
+            Ok(set) if self.folder().is_some() => Arc::new(Engine::new(set)),
+            _ => Arc::default(),
+        }
+    }
+
+    /// Reads the folder again. One bad document leaves all that is in force as it is; the error says what is wrong.
+    pub(super) fn reload(&self) -> Result<Arc<Engine>, String> {
+        let read = self.read();
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(set) => {
+                standing.accepted = standing.accepted.saturating_add(1);
+                (standing.policies, standing.rules) = (set.len(), set.rules());
+                standing.problem = None;
+                let engine = Arc::new(Engine::new(set));
+                *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&engine);
+                Ok(engine)
+            }
+            Err(problem) => {
+                standing.refused = standing.refused.saturating_add(1);
+                standing.problem = Some(problem.clone());
+                Err(problem)
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Set, String> {
+        // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
+        let current = self.folder.join("current");
+        let folder = if current.exists() { current } else { self.folder.clone() };
+        let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
+        Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
+    }
+}
+
+fn told(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems.iter().take(PROBLEMS_MAX) {
+        // Writing to a text cannot fail.
+        let _written = writeln!(text, "{problem}");
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,215 @@
+//! A folder of policies that changes comes in; the gate refuses what the last good ones settle, and an event says how it went.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use sensor_common::gate::{ACTION_ALLOW, CLASS_UNKNOWN, Verdict};
+
+use crate::enforce;
+use crate::enforce::{Enforcer, Orders, Told};
+use crate::policy::{Engine, Facts};
+use crate::probes::connections;
+use crate::provider::Catalogue;
+use crate::report::Event;
+use crate::workload::Table as Workloads;
+
+use super::clock::Clock;
+use super::policies::Policies;
+use super::{SLEEP, gate, setup};
+
+/// Bytes of news about the folder that are read at once.
+const NEWS_BYTES: usize = 4096;
+
+/// Keeps the gate saying what the policies say.
+pub(super) struct Ruling {
+    pub(super) policies: Arc<Policies>,
+    /// None where the node enforces nothing: then the policies only judge.
+    pub(super) enforcer: Option<Enforcer>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) workloads: Arc<Mutex<Workloads>>,
+    pub(super) clock: Clock,
+}
+
+/// What everybody is told.
+#[derive(Default)]
+struct Plan {
+    orders: Orders,
+    /// By class.
+    told: HashMap<u32, Told>,
+}
+
+impl Ruling {
+    /// Puts the policies into force that are in the folder now; bad ones leave the gate as an agent before has told it.
+    pub(super) fn start(&mut self) {
+        if self.policies.folder().is_some()
+            && let Ok(engine) = self.policies.reload()
+        {
+            self.apply(&engine);
+        }
+    }
+
+    /// Follows the folder until the agent stops.
+    pub(super) fn run(mut self, events: &SyncSender<Event>, stop: &AtomicBool) {
+        let folder = self.policies.folder().cloned();
+        let news = folder.as_deref().map(watch);
+        if let Some(Err(error)) = &news {
+            tracing::warn!(%error, "changes of the policies are not noticed until the agent starts again");
+        }
+        // What changed before the watch stood is read here.
+        let mut next = folder.is_some().then(|| self.reload(events)).flatten();
+        while !stop.load(Ordering::Relaxed) {
+            let changed = if let Some(Ok(news)) = &news {
+                heard(news)
+            } else {
+                std::thread::sleep(SLEEP);
+                false
+            };
+            if changed {
+                next = self.reload(events);
+            } else if next.is_some_and(|next| self.now() >= next) {
+                let engine = self.policies.engine();
+                self.apply(&engine);
+                next = engine.next_change(self.now());
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.wall(Clock::monotonic_ns())
+    }
+
+    /// Reads the folder; gives the time at which the policies say something else by themselves.
+    fn reload(&mut self, events: &SyncSender<Event>) -> Option<Timestamp> {
+        let state = match self.policies.reload() {
+            Ok(engine) => {
+                tracing::info!(policies = engine.set().len(), "policies are in force");
+                self.apply(&engine);
+                "policies_accepted"
+            }
+            Err(problem) => {
+                tracing::error!(problem, "policies are refused; those before stay in force");
+                "policies_refused"
+            }
+        };
+        let told = setup::agent_event(self.now(), state);
+        // With the queue full, metrics and status still say it.
+        let _sent = events.try_send(Event::Agent(told));
+        self.policies.engine().next_change(self.now())
+    }
+
+    /// Writes what the policies settle into the gate, and treats open connections as they say.
+    fn apply(&mut self, engine: &Engine) {
+        if self.enforcer.is_none() {
+            return;
+        }
+        let plan = self.plan(engine);
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let cut = spare(enforcer, &plan);
+        match enforcer.apply(&plan.orders) {
+            Ok(done) => {
+                let (written, removed) = (done.written, done.removed);
+                tracing::info!(written, removed, classes = plan.told.len(), "the gate is told");
+            }
+            Err(error) => {
+                tracing::error!(error = %super::chain(&error), "the gate could not be told");
+            }
+        }
+        if !cut.is_empty() {
+            let done = enforce::cut(&cut);
+            tracing::info!(cut = done.cut, "open connections are cut, as policies say");
+        }
+    }
+
+    /// Who is told what: everybody what is certain whoever it is, each running process what is settled for it.
+    fn plan(&self, engine: &Engine) -> Plan {
+        let mut plan =
+            Plan { orders: Orders::of_hosts(gate::hosts(&self.catalogue)), ..Plan::default() };
+        if !enforces(engine) {
+            return plan;
+        }
+        let now = self.now();
+        let anybody = enforce::told(engine, &self.catalogue, &Facts::default(), now);
+        plan.add(CLASS_UNKNOWN, &anybody);
+        for pid in connections::process_ids() {
+            let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+            let workload = workloads.resolve(pid, Clock::monotonic_ns());
+            drop(workloads);
+            let Some(workload) = workload else { continue };
+            let mut facts = Facts::default();
+            facts.set_workload(&workload);
+            let told = enforce::told(engine, &self.catalogue, &facts, now);
+            if told.rules != anybody.rules || told.scope != anybody.scope {
+                plan.orders.processes.insert(pid, told.class);
+                plan.add(told.class, &told);
+            }
+        }
+        plan
+    }
+}
+
+/// Whether any policy is in mode `enforce`.
+pub(super) fn enforces(engine: &Engine) -> bool {
+    engine.set().policies().any(|(_, mode)| mode == crate::policy::Mode::Enforce)
+}
+
+impl Plan {
+    fn add(&mut self, class: u32, told: &Told) {
+        if self.told.contains_key(&class) {
+            return;
+        }
+        self.orders.tell(class, told);
+        self.told.insert(class, told.clone());
+    }
+}
+
+/// Marks open connections that the plan refuses and its policies keep; gives those that are to be cut.
+fn spare(enforcer: &mut Enforcer, plan: &Plan) -> Vec<(u64, u32)> {
+    let mut cut = Vec::new();
+    for (cookie, socket) in enforcer.maps().sockets() {
+        let class = plan.orders.processes.get(&socket.tgid).copied().unwrap_or(CLASS_UNKNOWN);
+        let order = plan.told.get(&class).and_then(|told| told.about(socket.destination));
+        match order {
+            Some(order) if order.cuts => cut.push((cookie, socket.tgid)),
+            Some(_) => {
+                let verdict = Verdict { action: ACTION_ALLOW, ..Verdict::default() };
+                if let Err(error) = enforcer.mark(cookie, verdict) {
+                    tracing::warn!(error = %super::chain(&error), "an open connection is refused");
+                }
+            }
+            None => {}
+        }
+    }
+    cut
+}
+
+/// Asks for news about a folder: its files, and links in it, as Kubernetes and `tollgate policy apply` change them.
+fn watch(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let news = inotify::init(flags)?;
+    let what = inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::CLOSE_WRITE
+        | inotify::WatchFlags::DELETE;
+    inotify::add_watch(&news, folder, what)?;
+    Ok(news)
+}
+
+/// Waits for news; says whether there were any.
+fn heard(news: &OwnedFd) -> bool {
+    let mut descriptors = [PollFd::new(news, PollFlags::IN)];
+    let limit = Timespec::try_from(SLEEP).ok();
+    if !poll(&mut descriptors, limit.as_ref()).is_ok_and(|ready| ready > 0) {
+        return false;
+    }
+    let mut room = [MaybeUninit::uninit(); NEWS_BYTES];
+    let mut reader = inotify::Reader::new(news, &mut room);
+    while reader.next().is_ok() {}
+    true
+}

@@ -1,0 +1,196 @@
+//! Policies and what is known of a subject come in; what the gate has to refuse it before any of its calls goes out.
+//!
+//! Only what the engine calls settled is written: a verdict that still depends on the call is the agent's to give.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sensor_common::gate::{
+    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_NAMES,
+    SCOPE_REFUSE_QUIC, Verdict,
+};
+
+use crate::policy::Attribute;
+use crate::policy::Decision;
+use crate::policy::Effect;
+use crate::policy::Engine;
+use crate::policy::Existing;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::Outlook;
+use crate::policy::Ruling;
+use crate::policy::Transport;
+use crate::provider::Catalogue;
+
+use super::words;
+
+/// What a class of subjects is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Number of the class: equal for all that are told the same.
+    pub class: u32,
+    /// Scope of the class.
+    pub scope: u32,
+    /// Verdicts by the kind and value of their rule.
+    pub rules: BTreeMap<(u32, [u64; 2]), Order>,
+}
+
+/// One verdict, with the words of its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// One of the `ACTION_` constants.
+    pub action: u32,
+    /// Why.
+    pub reason: String,
+    /// Whether connections that are open already are cut.
+    pub cuts: bool,
+}
+
+/// What the policies settle about a subject. Policies that only watch are left out: they settle nothing.
+pub fn told(engine: &Engine, catalogue: &Catalogue, subject: &Facts<'_>, now: Timestamp) -> Told {
+    let mut told = Told { scope: SCOPE_ENFORCED, ..Told::default() };
+    // Most processes are no policy's subjects: whatever they call, nothing is refused.
+    if let Outlook::Settled(decision) = engine.outlook(subject, now)
+        && binding(&decision).is_none()
+    {
+        told.class = told.number();
+        return told;
+    }
+    for provider in catalogue.providers() {
+        let mut facts = subject.clone();
+        facts.set(Attribute::Provider, Fact::Known(&provider.name));
+        facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
+        facts.set_transport(Transport::Unlisted, Fact::Known(false));
+        if let Some(order) = settled(engine, &facts, now) {
+            let destination = u64::from(words::destination(&provider.id));
+            told.rules.insert((RULE_DESTINATION, [destination, 0]), order);
+        }
+    }
+    let mut quic = subject.clone();
+    quic.set_transport(Transport::Quic, Fact::Known(true));
+    if settled(engine, &quic, now).is_some() {
+        told.scope |= SCOPE_REFUSE_QUIC;
+    }
+    if !told.rules.is_empty() {
+        told.scope |= SCOPE_NAMES;
+    }
+    told.class = told.number();
+    told
+}
+
+fn settled(engine: &Engine, facts: &Facts<'_>, now: Timestamp) -> Option<Order> {
+    let Outlook::Settled(decision) = engine.outlook(facts, now) else { return None };
+    binding(&decision).map(|(ruling, action)| Order {
+        action,
+        reason: reason(ruling),
+        cuts: ruling.existing == Existing::Close,
+    })
+}
+
+/// What an enforcing layer has to refuse.
+fn binding(decision: &Decision) -> Option<(&Ruling, u32)> {
+    let ruling = decision.binding.as_ref()?;
+    match ruling.effect {
+        Effect::Kill => Some((ruling, ACTION_KILL)),
+        Effect::Deny => Some((ruling, ACTION_DENY)),
+        Effect::Allow | Effect::Alert => None,
+    }
+}
+
+/// The words of a refusal: the policy, its rule, and what its author has to say.
+fn reason(ruling: &Ruling) -> String {
+    let policy = ruling.policy.as_deref().unwrap_or_default();
+    let rule = ruling.rule.as_deref().map(|rule| format!("/{rule}")).unwrap_or_default();
+    let why = ruling.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{policy}{rule}{why}")
+}
+
+impl Told {
+    /// Whether anything is refused.
+    pub fn refuses(&self) -> bool {
+        !self.rules.is_empty() || self.scope & SCOPE_REFUSE_QUIC != 0
+    }
+
+    /// A number that follows from what is told.
+    fn number(&self) -> u32 {
+        let rules = self.rules.iter().map(|((kind, value), order)| {
+            format!("{kind} {value:?} {} {} {}\n", order.action, order.cuts, order.reason)
+        });
+        words::class(&format!("policies {}\n{}", self.scope, rules.collect::<String>()))
+    }
+
+    /// Its verdicts, as the gate keeps them for a class.
+    pub fn verdicts(&self, class: u32) -> impl Iterator<Item = (RuleKey, Verdict, &str)> {
+        self.rules.iter().map(move |((kind, value), order)| {
+            let key = RuleKey { class, kind: *kind, value: *value };
+            let reason = words::reason(&order.reason);
+            let verdict = Verdict { action: order.action, reason, ..Verdict::default() };
+            (key, verdict, order.reason.as_str())
+        })
+    }
+
+    /// Whether an open connection to a destination is refused, and whether it is cut then.
+    pub fn about(&self, destination: u32) -> Option<&Order> {
+        self.rules.get(&(RULE_DESTINATION, [u64::from(destination), 0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Set, Source};
+
+    fn engine(text: &str) -> Engine {
+        let source = Source { file: "test.yaml".to_owned(), text: text.to_owned() };
+        Engine::new(Set::read(&[source]).unwrap().0)
+    }
+
+    fn policy(mode: &str, rules: &str) -> String {
+        format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: {mode}\n  default: allow\n  reason: ask us\n  rules:\n{rules}"
+        )
+    }
+
+    #[test]
+    fn only_what_is_settled_by_enforcing_policies_is_told() {
+        const NO_GROQ: &str = "    - {name: no-groq, action: deny, match: {provider: groq}}\n";
+        const NO_MODEL: &str =
+            "    - {name: no-model, action: deny, match: {provider: groq, model: big}}\n";
+        const NO_QUIC: &str = "    - {name: no-quic, action: deny, match: {transport: quic}}\n";
+        let cases = [
+            ("enforce", NO_GROQ, 1, false),
+            ("warn", NO_GROQ, 0, false),
+            ("observe", NO_GROQ, 0, false),
+            // Which model it will be is not known before the call.
+            ("enforce", NO_MODEL, 0, false),
+            ("enforce", NO_QUIC, 0, true),
+        ];
+        let catalogue = Catalogue::bundled().unwrap();
+        let subject = Facts::default();
+        for (mode, rules, count, quic) in cases {
+            let told =
+                told(&engine(&policy(mode, rules)), &catalogue, &subject, Timestamp::UNIX_EPOCH);
+            assert_eq!(told.rules.len(), count, "{mode} {rules}");
+            assert_eq!(told.scope & SCOPE_REFUSE_QUIC != 0, quic, "{mode} {rules}");
+            assert_eq!(told.refuses(), count > 0 || quic);
+            for (key, verdict, reason) in told.verdicts(7) {
+                assert_eq!((key.class, verdict.action), (7, ACTION_DENY));
+                assert_eq!(reason, "p/no-groq: ask us");
+            }
+        }
+    }
+
+    #[test]
+    fn class_is_the_same_for_all_who_are_told_the_same() {
+        let rules = "    - {name: a, action: deny, match: {provider: groq, user: mallory}}\n";
+        let engine = engine(&policy("enforce", rules));
+        let catalogue = Catalogue::bundled().unwrap();
+        let class = |user: &'static str| {
+            let mut facts = Facts::default();
+            facts.set(Attribute::User, Fact::Known(user));
+            told(&engine, &catalogue, &facts, Timestamp::UNIX_EPOCH).class
+        };
+        assert_eq!(class("alice"), class("bob"));
+        assert_ne!(class("alice"), class("mallory"));
+    }
+}
