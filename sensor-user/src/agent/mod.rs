@@ -32,6 +32,7 @@ mod setup;
 mod stacks;
 mod status;
 mod telemetry;
+mod threads;
 mod watch;
 mod writes;
 
@@ -39,7 +40,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -70,6 +70,7 @@ use self::setup::Stages;
 pub use self::setup::make_state_folder;
 use self::status::{DATA_RING, EVENT_RING};
 use self::telemetry::Telemetry;
+use self::threads::{Watched, join, spawn};
 
 /// Events that wait for the reporter; then the pipeline waits, and the ring takes the pressure.
 const EVENTS_MAX: usize = 4096;
@@ -133,12 +134,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let (flag, told) = (Arc::clone(&stop), events.clone());
     let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
     let clock = Clock::read();
-    let agent = |state| Event::Agent(setup::agent_event(clock.wall(Clock::monotonic_ns()), state));
-    // A full queue or a dead reporter is noticed below; these lines are then the least of it.
-    let say = |state| {
-        let _sent = events.try_send(agent(state));
-    };
-    say("started");
+    say(&events, clock, "started");
     let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
     let mut telemetry = Telemetry {
         metrics,
@@ -154,7 +150,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         picture: Arc::new(Mutex::new(picture(clock))),
     };
     let outcome = runtime.block_on(serve(&config, &mut telemetry, (&wants_totals, &mut ends)));
-    say("stopping");
+    say(&events, clock, "stopping");
     stop.store(true, Ordering::Relaxed);
     let detached = join("intent", attacher);
     // Nothing is written any more: what the ring still holds is read to its end.
@@ -168,42 +164,16 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     ];
     let searched = join("search", search);
     telemetry.publish();
-    say("stopped");
+    say(&events, clock, "stopped");
     drop((events, telemetry));
     let reported = join("reporter", reporter);
     outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(searched).and(reported)
 }
 
-/// Says on its drop, however that comes about, that a thread has ended.
-struct Watched {
-    name: &'static str,
-    ended: mpsc::Sender<&'static str>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // With eight places and six threads there is room; without a receiver the agent is stopping anyway.
-        let _told = self.ended.try_send(self.name);
-    }
-}
-
-fn spawn(
-    name: &str,
-    watched: Watched,
-    work: impl FnOnce() + Send + 'static,
-) -> anyhow::Result<JoinHandle<()>> {
-    let guarded = move || {
-        let _watched = watched;
-        work();
-    };
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(guarded)
-        .with_context(|| format!("starting the {name} thread"))
-}
-
-fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
-    handle.join().map_err(|_panic| anyhow::anyhow!("the {name} thread panicked"))
+/// Says what the agent does; with a full queue or a dead reporter this line is the least of it.
+fn say(events: &SyncSender<Event>, clock: Clock, state: &'static str) {
+    let time = clock.wall(Clock::monotonic_ns());
+    let _sent = events.try_send(Event::Agent(setup::agent_event(time, state)));
 }
 
 /// Reads the plaintext ring.

@@ -1,0 +1,41 @@
+//! Work comes in; a named thread goes out, whose end is told of however it comes about.
+
+use std::thread;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+/// Says on its drop, however that comes about, that a thread has ended.
+pub(super) struct Watched {
+    pub(super) name: &'static str,
+    pub(super) ended: mpsc::Sender<&'static str>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // With eight places and seven threads there is room; without a receiver the agent is stopping anyway.
+        let _told = self.ended.try_send(self.name);
+    }
+}
+
+/// Starts a thread that is watched.
+pub(super) fn spawn(
+    name: &str,
+    watched: Watched,
+    work: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let guarded = move || {
+        let _watched = watched;
+        work();
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)
+        .with_context(|| format!("starting the {name} thread"))
+}
+
+/// Waits for a thread's end; a panic of it is an error.
+pub(super) fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
+    handle.join().map_err(|_panic| anyhow::anyhow!("the {name} thread panicked"))
+}
