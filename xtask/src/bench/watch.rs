@@ -27,7 +27,7 @@ const SETTLED_AFTER: Duration = Duration::from_millis(400);
 const TOLD_DEADLINE: Duration = Duration::from_secs(4);
 
 /// What the sensor logs: how long it takes to set probes.
-const LOG: &str = "warn,sensor_user::agent::intent=debug";
+const LOG: &str = "warn,sensor_user::agent=debug";
 /// In every event about a call, and about losses.
 const CALL: &str = "\"event.name\":\"tollgate.call\"";
 const LOSS: &str = "\"event.name\":\"tollgate.loss\"";
