@@ -31,6 +31,18 @@ pub fn sensor(arguments: &[String]) -> Result<()> {
     Err(error).with_context(|| format!("starting {}", tollgate.display()))
 }
 
+/// What calls in the demonstration: what most visitors have themselves.
+const CLIENTS: [&str; 6] = [
+    "openai-sync",
+    "anthropic-sync",
+    "langchain-openai",
+    "node-openai",
+    "node-anthropic",
+    "curl-h2",
+];
+/// One-way delay in milliseconds to the demonstration's provider: that of one in the same part of the world.
+const DELAY_MS: &str = "10";
+
 /// Sets up, builds, and shows the sensor at work on the lab's clients: no key and no internet are needed.
 pub fn demo() -> Result<()> {
     setup::machine(Missing::Install)?;
@@ -50,7 +62,10 @@ pub fn demo() -> Result<()> {
     say(&format!("the lab's clients call now; their side is in {}", log.display()));
     let out = File::create(&log).context("making the lab's log")?;
     let mut command = Command::new(&lab);
-    command.args(["demo", "--load", "0"]).stderr(out.try_clone().context("sharing the log")?);
+    command.args(["demo", "--load", "0", "--delay", DELAY_MS]);
+    command
+        .args(CLIENTS.iter().flat_map(|name| ["--client", name]))
+        .stderr(out.try_clone().context("sharing the log")?);
     let done = command.stdout(out).status().context("starting the lab");
     stop(&mut sensor)?;
     ensure!(done?.success(), "the lab failed; see {}", log.display());

@@ -103,10 +103,8 @@ pub(super) fn put_in_place(
 
 /// Has the calls of a process judged, where its class says so; gives its start then.
 pub(super) fn admit(enforcer: &mut Enforcer, pid: u32) -> Result<Option<u64>, enforce::Error> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let (Some(path), Some(root)) = (path, cgroup::root_path()) else { return Ok(None) };
-    if !enforcer.admit(pid, &root.join(path))? {
+    let Some(cgroup) = cgroup::path_of(pid) else { return Ok(None) };
+    if !enforcer.admit(pid, &cgroup)? {
         return Ok(None);
     }
     Ok(Some(start_of(pid)))

@@ -18,6 +18,7 @@ use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 
 use super::attached::TRIES_MAX;
+use super::listening::Listening;
 use super::notice::{FromPipeline, Greeting, ToPipeline};
 use super::policies::Policies;
 use super::stacks::Stacks;
@@ -52,6 +53,8 @@ pub(super) struct Intent {
     pub(super) probation: HashMap<u32, u64>,
     /// Processes without a TLS library so far.
     pub(super) waiting: HashMap<u32, Waiting>,
+    /// Whose arriving packets are looked at.
+    pub(super) listening: Listening,
 }
 
 /// A process that showed intent and has nothing to probe so far.
@@ -111,8 +114,8 @@ impl Intent {
                 self.notify(ToPipeline::Hello { socket: hello.socket, greeting });
             }
             Body::Question(hello) => {
-                if header.tgid != 0 && capture::name_of(hello).is_some_and(|name| self.is_ai(&name))
-                {
+                if capture::name_of(hello).is_some_and(|name| self.is_ai(&name)) {
+                    self.listen_for_answers(header.tgid, now);
                     self.show_intent(header.tgid, Why::Question, now);
                 }
             }
@@ -163,6 +166,7 @@ impl Intent {
                 Ok(attached) => {
                     self.stacks.restart(pid);
                     self.stacks.found(pid, &attached.carried);
+                    self.listen_for_records(pid, &attached.carried, now);
                     // A ClientHello is held back until the process is marked, so the mark comes last.
                     self.mark(pid);
                     self.status.attached(Why::Learned, attached.probes);
@@ -252,6 +256,7 @@ impl Intent {
                 self.attach(pid, Why::Eager, now);
             }
         }
+        self.look_over_listening(now);
         self.workloads().expire(now);
         self.status.set_probes(&self.registry.probe_counts(), self.registry.pids().len());
     }
@@ -260,6 +265,7 @@ impl Intent {
         match self.registry.refresh(&mut self.kernel, pid) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);
+                self.listen_for_records(pid, &attached.carried, now);
                 if attached.probes != 0 {
                     self.mark(pid);
                 }
@@ -303,27 +309,41 @@ impl Intent {
     pub(super) fn attach(&mut self, pid: u32, why: Why, now: u64) {
         let began = Instant::now();
         self.admit(pid);
+        // The call of a short program may be over before its probes stand, and the program with it: the name in its
+        // ClientHello is enough to have the next one probed at its start.
+        let origin = (why == Why::Hello).then(|| Program::of_process(pid)).flatten();
         match self.registry.attach(&mut self.kernel, pid, why) {
             Ok(attached) => {
                 self.stacks.found(pid, &attached.carried);
+                self.listen_for_records(pid, &attached.carried, now);
                 if why != Why::Eager {
                     self.after_attach(pid, why, &attached, (began, now));
                 }
             }
-            Err(error) => {
-                self.attach_failed(pid, &error);
+            Err(error) => self.attach_failed(pid, &error),
+        }
+        if let Some(origin) = origin {
+            let libraries = self.registry.meant().to_vec();
+            if !libraries.is_empty() {
+                self.note_origin(pid, origin, libraries);
+                self.learn(pid);
             }
         }
     }
 
     /// Notes which program a probed process is.
     pub(super) fn remember(&mut self, pid: u32) {
-        let Some((program, commands)) = Program::of_process(pid) else { return };
+        let Some(origin) = Program::of_process(pid) else { return };
+        let libraries = self.registry.paths_of(pid).to_vec();
+        self.note_origin(pid, origin, libraries);
+    }
+
+    fn note_origin(&mut self, pid: u32, origin: (Program, Vec<String>), libraries: Vec<String>) {
         if self.origins.len() >= ORIGINS_MAX {
             self.origins.clear();
         }
-        let known = Known { libraries: self.registry.paths_of(pid).to_vec(), commands };
-        self.origins.insert(pid, (program, known));
+        let (program, commands) = origin;
+        self.origins.insert(pid, (program, Known { libraries, commands }));
     }
 
     fn attach_failed(&self, pid: u32, error: &crate::probes::Error) {
@@ -342,6 +362,7 @@ impl Intent {
         self.processes.unmark(pid);
         self.probation.remove(&pid);
         self.waiting.remove(&pid);
+        self.forget_listener(pid);
         let links = self.registry.detach(pid);
         // With the queue full, the links are dropped here: slow, but nothing stays attached.
         let _dropped_here = self.detached.try_send(links);

@@ -23,6 +23,7 @@ mod gate;
 mod intent;
 mod judge;
 mod links;
+mod listening;
 mod notice;
 mod pipeline;
 mod policies;

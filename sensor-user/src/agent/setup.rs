@@ -34,6 +34,7 @@ use super::connection::Shared;
 use super::counted::Counted;
 use super::gate;
 use super::intent::Intent;
+use super::listening::Listening;
 use super::notice::{FromPipeline, ToPipeline};
 use super::pipeline::Pipeline;
 use super::policies::Policies;
@@ -241,6 +242,7 @@ pub(super) fn stages(
         origins: HashMap::new(),
         probation: HashMap::new(),
         waiting: HashMap::new(),
+        listening: Listening::default(),
     };
     Ok(Stages {
         intent: intent_stage,

@@ -16,6 +16,12 @@ pub fn root() -> Result<File, Error> {
     File::open(&path).map_err(|source| Error::Read { path, source })
 }
 
+/// The cgroup of a process, as this process sees the hierarchy; none where it has ended.
+pub fn path_of(pid: u32) -> Option<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    Some(root_path()?.join(text.lines().find_map(|line| line.strip_prefix("0::/"))?))
+}
+
 /// First mount point of a file system type in a mount table.
 pub(super) fn mount_of_type(table: &str, kind: &str) -> Option<PathBuf> {
     table.lines().find_map(|line| {

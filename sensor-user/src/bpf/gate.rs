@@ -9,8 +9,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::Array;
-use aya::programs::Program;
+use aya::programs::{Program, ProgramInfo, loaded_programs};
 use aya::{Btf, Ebpf, EbpfLoader};
+use aya_obj::generated::bpf_prog_type;
 use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sensor_common::gate::GATE_ABI_VERSION;
@@ -196,16 +197,30 @@ impl Gate {
     pub fn missing_links(folder: &Path) -> Vec<String> {
         let names = AT_ROOT.iter().map(|(name, _)| *name).chain(["gate_fork", "gate_exit"]);
         names
-            .filter_map(|name| {
-                let path = folder.join(format!("link_{name}"));
-                let text = CString::new(path.as_os_str().as_bytes()).ok()?;
-                match raw::is_attached(&text) {
-                    Ok(true) => None,
-                    Ok(false) => Some(format!("{name} was detached")),
-                    Err(error) => Some(format!("the link of {name}: {error}")),
-                }
+            .filter_map(|name| match raw::program_of_pin(&link_of(folder, name)?) {
+                Ok(Some(_program)) => None,
+                Ok(None) => Some(format!("{name} was detached")),
+                Err(error) => Some(format!("the link of {name}: {error}")),
             })
             .collect()
+    }
+
+    /// Programs of others that hold sockets of this machine: a socket has one watcher, so this gate cannot watch theirs.
+    pub fn rivals(folder: &Path) -> Vec<String> {
+        let state = link_of(folder, "gate_state").map(|path| raw::program_of_pin(&path));
+        let own = state.and_then(Result::ok).flatten();
+        let named = |program: ProgramInfo| {
+            let name = program.name_as_str().unwrap_or_default().to_owned();
+            let is_rival = match program.program_type() {
+                bpf_prog_type::BPF_PROG_TYPE_SK_MSG => name != "gate_message",
+                bpf_prog_type::BPF_PROG_TYPE_SOCK_OPS => {
+                    name == "gate_state" && Some(program.id()) != own
+                }
+                _ => false,
+            };
+            is_rival.then(|| format!("{name} (program {})", program.id()))
+        };
+        loaded_programs().flatten().filter_map(named).collect()
     }
 
     fn attach_at(&self, name: &str, point: Point<'_>) -> Result<(), Error> {
@@ -289,6 +304,11 @@ fn mount_where_missing(pins: &Path) -> Result<(), Error> {
     }
     rustix::mount::mount("bpf", usual, "bpf", MountFlags::empty(), c"mode=0700")
         .map_err(|error| refused("mounting", "the bpf file system")(error.into()))
+}
+
+/// Path of the pin of a program's link.
+fn link_of(folder: &Path, program: &str) -> Option<CString> {
+    CString::new(folder.join(format!("link_{program}")).as_os_str().as_bytes()).ok()
 }
 
 /// Pins a link in the place of an older one, which goes only when the new one stands.

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::maps::RingBuf;
+use aya::programs::cgroup_skb::CgroupSkbLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
@@ -26,16 +27,17 @@ use super::{Error, Ring, abi, btf, cgroup, raw};
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_BPF_OBJECT"));
 
 /// Programs that see every process and socket, with where they attach.
-const MACHINE: [(&str, Hook); 8] = [
+const MACHINE: [(&str, Hook); 7] = [
     ("process_exec", Hook::Tracepoint("sched_process_exec")),
     ("process_fork", Hook::Tracepoint("sched_process_fork")),
     ("process_exit", Hook::Tracepoint("sched_process_exit")),
     ("socket_connect4", Hook::Address),
     ("socket_connect6", Hook::Address),
     ("socket_state", Hook::Socket),
-    ("wire_egress", Hook::Packet(CgroupSkbAttachType::Egress)),
-    ("wire_ingress", Hook::Packet(CgroupSkbAttachType::Ingress)),
+    ("wire_egress", Hook::Packet),
 ];
+/// The program that sees what arrives, for those who need it.
+const INGRESS: &str = "wire_ingress";
 
 /// One part in so many of the plaintext ring is kept for headers.
 const HEADERS_SHARE: u32 = 8;
@@ -45,7 +47,7 @@ enum Hook {
     Tracepoint(&'static str),
     Address,
     Socket,
-    Packet(CgroupSkbAttachType),
+    Packet,
 }
 
 /// What is fixed when the kernel half is loaded.
@@ -67,6 +69,12 @@ pub struct ProbeLink {
 enum Held {
     Perf(#[expect(dead_code, reason = "held for its drop")] UProbeLink),
     Multi(#[expect(dead_code, reason = "held for its drop")] OwnedFd),
+}
+
+/// A hook for arriving packets that is taken away when it is dropped.
+#[derive(Debug)]
+pub struct PacketLink {
+    _held: CgroupSkbLink,
 }
 
 /// The loaded kernel half.
@@ -161,6 +169,18 @@ impl Kernel {
             attach(program, hook, &root).map_err(program_error("attaching", name))?;
         }
         Ok(())
+    }
+
+    /// Has packets that arrive for the processes of a cgroup looked at.
+    pub fn listen(&mut self, cgroup: &File) -> Result<PacketLink, Error> {
+        let failed = || program_error("attaching", INGRESS);
+        let missing = || Error::Mismatch(format!("it has no program {INGRESS}"));
+        let program = self.ebpf.program_mut(INGRESS).ok_or_else(missing)?;
+        let program = <&mut CgroupSkb>::try_from(program).map_err(failed())?;
+        let (kind, mode) = (CgroupSkbAttachType::Ingress, CgroupAttachMode::Single);
+        let id = program.attach(cgroup, kind, mode).map_err(failed())?;
+        let link = program.take_link(id).map_err(failed())?;
+        Ok(PacketLink { _held: link })
     }
 
     /// Attaches `program` at a file offset of an open executable or library, for one process or for all.
@@ -287,7 +307,8 @@ fn attach(program: &mut Program, hook: Hook, root: &File) -> Result<(), ProgramE
         Hook::Tracepoint(point) => <&mut RawTracePoint>::try_from(program)?.attach(point).map(drop),
         Hook::Address => <&mut CgroupSockAddr>::try_from(program)?.attach(root, mode).map(drop),
         Hook::Socket => <&mut SockOps>::try_from(program)?.attach(root, mode).map(drop),
-        Hook::Packet(kind) => {
+        Hook::Packet => {
+            let kind = CgroupSkbAttachType::Egress;
             <&mut CgroupSkb>::try_from(program)?.attach(root, kind, mode).map(drop)
         }
     }

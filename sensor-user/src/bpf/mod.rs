@@ -14,7 +14,7 @@ mod ring;
 
 pub use gate::{Gate, folder_of, has_lasting_probes};
 pub use gate_maps::{GateMaps, Owner};
-pub use kernel::{Kernel, ProbeLink, Settings};
+pub use kernel::{Kernel, PacketLink, ProbeLink, Settings};
 pub use maps::octets;
 pub use maps::{AddressMap, Counters, Dropped, NameMap, ProcessMap, ProgramMap, VerdictMap};
 pub use raw::give_memory_back;

@@ -265,8 +265,9 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     call(BPF_OBJ_PIN, attributes.as_bytes()).map(drop)
 }
 
-/// Whether the link that is pinned at a path still leads anywhere: a link at a cgroup can be detached while its pin stays.
-pub(super) fn is_attached(path: &CStr) -> io::Result<bool> {
+/// Number of the program of the link that is pinned at a path, if it still leads anywhere: a link at a cgroup can be
+/// detached while its pin stays.
+pub(super) fn program_of_pin(path: &CStr) -> io::Result<Option<u32>> {
     /// `BPF_LINK_TYPE_CGROUP` (linux/bpf.h).
     const AT_CGROUP: u32 = 3;
     let path = address(path.to_bytes_with_nul());
@@ -280,7 +281,8 @@ pub(super) fn is_attached(path: &CStr) -> io::Result<bool> {
         info: address(info.as_mut_bytes()),
     };
     call(BPF_OBJ_GET_INFO_BY_FD, attributes.as_bytes())?;
-    Ok(info.kind != AT_CGROUP || std::hint::black_box(info.cgroup) != 0)
+    let leads = info.kind != AT_CGROUP || std::hint::black_box(info.cgroup) != 0;
+    Ok(leads.then_some(std::hint::black_box(info.program)))
 }
 
 /// Puts a program into a slot of a program array.

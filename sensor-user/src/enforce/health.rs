@@ -98,7 +98,7 @@ impl Health {
             (Layer::Links, links),
             (Layer::Address, address_fault()),
             (Layer::Datagram, datagram_fault()),
-            (Layer::Name, name_fault()),
+            (Layer::Name, name_fault(folder)),
             (Layer::Content, if lasting { told(content_fault()) } else { Some(OLD.to_owned()) }),
             (Layer::Change, told(change_fault(maps))),
         ];
@@ -201,12 +201,21 @@ fn connect() -> io::Result<(TcpListener, TcpStream)> {
     Ok((listener, stream))
 }
 
-fn name_fault() -> Option<String> {
+fn name_fault(folder: &Path) -> Option<String> {
     let outcome = || {
         let (_listener, mut stream) = connect()?;
         stream.write_all(&proof::hello(REFUSED_NAME))
     };
-    refused(outcome())
+    let fault = refused(outcome())?;
+    let rivals = Gate::rivals(folder);
+    Some(if rivals.is_empty() {
+        fault
+    } else {
+        format!(
+            "{fault}; sockets of this machine are held by {}: run one gate a machine, and take the pins of the other away",
+            rivals.join(", ")
+        )
+    })
 }
 
 fn content_fault() -> io::Result<Option<String>> {

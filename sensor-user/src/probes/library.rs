@@ -55,6 +55,11 @@ impl Library {
         }
     }
 
+    /// Whether it seals and opens with different objects, which only the packets of a connection bring together.
+    pub fn is_paired_by_packets(self) -> bool {
+        matches!(self, Self::Rustls)
+    }
+
     /// Whether it puts its records out by the C library, so that their bytes are seen there.
     pub fn sends_by_libc(self) -> bool {
         matches!(self, Self::GnuTls)

@@ -51,6 +51,8 @@ pub struct Registry {
     processes: HashMap<u32, Process>,
     /// Files of processes that have ended, whose connections are judged later; at its bound the memory begins anew.
     ended: HashMap<u32, Guessed>,
+    /// Paths of the files that the last attempt meant to probe, also where it failed.
+    meant: Vec<String>,
     /// Files probed for all processes (`attach = "eager"`).
     everywhere: HashMap<(String, u64), Vec<(Library, ProbeLink)>>,
 }
@@ -64,6 +66,7 @@ impl Registry {
     /// Attaches to every TLS library that the process maps and that is not yet probed in it.
     pub fn attach(&mut self, kernel: &mut Kernel, pid: u32, why: Why) -> Result<Attached, Error> {
         let mappings = executable_mappings(pid)?;
+        self.meant.clear();
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let executable = executable.to_string_lossy();
         let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable);
@@ -170,6 +173,7 @@ impl Registry {
         files: &[Planned],
         attached: &mut Attached,
     ) -> Result<(), Error> {
+        self.meant.extend(files.iter().map(|file| file.path.clone()));
         for Planned { file, identity, path, plan } in files {
             self.attach_file(kernel, (pid, why), (file, identity, path, plan), attached)?;
         }
@@ -320,6 +324,11 @@ impl Registry {
     /// Paths of all files probed in a process: TLS libraries, and what they write through.
     pub fn paths_of(&self, pid: u32) -> &[String] {
         self.processes.get(&pid).map_or(&[], |process| &process.paths)
+    }
+
+    /// Paths of the files that the last attempt meant to probe: what a process that has ended meanwhile was made of.
+    pub fn meant(&self) -> &[String] {
+        &self.meant
     }
 
     /// How many probes are set for each library.

@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tollgate_tests::harness::{Process, temp_folder, wait_until};
+use tollgate_tests::harness::{Process, note, temp_folder, wait_until};
 use tollgate_tests::lab::clients::run::{prepare, set_environment};
 use tollgate_tests::lab::clients::{Seen, SeenCall, Spec};
 use tollgate_tests::lab::net::command_in;
@@ -18,6 +19,36 @@ use crate::sensor::Sensor;
 
 /// Denied calls of each client, and as many allowed ones beside them.
 const CALLS: u32 = 100;
+
+/// Begin of the names of what tests of the gate make: the id of the test's process and a name of its own follow.
+const OWN: &str = "gate-test-";
+/// Where what the gate keeps beyond its agent is pinned.
+const PINS: &str = "/sys/fs/bpf";
+
+/// Takes away the gates of tests that were killed: they stand on, and hold the sockets of the tests that come after.
+fn sweep(root: &Path) {
+    let is_left = |name: &str| {
+        let pid = name.strip_prefix(OWN).and_then(|rest| rest.split('-').next());
+        pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+    };
+    for folder in [Path::new(PINS), root] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_some_and(is_left) {
+                continue;
+            }
+            let left = entry.path();
+            // Another test may be at the same work; a cgroup goes once what runs in it has ended.
+            if folder == root {
+                let _ended = fs::write(left.join("cgroup.kill"), "1");
+                let gone = || fs::remove_dir(&left).ok().or((!left.exists()).then_some(()));
+                let _removed = wait_until(CLIENT_DEADLINE, "the end of what a test left", gone);
+            } else {
+                let _removed = fs::remove_dir_all(&left);
+            }
+            note(&format!("{} of a test that was killed is taken away", left.display()));
+        }
+    }
+}
 
 /// The number in a variable of the environment.
 pub(super) fn number_from(variable: &str) -> Option<u32> {
@@ -53,10 +84,12 @@ impl Place {
                 (fields.next()? == "cgroup2").then(|| PathBuf::from(point))
             })
             .context("no cgroup v2 is mounted")?;
-        let own = format!("gate-test-{}-{name}", std::process::id());
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| sweep(&root));
+        let own = format!("{OWN}{}-{name}", std::process::id());
         let cgroup = root.join(&own);
         fs::create_dir(&cgroup)?;
-        Ok(Self { cgroup, pins: Path::new("/sys/fs/bpf").join(own), folder: temp_folder("gate")? })
+        Ok(Self { cgroup, pins: Path::new(PINS).join(own), folder: temp_folder("gate")? })
     }
 
     /// Lines of a configuration with these orders for the cgroup; the class is called `test`.

@@ -74,9 +74,12 @@ enum Task {
     },
     /// Runs every client once whole and once streamed and compares both sides; then a load.
     Demo {
-        /// Run this client only.
+        /// Run this client only; may be given several times.
         #[arg(long)]
-        client: Option<String>,
+        client: Vec<String>,
+        /// One-way delay of the wire, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        delay: u64,
         /// Knobs of the calls.
         #[arg(long, default_value = "")]
         scenario: String,
@@ -108,7 +111,9 @@ fn main() -> Result<()> {
                 println!("{}", serde_json::to_string(&fact)?);
             }
         }
-        Task::Demo { client, scenario, load } => demo(client.as_deref(), &scenario, load)?,
+        Task::Demo { client, delay, scenario, load } => {
+            demo(&client, Duration::from_millis(delay), &scenario, load)?;
+        }
     }
     Ok(())
 }
@@ -191,14 +196,22 @@ fn down() -> Result<()> {
     Ok(())
 }
 
-fn demo(only: Option<&str>, scenario: &str, calls: u32) -> Result<()> {
+fn demo(only: &[String], delay: Duration, scenario: &str, calls: u32) -> Result<()> {
     ensure!(is_root(), "network namespaces need root");
-    let lab = Lab::up(&Options::default())?;
+    let unknown = only.iter().find(|name| CLIENTS.iter().all(|client| client.name != *name));
+    ensure!(unknown.is_none(), "the lab has no client {}", unknown.map_or("", String::as_str));
+    let mut lab = Lab::up(&Options::default())?;
+    if !delay.is_zero() {
+        lab.delay(delay)?;
+    }
     println!(
         "{:<18}{:<12}{:<9}{:<10}{:>7}{:>7}{:>8}{:>8}  agrees",
         "client", "api", "stream", "protocol", "status", "chunks", "input", "output"
     );
-    for client in CLIENTS.iter().filter(|client| only.is_none_or(|name| name == client.name)) {
+    for client in CLIENTS
+        .iter()
+        .filter(|client| only.is_empty() || only.iter().any(|name| name == client.name))
+    {
         for (api, stream) in client.apis.iter().flat_map(|api| [(*api, false), (*api, true)]) {
             if !stream || !matches!(api, Api::Embeddings | Api::CountTokens) {
                 show(&lab, client, (api, stream), scenario)?;
