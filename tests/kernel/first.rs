@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tollgate_tests::harness::{note, run, temp_folder};
-use tollgate_tests::lab::Lab;
+use tollgate_tests::harness::{note, run, temp_folder, wait_until};
+use tollgate_tests::lab::ca::Authority;
 use tollgate_tests::lab::clients::spec::OPENAI_KEY;
-use tollgate_tests::lab::net::{Names, Options, command_in};
+use tollgate_tests::lab::net::{Names, Options, address_of, command_in};
+use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
 use crate::sensor::Sensor;
 
@@ -27,6 +28,11 @@ fn unseen_program(folder: &Path, name: &str) -> PathBuf {
 
 /// One whole chat completion by curl.
 fn call(lab: &Lab, program: &Path, id: &str) {
+    call_with(lab, program, id, &[]);
+}
+
+/// One whole chat completion by curl with options of its own.
+fn call_with(lab: &Lab, program: &Path, id: &str, options: &[&str]) {
     let body = format!(
         "{{\"messages\":[{{\"role\":\"user\",\"content\":\"Say something, please.\"}}],\"model\":\"gpt-4o-mini\",\"user\":\"{id}\"}}"
     );
@@ -39,6 +45,7 @@ fn call(lab: &Lab, program: &Path, id: &str) {
         "--header",
         &format!("x-lab-scenario: id={id}"),
     ]);
+    command.args(options);
     command.args(["--data", &body, "https://api.openai.com/v1/chat/completions"]);
     run(&mut command).unwrap();
 }
@@ -117,6 +124,29 @@ fn learnt_program_never_loses_its_first_request() {
 }
 
 #[test]
+fn program_that_made_no_call_in_sight_is_learnt_by_its_client_hello() {
+    let lab = Lab::up(&Options::default()).unwrap();
+    let folder = temp_folder("unsaid").unwrap();
+    let sensor = Sensor::start("").unwrap();
+    let program = unseen_program(folder.path(), "unsaid");
+    // It trusts somebody else than the lab: its ClientHello is all that it says.
+    let other = folder.path().join("other.pem");
+    Authority::new().unwrap().write_pem(&other).unwrap();
+    let mut command = command_in(lab.net().client(0).unwrap(), &program);
+    command.args(["--silent", "--cacert"]).arg(&other).arg("https://api.openai.com/v1/models");
+    assert!(!command.status().unwrap().success());
+    let knows = |what: &str| {
+        let found = || sensor.log().contains(what).then_some(());
+        wait_until(CLIENT_DEADLINE, what, found).unwrap_or_else(|error| {
+            panic!("{error:#}\n{}", sensor.log());
+        });
+    };
+    knows("program is learnt");
+    call(&lab, &program, "unsaid");
+    knows("why=\"learned\"");
+}
+
+#[test]
 fn dns_question_shows_intent_before_the_connection() {
     let mut lab = Lab::up(&Options { names: Names::Dns, ..Options::default() }).unwrap();
     lab.delay(Duration::from_millis(5)).unwrap();
@@ -131,4 +161,24 @@ fn dns_question_shows_intent_before_the_connection() {
         "{}",
         sensor.log()
     );
+}
+
+#[test]
+fn address_of_an_answer_shows_intent_at_the_connection() {
+    let mut lab = Lab::up(&Options { names: Names::Dns, ..Options::default() }).unwrap();
+    lab.delay(Duration::from_millis(5)).unwrap();
+    let folder = temp_folder("answered").unwrap();
+    let sensor = Sensor::start("").unwrap();
+    for id in ["answered-0", "answered-1"] {
+        call(&lab, &unseen_program(folder.path(), id), id);
+    }
+    assert!(!sensor.log().contains("why=\"connect\""), "{}", sensor.log());
+    // This one asks nobody: it is told the address.
+    let address = address_of("api.openai.com").unwrap();
+    let told = format!("api.openai.com:443:{address}");
+    let program = unseen_program(folder.path(), "told");
+    call_with(&lab, &program, "told", &["--resolve", &told]);
+    let fact = lab.facts_of("told", 1).unwrap().remove(0);
+    sensor.call_of(&fact).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    assert!(sensor.log().contains("why=\"connect\""), "{}", sensor.log());
 }

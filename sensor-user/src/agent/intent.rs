@@ -224,7 +224,10 @@ impl Intent {
         let Some((program, known)) = self.origins.get(&pid).cloned() else { return };
         let name = program.executable.clone();
         match self.learned.add(program, &known) {
-            Ok(true) => self.announce(&known.commands),
+            Ok(true) => {
+                self.announce(&known.commands);
+                tracing::debug!(program = name, "program is learnt");
+            }
             Ok(false) => {}
             Err(error) => {
                 self.announce(&known.commands);
