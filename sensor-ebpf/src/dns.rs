@@ -9,6 +9,7 @@ use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
 use crate::maps::{EVENTS, SOCKETS, count};
 use crate::names;
+use crate::process::sender;
 use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
 use crate::wire::{HELLO_LEN, load};
 
@@ -73,8 +74,8 @@ pub fn question(ctx: &SkBuffContext, message: u32) {
         entry.discard(0);
         return;
     }
-    // SAFETY: the value is copied out at once.
-    let tgid = unsafe { SOCKETS.get(&cookie) }.map_or(0, |socket| socket.tgid);
+    // SAFETY: the value is copied out at once. A socket that was never connected sends as whoever runs.
+    let tgid = unsafe { SOCKETS.get(&cookie) }.map_or_else(sender, |socket| socket.tgid);
     let mut record = quiet_header(KIND_QUESTION, cookie);
     record.tgid = tgid;
     record.flags = FLAG_AI_NAME;

@@ -34,6 +34,19 @@ pub fn start_ns() -> u64 {
     unsafe { bpf_probe_read_kernel((leader + u64::from(start_at)) as *const u64) }.unwrap_or(0)
 }
 
+/// Process that sends the packet at hand, where no helper may be asked for it; 0 where the kernel does not say.
+#[inline(always)]
+pub fn sender() -> u32 {
+    let at = setting(&TASK_TGID);
+    if at == 0 {
+        return 0;
+    }
+    // SAFETY: the helper cannot fail; its result is only read through `bpf_probe_read_kernel`.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: a probe read of any address is safe; a bad one gives an error.
+    unsafe { bpf_probe_read_kernel((task + u64::from(at)) as *const u32) }.unwrap_or(0)
+}
+
 /// Whether the process carries probes.
 #[inline(always)]
 pub fn is_probed(tgid: u32) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tollgate_tests::harness::{note, run, temp_folder, wait_until};
 use tollgate_tests::lab::ca::Authority;
 use tollgate_tests::lab::clients::spec::OPENAI_KEY;
-use tollgate_tests::lab::net::{Names, Options, address_of, command_in};
+use tollgate_tests::lab::net::{DNS_ADDRESS, Names, Options, address_of, command_in};
 use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
 use crate::sensor::Sensor;
@@ -161,6 +161,32 @@ fn dns_question_shows_intent_before_the_connection() {
         "{}",
         sensor.log()
     );
+}
+
+#[test]
+fn question_over_a_socket_that_was_never_connected_is_its_senders() {
+    let lab = Lab::up(&Options { names: Names::Dns, ..Options::default() }).unwrap();
+    let sensor = Sensor::start("").unwrap();
+    // As musl asks: a datagram to an address, on a socket that leads nowhere.
+    let script = "import os, socket, sys\n\
+        name = b''.join(bytes([len(part)]) + part for part in b'api.openai.com'.split(b'.')) + bytes(1)\n\
+        question = bytes([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]) + name + bytes([0, 1, 0, 1])\n\
+        end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        end.sendto(question, (sys.argv[1], 53))\n\
+        print(os.getpid(), len(end.recv(512)))\n";
+    let mut command = command_in(lab.net().client(0).unwrap(), &lab.kit().python);
+    command.args(["-c", script, &DNS_ADDRESS.to_string()]);
+    let printed = String::from_utf8(run(&mut command).unwrap().stdout).unwrap();
+    let pid = printed.split(' ').next().unwrap();
+    let line = || {
+        let is_its = |line: &&str| {
+            line.contains(&format!("pid={pid} ")) && line.contains("why=\"dns_question\"")
+        };
+        sensor.log().lines().find(is_its).map(str::to_owned)
+    };
+    wait_until(CLIENT_DEADLINE, "the question", line).unwrap_or_else(|error| {
+        panic!("{error:#} of {pid}\n{}", sensor.log());
+    });
 }
 
 #[test]

@@ -37,7 +37,9 @@ pub enum Error {
     #[error("making the metrics")]
     Metrics(#[from] prometheus::Error),
     /// The address of the HTTP server is taken or not of this machine.
-    #[error("listening on {address}")]
+    #[error(
+        "listening on {address}; what to do: end what listens there (`ss -ltnp`), or name another address with `report.listen`"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
