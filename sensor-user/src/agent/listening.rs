@@ -55,9 +55,8 @@ impl Listening {
 
     fn add(&mut self, kernel: &mut Kernel, path: &Path, now: u64) -> bool {
         let opened = File::open(path).map_err(|error| error.to_string());
-        let listened = opened.and_then(|cgroup| {
-            kernel.listen(&cgroup).map_err(|error| super::chain(&error).to_string())
-        });
+        let listened =
+            opened.and_then(|cgroup| kernel.listen(&cgroup).map_err(|error| super::chain(&error)));
         match listened {
             Ok(link) => {
                 tracing::debug!(cgroup = %path.display(), "arriving packets are looked at");

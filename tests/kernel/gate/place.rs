@@ -75,6 +75,7 @@ pub(super) struct Client {
 
 impl Place {
     pub(super) fn new(name: &str) -> Result<Self> {
+        static SWEPT: Once = Once::new();
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let root = mounts
             .lines()
@@ -84,7 +85,6 @@ impl Place {
                 (fields.next()? == "cgroup2").then(|| PathBuf::from(point))
             })
             .context("no cgroup v2 is mounted")?;
-        static SWEPT: Once = Once::new();
         SWEPT.call_once(|| sweep(&root));
         let own = format!("{OWN}{}-{name}", std::process::id());
         let cgroup = root.join(&own);
