@@ -130,8 +130,8 @@ pub struct Socket {
     pub local_port: u32,
     /// Remote port, host order.
     pub remote_port: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// Packets with bytes in them that were received, at close.
+    pub packets_received: u32,
     /// Local address, network order; IPv4 in the first four bytes.
     pub local_address: [u8; 16],
     /// Remote address, network order; IPv4 in the first four bytes.

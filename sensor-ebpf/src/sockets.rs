@@ -188,6 +188,7 @@ fn closed(ctx: &SockOpsContext) {
     unsafe {
         last.bytes_sent = (*ctx.ops).bytes_acked;
         last.bytes_received = (*ctx.ops).bytes_received;
+        last.packets_received = (*ctx.ops).data_segs_in;
     }
     if !emit_socket(&EVENTS, READER_EVENTS, quiet_header(KIND_CLOSED, cookie), &last) {
         count(COUNT_EVENT_NO_ROOM);

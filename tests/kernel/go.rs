@@ -41,7 +41,7 @@ fn every_go_client_is_reported_exactly() {
 }
 
 /// The program, with another name for a function that is looked for: it runs as before.
-fn without_name(program: &Path, folder: &Path) -> PathBuf {
+pub(crate) fn without_name(program: &Path, folder: &Path) -> PathBuf {
     let mut bytes = fs::read(program).unwrap();
     let at = memmem::find(&bytes, NAMED).unwrap();
     bytes.iter_mut().skip(at).zip(UNNAMED).for_each(|(byte, new)| *byte = *new);

@@ -7,6 +7,8 @@ mod concurrency;
 #[cfg(test)]
 mod container;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod exact;
 #[cfg(test)]
 mod files;

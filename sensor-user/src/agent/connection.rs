@@ -20,9 +20,10 @@ use crate::provider::{Call, Catalogue, Tracker, Verdict};
 use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
 
 use crate::report;
-use crate::report::event::{Process, Seen, Server, Tls};
+use crate::report::event::{Process, Server, Tls};
 
 use super::counted::Counted;
+use super::missed::{Judgement, Missed};
 use super::writes::{Part, Writes};
 
 /// One generation of a TLS object.
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) descriptor: Option<u32>,
     /// Remote end found by other means than the wire.
     pub(super) found: Option<(SocketAddr, &'static str)>,
+    /// Socket that ended and can only have been this connection's, though nothing on the wire told.
+    pub(super) closed: Option<Socket>,
     /// When a socket or process that ended takes the connection with it.
     pub(super) ends_ns: Option<u64>,
     /// The kernel half knows that this is AI traffic.
@@ -48,6 +51,9 @@ pub(super) struct Connection {
     /// The socket was found by the client random of the ClientHello.
     pub(super) by_random: bool,
     writes: Writes,
+    /// Thread that wrote last.
+    writer: u32,
+    missed: Missed,
     /// Made at the first plaintext, when the name is known.
     plaintext: Option<Box<Plaintext>>,
 }
@@ -80,12 +86,15 @@ impl Connection {
             socket: None,
             descriptor: None,
             found: None,
+            closed: None,
             ends_ns: None,
             judged: false,
             reported_calls: 0,
             fresh: header.flags & FLAG_FRESH != 0,
             by_random: false,
             writes: Writes::default(),
+            writer: 0,
+            missed: Missed::default(),
             plaintext: None,
         }
     }
@@ -93,11 +102,13 @@ impl Connection {
     /// Takes what each record says of the connection.
     pub(super) fn observe(&mut self, header: &Header) {
         self.fresh |= header.flags & FLAG_FRESH != 0;
+        self.missed.observe(header.flags);
         self.family |= (header.flags & FLAG_FAMILY_MASK) >> FLAG_FAMILY_SHIFT;
     }
 
     /// Takes plaintext that was written; it counts once its return is seen.
-    pub(super) fn sent(&mut self, part: Part, shared: &mut Shared) {
+    pub(super) fn sent(&mut self, thread: u32, part: Part, shared: &mut Shared) {
+        self.writer = thread;
         for part in self.writes.enter(part) {
             self.push(Direction::Sent, part, shared);
         }
@@ -115,9 +126,10 @@ impl Connection {
     }
 
     /// Takes plaintext that was read.
-    pub(super) fn received(&mut self, part: Part, shared: &mut Shared) {
-        if self.family == FAMILY_GO {
+    pub(super) fn received(&mut self, thread: u32, part: Part, shared: &mut Shared) {
+        if self.family == FAMILY_GO || self.writer != thread {
             // Another thread writes: an answer may be read before the write returns, and tells that it was accepted.
+            // Were it not, its bytes would come again, at the same offset.
             for part in self.writes.commit(u64::MAX) {
                 self.push(Direction::Sent, part, shared);
             }
@@ -156,6 +168,7 @@ impl Connection {
     pub(super) fn pieces(&mut self, direction: Direction, pieces: &mut Vec<Piece>) {
         let Some(plaintext) = &mut self.plaintext else { return };
         for piece in pieces.drain(..) {
+            self.missed.piece(&piece);
             plaintext.decoder.push(direction, piece, &mut plaintext.tracker);
         }
         if plaintext.decoder.protocol() == Some(Protocol::Other) {
@@ -225,6 +238,19 @@ impl Connection {
         }
     }
 
+    /// How much of it was seen.
+    pub(super) fn judge(&self) -> Judgement {
+        self.missed.judge(self.fresh, self.socket.or(self.closed).as_ref())
+    }
+
+    /// Whether a socket that ended may have been its: of those of its process, no other is known to be.
+    pub(super) fn may_be(&self, socket: &Socket, name: Option<&str>) -> bool {
+        let known = self.socket.is_some() || self.closed.is_some() || self.ends_ns.is_some();
+        let is_ai = self.judged || self.reported_calls > 0;
+        let named = self.name.is_none() || self.name.as_deref() == name;
+        self.pid == socket.tgid && !known && is_ai && named
+    }
+
     /// The connection as it is reported at its end; `None` where it did not lead to AI.
     pub(super) fn ending(
         &mut self,
@@ -236,16 +262,19 @@ impl Connection {
             return None;
         }
         let (peer, binding) = self.remote();
-        let socket = self.socket.unwrap_or_default();
+        let socket = self.socket.or(self.closed);
+        let ended = self.ends_ns.filter(|_| socket.is_some());
+        let seen = self.missed.judge(self.fresh, socket.as_ref()).seen;
+        let socket = socket.unwrap_or_default();
         let started = [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
-        let ended = self.ends_ns;
         Some(report::event::Connection {
             time,
             process,
             server: Server { name: self.name.clone(), peer },
+            provider: None,
             tls,
             binding,
-            seen: if self.fresh { Seen::Complete } else { Seen::Truncated },
+            seen,
             calls: self.reported_calls,
             duration_ns: started.zip(ended).map(|(started, ended)| ended.saturating_sub(started)),
             bytes_sent: ended.map(|_| socket.bytes_sent),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI, SOCKET_BOUND, Socket};
+use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
 use crate::bpf::VerdictMap;
@@ -14,15 +14,16 @@ use crate::capture::{self, Body, Record};
 use crate::credential::Keyring;
 use crate::provider::{Call, Verdict};
 use crate::reassembly::Evicted;
-use crate::report::event::{Coverage, Process, Seen, Server};
+use crate::report::event::{Process, Server};
 use crate::report::{CallEvent, Event};
 use crate::spend::{Prices, Query};
 use crate::workload::Table as Workloads;
 use crate::workload::ticks_of_boot_ns;
 
-use super::blind::{Blind, Unseen};
+use super::blind::Blind;
 use super::clock::Clock;
 use super::connection::{Connection, Shared, part};
+use super::coverage::Models;
 use super::notice::{FromPipeline, Greeting, ToPipeline};
 use super::policies::Policies;
 use super::stacks::Stacks;
@@ -32,8 +33,6 @@ use super::status::Status;
 const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
 /// Sockets whose name is remembered until their TLS object is known.
 const SOCKETS_MAX: usize = 16_384;
-/// Bytes after which a connection of TLS has carried a request: a handshake that failed sends less.
-const REQUEST_SENT_MIN: u64 = 4096;
 /// Records of an ended connection may still be under way for this long.
 const END_GRACE: Duration = Duration::from_millis(250);
 /// Bytes of plaintext taken from the ring into one allocation.
@@ -60,6 +59,8 @@ pub(super) struct Pipeline {
     pub(super) enforces: bool,
     /// Processes and connections whose plaintext cannot be seen.
     pub(super) blind: Blind,
+    /// Models that were seen used, for what cannot be seen.
+    pub(super) models: Models,
 }
 
 impl Pipeline {
@@ -86,9 +87,9 @@ impl Pipeline {
         connection.observe(header);
         match &record.body {
             Body::Data(_) if header.flags & FLAG_SENT != 0 => {
-                connection.sent(part(header, bytes), &mut self.shared);
+                connection.sent(header.tid, part(header, bytes), &mut self.shared);
             }
-            Body::Data(_) => connection.received(part(header, bytes), &mut self.shared),
+            Body::Data(_) => connection.received(header.tid, part(header, bytes), &mut self.shared),
             Body::Commit => connection.committed(header.aux, &mut self.shared),
             Body::Name(_) => {
                 connection.name = capture::host_name(&bytes);
@@ -141,22 +142,7 @@ impl Pipeline {
                 }
                 self.greetings.insert(socket.cookie, greeting);
             }
-            ToPipeline::Closed { socket, at_ns } => {
-                let greeting = self.greetings.remove(&socket.cookie).unwrap_or_default();
-                if self.is_unseen(&greeting, &socket) {
-                    self.tell(FromPipeline::Unseen { pid: socket.tgid });
-                }
-                if greeting.ai && socket.flags & SOCKET_BOUND == 0 {
-                    self.blind.ended(Unseen { socket, name: greeting.name, at_ns });
-                }
-                let bound = |connection: &&mut Connection| {
-                    connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
-                };
-                for connection in self.connections.values_mut().filter(bound) {
-                    connection.socket = Some(socket);
-                    connection.ends_ns = Some(at_ns);
-                }
-            }
+            ToPipeline::Closed { socket, at_ns } => self.socket_closed(socket, at_ns),
             ToPipeline::Exited { pid, at_ns } => {
                 self.blind.exited(pid, at_ns);
                 for connection in
@@ -168,58 +154,14 @@ impl Pipeline {
             ToPipeline::Blind { pid, reason } => {
                 self.status.blind();
                 if self.blind.judge(pid, reason) {
-                    self.send(Event::Coverage(self.blind_process(pid, reason)));
+                    self.send(Event::Coverage(Box::new(self.blind_process(pid, reason))));
                 }
             }
         }
     }
 
-    /// Whether a connection must have shown a request by its end, and its process shows none.
-    fn is_unseen(&self, greeting: &Greeting, socket: &Socket) -> bool {
-        let asks = |connection: &Connection| connection.pid == socket.tgid && connection.asks();
-        greeting.ai
-            && greeting.probed
-            && socket.bytes_sent >= REQUEST_SENT_MIN
-            && !self.connections.values().any(asks)
-    }
-
-    /// What is known of a blind process before a connection of its has ended.
-    fn blind_process(&self, pid: u32, reason: &'static str) -> Coverage {
-        let now = Clock::monotonic_ns();
-        Coverage {
-            time: self.clock.wall(now),
-            process: self.process(pid, 0, now),
-            server: Server::default(),
-            seen: Seen::Blind,
-            reason,
-            duration_ns: None,
-            bytes_sent: None,
-            bytes_received: None,
-        }
-    }
-
-    /// Reports ended connections of blind processes, with what the network told.
-    fn report_blind(&mut self, now_ns: u64) {
-        for (unseen, reason) in self.blind.take(now_ns) {
-            let Unseen { socket, name, at_ns } = unseen;
-            let process = self.process(socket.tgid, socket.start_ns, at_ns);
-            let started =
-                [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
-            self.send(Event::Coverage(Coverage {
-                time: self.clock.wall(at_ns),
-                process,
-                server: Server { name, peer: capture::remote_of(&socket) },
-                seen: Seen::Blind,
-                reason,
-                duration_ns: started.map(|started| at_ns.saturating_sub(started)),
-                bytes_sent: Some(socket.bytes_sent),
-                bytes_received: Some(socket.bytes_received),
-            }));
-        }
-    }
-
     /// Who a process is; an unattributed one is counted, never guessed.
-    fn process(&self, pid: u32, start_ns: u64, at_ns: u64) -> Process {
+    pub(super) fn process(&self, pid: u32, start_ns: u64, at_ns: u64) -> Process {
         let start = (start_ns != 0).then(|| ticks_of_boot_ns(start_ns));
         let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
         let workload = workloads.attribute(pid, start, at_ns);
@@ -283,7 +225,7 @@ impl Pipeline {
         for id in all {
             self.end(id, now_ns);
         }
-        self.report_blind(now_ns);
+        self.report_blind(u64::MAX);
     }
 
     fn end(&mut self, id: u64, at_ns: u64) {
@@ -297,11 +239,7 @@ impl Pipeline {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         self.shared.counted.over(&connection);
         connection.ends_ns.get_or_insert(at_ns);
-        let process = self.process(connection.pid, connection.start_ns, at_ns);
-        let tls = self.stacks.of(connection.pid, connection.family);
-        if let Some(ending) = connection.ending(self.clock.wall(at_ns), process, tls) {
-            self.send(Event::Connection(ending));
-        }
+        self.report_ending(connection, at_ns);
     }
 
     /// Sends finished calls out and tells everybody what the connection turned out to be.
@@ -345,10 +283,15 @@ impl Pipeline {
         self.shared.table.close(id, 0, |_, _| {});
         if let Some(connection) = self.connections.remove(&id) {
             self.shared.counted.over(&connection);
+            if let Some(socket) =
+                connection.socket.filter(|_| connection.judged && connection.is_foreign())
+            {
+                self.blind.speaks_no_http(socket.cookie);
+            }
         }
     }
 
-    fn tell(&self, notice: FromPipeline) {
+    pub(super) fn tell(&self, notice: FromPipeline) {
         // The other thread may be busy attaching; the next call of the process says the same.
         let _next_time = self.intent.try_send(notice);
     }
@@ -369,6 +312,7 @@ impl Pipeline {
         let decision = None;
         let mut event =
             CallEvent { time, call, cost, identity, process, server, binding, tls, decision };
+        self.note_model(&event);
         self.judge(&mut event, cookie);
         self.send(Event::Call(Box::new(event)));
     }

@@ -32,6 +32,7 @@ use super::blind::Blind;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
+use super::coverage::Models;
 use super::gate;
 use super::intent::Intent;
 use super::listening::Listening;
@@ -220,6 +221,7 @@ pub(super) fn stages(
         greetings: HashMap::new(),
         arena: BytesMut::new(),
         blind: Blind::default(),
+        models: Models::default(),
         policies: Arc::clone(&policies),
         enforces: enforcer.is_some(),
     };

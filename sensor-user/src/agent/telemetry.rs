@@ -103,7 +103,7 @@ impl Telemetry {
         let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
         picture.missing = self.readiness.missing();
         (picture.probes, picture.processes, picture.connections) = (probes, processes, connections);
-        picture.coverage = self.metrics.coverage();
+        picture.coverage = self.metrics.covered();
         picture.counters = counters;
     }
 

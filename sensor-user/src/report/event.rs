@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::policy::Ruling;
 use crate::report::attributes::Attributes;
 use crate::report::call::CallEvent;
+pub use crate::report::coverage::Coverage;
 use crate::workload::Workload;
 
 /// Anything that is reported.
@@ -18,7 +19,7 @@ pub enum Event {
     /// One connection to an AI provider has ended.
     Connection(Connection),
     /// How much of a connection's plaintext could be seen, where it is not all.
-    Coverage(Coverage),
+    Coverage(Box<Coverage>),
     /// Something was refused, or passed unseen where it should not.
     Decision(Decision),
     /// Something was lost.
@@ -94,6 +95,8 @@ pub struct Connection {
     pub process: Process,
     /// The far end.
     pub server: Server,
+    /// Provider behind the name, where the catalogue has it.
+    pub provider: Option<crate::report::coverage::Provider>,
     /// TLS library.
     pub tls: Tls,
     /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
@@ -102,27 +105,6 @@ pub struct Connection {
     pub seen: Seen,
     /// Calls made on it.
     pub calls: u64,
-    /// Nanoseconds from its start to its end.
-    pub duration_ns: Option<u64>,
-    /// Bytes on the wire, to the server.
-    pub bytes_sent: Option<u64>,
-    /// Bytes on the wire, from the server.
-    pub bytes_received: Option<u64>,
-}
-
-/// Plaintext that was not seen.
-#[derive(Clone, Debug)]
-pub struct Coverage {
-    /// Wall-clock time.
-    pub time: Timestamp,
-    /// Who made the connection.
-    pub process: Process,
-    /// The far end.
-    pub server: Server,
-    /// How much was seen.
-    pub seen: Seen,
-    /// Why not all of it (`jsse`, `tls_library_not_supported`, …).
-    pub reason: &'static str,
     /// Nanoseconds from its start to its end.
     pub duration_ns: Option<u64>,
     /// Bytes on the wire, to the server.
@@ -242,24 +224,12 @@ impl Connection {
         let mut line = Attributes::new("tollgate.connection", self.time, host);
         line.put_process(&self.process);
         self.server.put(&mut line);
+        let provider = self.provider.as_ref().map(|provider| provider.name.as_str());
+        line.put("gen_ai.provider.name", provider);
         self.tls.put(&mut line);
         line.put("tollgate.binding", self.binding);
         line.put("tollgate.coverage", Some(self.seen.as_str()));
         line.put("tollgate.connection.calls", Some(self.calls));
-        line.put("tollgate.connection.bytes_sent", self.bytes_sent);
-        line.put("tollgate.connection.bytes_received", self.bytes_received);
-        line.put_millis("tollgate.duration_ms", self.duration_ns);
-        line.into_line()
-    }
-}
-
-impl Coverage {
-    fn line(&self, host: &str) -> String {
-        let mut line = Attributes::new("tollgate.coverage", self.time, host);
-        line.put_process(&self.process);
-        self.server.put(&mut line);
-        line.put("tollgate.coverage", Some(self.seen.as_str()));
-        line.put("tollgate.coverage.reason", Some(self.reason));
         line.put("tollgate.connection.bytes_sent", self.bytes_sent);
         line.put("tollgate.connection.bytes_received", self.bytes_received);
         line.put_millis("tollgate.duration_ms", self.duration_ns);

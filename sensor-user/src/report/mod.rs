@@ -3,6 +3,7 @@
 mod attributes;
 pub mod call;
 pub mod control;
+pub mod coverage;
 pub mod doctor;
 mod escape;
 pub mod event;

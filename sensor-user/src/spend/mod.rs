@@ -10,10 +10,12 @@ mod table;
 mod overrides;
 mod offer;
 mod prices;
+mod estimate;
 #[cfg(test)]
 mod tests;
 
 pub use decimal::DecimalError;
+pub use estimate::{Tokens, Traffic};
 pub use money::{Total, format_usd, parse_usd, round_usd};
 pub use prices::Prices;
 
@@ -72,6 +74,8 @@ pub enum Gap {
     Disputed,
     /// The calendar of peak days ends before this date.
     Calendar,
+    /// The connection could not be read: tokens are estimated from bytes and packets.
+    Unseen,
     /// The amount does not fit.
     Overflow,
 }
@@ -91,6 +95,7 @@ impl Gap {
             Self::Tier => "tier",
             Self::Disputed => "disputed",
             Self::Calendar => "calendar",
+            Self::Unseen => "unseen",
             Self::Overflow => "overflow",
         }
     }

@@ -23,6 +23,8 @@ const ROWS_MAX: u64 = 100_000;
 pub const OTHERS: &str = "(others)";
 /// How long a reader waits for a writer.
 const BUSY: Duration = Duration::from_secs(2);
+/// Pico-dollars in a millionth of a dollar.
+const PICO_PER_MICRO: i128 = 1_000_000;
 /// Pico-dollars in a dollar.
 const PER_DOLLAR: i64 = 1_000_000_000_000;
 
@@ -121,10 +123,20 @@ pub struct Figures {
     pub unpriced: u64,
     /// Calls whose amount is estimated.
     pub estimated: u64,
-    /// Connections, or calls, with missing bytes.
+    /// Calls with missing bytes.
     pub truncated: u64,
     /// Connections that could not be read at all.
     pub opaque: u64,
+    /// Connections that have ended and were seen whole.
+    pub whole: u64,
+    /// Connections that have ended and were seen in part.
+    pub partial: u64,
+    /// Bytes of plaintext that are missing of these, at most.
+    pub missing_bytes: u64,
+    /// Tokens that opaque connections may have carried; in no other sum.
+    pub opaque_tokens: u64,
+    /// What they may have cost, in millionths of a dollar; in no other sum.
+    pub opaque_microdollars: u64,
     /// What policy last said of it; empty where none did.
     pub decision: String,
 }
@@ -148,11 +160,22 @@ impl Figures {
         self.picodollars = sum.checked_rem(PER_DOLLAR).unwrap_or(0);
     }
 
+    /// Connections that have ended, and in a hundred of them those that were seen whole; none where none has ended.
+    pub fn coverage(&self) -> Option<(u64, u64)> {
+        let all = self.whole.saturating_add(self.partial).saturating_add(self.opaque);
+        Some((all, self.whole.saturating_mul(100).checked_div(all)?))
+    }
+
     /// The known amounts in pico-dollars.
     pub fn amount(&self) -> i128 {
         i128::from(self.dollars)
             .saturating_mul(i128::from(PER_DOLLAR))
             .saturating_add(i128::from(self.picodollars))
+    }
+
+    /// What opaque connections may have cost, in pico-dollars.
+    pub fn opaque_amount(&self) -> i128 {
+        i128::from(self.opaque_microdollars).saturating_mul(PICO_PER_MICRO)
     }
 
     /// Adds the figures of another row, or of a later time.
@@ -174,6 +197,11 @@ impl Figures {
             (&mut self.estimated, other.estimated),
             (&mut self.truncated, other.truncated),
             (&mut self.opaque, other.opaque),
+            (&mut self.whole, other.whole),
+            (&mut self.partial, other.partial),
+            (&mut self.missing_bytes, other.missing_bytes),
+            (&mut self.opaque_tokens, other.opaque_tokens),
+            (&mut self.opaque_microdollars, other.opaque_microdollars),
         ] {
             *sum = sum.saturating_add(more);
         }

@@ -12,7 +12,7 @@ use super::Use;
 use super::failed;
 
 /// Version of the tables, kept in the file's `user_version`.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE inventory (
@@ -25,15 +25,28 @@ CREATE TABLE inventory (
     dollars INTEGER NOT NULL, picodollars INTEGER NOT NULL,
     unpriced INTEGER NOT NULL, estimated INTEGER NOT NULL,
     truncated INTEGER NOT NULL, opaque INTEGER NOT NULL, decision TEXT NOT NULL,
+    whole INTEGER NOT NULL DEFAULT 0, partial INTEGER NOT NULL DEFAULT 0,
+    missing_bytes INTEGER NOT NULL DEFAULT 0,
+    opaque_tokens INTEGER NOT NULL DEFAULT 0, opaque_microdollars INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (provider, host, model, program, user, place, credential)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX inventory_by_time ON inventory (last_seen);
 ";
 
+/// What version 2 has and version 1 had not.
+const SECOND: &str = "
+ALTER TABLE inventory ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inventory ADD COLUMN partial INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inventory ADD COLUMN missing_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inventory ADD COLUMN opaque_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inventory ADD COLUMN opaque_microdollars INTEGER NOT NULL DEFAULT 0;
+";
+
 pub(super) const SELECT: &str = "
 SELECT provider, category, host, model, program, user, place, credential, credential_hint,
     first_seen, last_seen, calls, errors, input_tokens, output_tokens, dollars, picodollars,
-    unpriced, estimated, truncated, opaque, decision
+    unpriced, estimated, truncated, opaque, decision,
+    whole, partial, missing_bytes, opaque_tokens, opaque_microdollars
 FROM inventory WHERE last_seen >= ?1
 ORDER BY dollars DESC, picodollars DESC, calls DESC, provider, host, model, program, user, place, credential
 ";
@@ -45,7 +58,7 @@ SELECT 1 FROM inventory WHERE provider = ?1 AND host = ?2 AND model = ?3 AND pro
 
 const PUT: &str = "
 INSERT INTO inventory VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-    ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+    ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
 ON CONFLICT DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
@@ -59,6 +72,11 @@ ON CONFLICT DO UPDATE SET
     estimated = estimated + excluded.estimated,
     truncated = truncated + excluded.truncated,
     opaque = opaque + excluded.opaque,
+    whole = whole + excluded.whole,
+    partial = partial + excluded.partial,
+    missing_bytes = missing_bytes + excluded.missing_bytes,
+    opaque_tokens = opaque_tokens + excluded.opaque_tokens,
+    opaque_microdollars = opaque_microdollars + excluded.opaque_microdollars,
     decision = CASE excluded.decision WHEN '' THEN decision ELSE excluded.decision END
 ";
 
@@ -75,6 +93,9 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
         0 => connection
             .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
             .map_err(failed("making")),
+        1 => connection
+            .execute_batch(&format!("BEGIN; {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))
+            .map_err(failed("renewing")),
         VERSION => Ok(()),
         _ => Err(Error::Newer { found, known: VERSION }),
     }
@@ -121,6 +142,11 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()
         signed(figures.truncated),
         signed(figures.opaque),
         figures.decision,
+        signed(figures.whole),
+        signed(figures.partial),
+        signed(figures.missing_bytes),
+        signed(figures.opaque_tokens),
+        signed(figures.opaque_microdollars),
     ])?;
     Ok(())
 }
@@ -153,6 +179,11 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         truncated: count(19)?,
         opaque: count(20)?,
         decision: row.get(21)?,
+        whole: count(22)?,
+        partial: count(23)?,
+        missing_bytes: count(24)?,
+        opaque_tokens: count(25)?,
+        opaque_microdollars: count(26)?,
     };
     Ok(Entry { used, figures })
 }

@@ -90,13 +90,43 @@ fn full_table_sums_what_is_new_and_goes_on_with_what_is_known() {
 }
 
 #[test]
+fn file_of_the_first_version_is_renewed_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    store.add(&[sighting("a", 1, 7)]).unwrap();
+    let columns = ["whole", "partial", "missing_bytes", "opaque_tokens", "opaque_microdollars"];
+    for column in columns {
+        store
+            .connection
+            .execute(&format!("ALTER TABLE inventory DROP COLUMN {column}"), [])
+            .unwrap();
+    }
+    store.connection.execute_batch("PRAGMA user_version = 1").unwrap();
+    drop(store);
+    let mut store = Store::open(folder.path()).unwrap();
+    let mut more = sighting("a", 2, 1);
+    (more.figures.whole, more.figures.partial, more.figures.opaque) = (3, 1, 4);
+    (more.figures.missing_bytes, more.figures.opaque_tokens) = (9, 100);
+    more.figures.opaque_microdollars = 5;
+    store.add(&[more.clone()]).unwrap();
+    store.add(&[more]).unwrap();
+    let entries = store.entries(0).unwrap();
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    let figures = &entry.figures;
+    assert_eq!((figures.calls, figures.amount()), (3, 9));
+    assert_eq!((figures.whole, figures.partial, figures.missing_bytes), (6, 2, 18));
+    assert_eq!((figures.opaque_tokens, figures.opaque_amount()), (200, 10_000_000));
+    assert_eq!(figures.coverage(), Some((16, 37)));
+}
+
+#[test]
 fn file_of_a_newer_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     store.connection.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(store);
     let error = Store::open(folder.path()).unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 99, known: 1 }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 2 }), "{error}");
 }
 
 #[test]

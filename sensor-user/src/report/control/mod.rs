@@ -26,6 +26,7 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 
 use crate::report::Error;
+use crate::report::metrics::Covered;
 use crate::store::Store;
 
 /// Path of the agent's state.
@@ -55,8 +56,8 @@ pub struct Picture {
     pub probes: u64,
     /// Connections decoded at this time.
     pub connections: u64,
-    /// Connections to AI providers that ended, by how much was seen (`complete`, `truncated`, `blind`).
-    pub coverage: BTreeMap<String, u64>,
+    /// Connections to AI providers that ended: how much of them was seen, why not all, and what the rest may have cost.
+    pub coverage: Covered,
     /// Counters of all stages and of the kernel half, as `stage.event`.
     pub counters: BTreeMap<String, u64>,
 }

@@ -3,6 +3,10 @@
 use std::fmt::Write;
 
 use super::Picture;
+use crate::report::sinks::terminal::numbers;
+
+/// Width of an amount: no more digits than an estimate deserves.
+const AMOUNT_WIDTH: usize = 8;
 
 /// Counters that tell of something lost, by the end of their name.
 const LOSSES: [&str; 6] =
@@ -31,9 +35,10 @@ impl Picture {
             ),
             ("coverage", self.coverage_line()),
         ];
+        let unseen = self.unseen_line().map(|text| ("not seen", text));
         let policies = Some(&self.policies).filter(|text| !text.is_empty());
         let policies = policies.map(|text| ("policies", text.clone()));
-        for (name, value) in lines.into_iter().chain(policies) {
+        for (name, value) in lines.into_iter().chain(unseen).chain(policies) {
             // Writing into a string cannot fail.
             let _written = writeln!(out, "{name:<10}{value}");
         }
@@ -49,14 +54,34 @@ impl Picture {
     }
 
     fn coverage_line(&self) -> String {
-        let all = self.coverage.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
-        let complete = self.coverage.get("complete").copied().unwrap_or(0);
+        let seen = &self.coverage.seen;
+        let all = seen.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let complete = seen.get("complete").copied().unwrap_or(0);
         let Some(percent) = complete.saturating_mul(100).checked_div(all) else {
             return "no connection to an AI provider has ended yet".to_owned();
         };
-        let parts: Vec<_> =
-            self.coverage.iter().map(|(seen, count)| format!("{count} {seen}")).collect();
+        let parts: Vec<_> = seen.iter().map(|(seen, count)| format!("{count} {seen}")).collect();
         format!("{percent} % of {all} connections ({})", parts.join(", "))
+    }
+
+    /// Why connections were not seen whole, how much is missing, and what blind ones may have cost.
+    fn unseen_line(&self) -> Option<String> {
+        let covered = &self.coverage;
+        let mut parts: Vec<_> =
+            covered.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        if parts.is_empty() {
+            return None;
+        }
+        if covered.missing_bytes > 0 {
+            parts.push(format!("{} bytes missing", covered.missing_bytes));
+        }
+        if covered.estimated_tokens > 0 {
+            let amount = Some(covered.estimated_picodollars).filter(|amount| *amount > 0);
+            let cost = amount.map(|amount| numbers::dollars(i128::from(amount), AMOUNT_WIDTH));
+            let cost = cost.map(|cost| format!(", {cost}")).unwrap_or_default();
+            parts.push(format!("about {} tokens{cost} (estimated)", covered.estimated_tokens));
+        }
+        Some(parts.join(" · "))
     }
 }
 
@@ -79,11 +104,15 @@ mod tests {
         let said = picture.text(100 + 7_300);
         assert!(said.contains("up 2h · not ready: x") && said.contains("no connection"), "{said}");
         assert!(said.ends_with("lost      nothing\n"), "{said}");
-        picture.coverage = [("complete".to_owned(), 3), ("blind".to_owned(), 1)].into();
+        let covered = &mut picture.coverage;
+        covered.seen = [("complete".to_owned(), 3), ("blind".to_owned(), 1)].into();
+        covered.reasons = [("jsse".to_owned(), 1)].into();
+        (covered.estimated_tokens, covered.estimated_picodollars) = (1_200, 12_340_000_000);
         picture.counters =
             [("kernel.payload_no_room".to_owned(), 7), ("agent.blind".to_owned(), 1)].into();
         let said = picture.text(0);
         assert!(said.contains("75 % of 4 connections (1 blind, 3 complete)"), "{said}");
+        assert!(said.contains("jsse 1 · about 1200 tokens, $0.01234 (estimated)\n"), "{said}");
         assert!(said.contains("kernel.payload_no_room 7\n"), "{said}");
     }
 }

@@ -40,6 +40,11 @@ struct Line<'a> {
     opaque: u64,
     listed: bool,
     decision: &'a str,
+    connections_whole: u64,
+    connections_partial: u64,
+    missing_bytes: u64,
+    opaque_estimated_tokens: u64,
+    opaque_estimated_usd: String,
 }
 
 impl<'a> Line<'a> {
@@ -68,6 +73,11 @@ impl<'a> Line<'a> {
             opaque: figures.opaque,
             listed: is_listed(entry),
             decision: &figures.decision,
+            connections_whole: figures.whole,
+            connections_partial: figures.partial,
+            missing_bytes: figures.missing_bytes,
+            opaque_estimated_tokens: figures.opaque_tokens,
+            opaque_estimated_usd: format_usd(figures.opaque_amount()),
         }
     }
 }

@@ -34,6 +34,7 @@ struct Bar {
     percent: u64,
     calls: String,
     opaque: String,
+    whole: String,
     users: usize,
     cost: String,
     since: String,
@@ -52,7 +53,9 @@ pub fn html(entries: &[Entry], host: &str, made: &str) -> Result<String, Error> 
         ("people and accounts", sums.users.len().to_string(), "behind them"),
         ("keys", sums.keys.len().to_string(), "credentials seen"),
         ("calls", numbers::grouped(sums.all.calls), "read in plaintext"),
+        ("seen whole", text::percent(&sums.all), "of connections to AI"),
         ("opaque", numbers::grouped(sums.all.opaque), "connections nobody could read"),
+        ("in the opaque", numbers::grouped(sums.all.opaque_tokens), "tokens, estimated from bytes"),
         ("cost", text::cost(&sums.all), "at list prices"),
     ];
     let groups = vec![
@@ -96,6 +99,7 @@ fn group(title: &'static str, sums: &[Sum]) -> Group {
             percent: share(sum).max(1),
             calls: numbers::grouped(sum.figures.calls),
             opaque: numbers::grouped(sum.figures.opaque),
+            whole: text::percent(&sum.figures),
             users: sum.users,
             cost: text::cost(&sum.figures),
             since: text::day(sum.figures.first_seen),
@@ -109,6 +113,7 @@ fn group(title: &'static str, sums: &[Sum]) -> Group {
 fn row(entry: &Entry) -> [String; 11] {
     let (used, figures) = (&entry.used, &entry.figures);
     let seen = match (figures.calls, figures.opaque) {
+        (0, _) if figures.whole > 0 || figures.partial > 0 => "connections",
         (0, _) => "opaque",
         (_, 0) if figures.truncated == 0 => "plaintext",
         _ => "partly",

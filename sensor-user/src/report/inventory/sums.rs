@@ -37,17 +37,18 @@ impl Sums {
         for entry in entries {
             all.add(&entry.figures);
         }
+        let (every, calls) = (entries.iter().collect::<Vec<_>>(), read(entries));
         Self {
             all,
-            providers: group(entries, |entry| match entry.used.provider.as_str() {
+            providers: group(&every, |entry| match entry.used.provider.as_str() {
                 "" => format!("{} (not read)", known(&entry.used.host)),
                 "unlisted" => format!("{} (unlisted)", known(&entry.used.host)),
                 provider => provider.to_owned(),
             }),
-            programs: group(entries, |entry| known(&entry.used.program).to_owned()),
-            users: group(entries, |entry| known(&entry.used.user).to_owned()),
-            models: group(entries, |entry| known(&entry.used.model).to_owned()),
-            keys: group(entries, |entry| {
+            programs: group(&every, |entry| known(&entry.used.program).to_owned()),
+            users: group(&every, |entry| known(&entry.used.user).to_owned()),
+            models: group(&calls, |entry| known(&entry.used.model).to_owned()),
+            keys: group(&calls, |entry| {
                 let digits = entry.used.credential.get(..8).unwrap_or_default();
                 format!("{} {digits}", known(&entry.used.credential_hint)).trim_end().to_owned()
             }),
@@ -59,7 +60,12 @@ fn known(text: &str) -> &str {
     if text.is_empty() { UNKNOWN } else { text }
 }
 
-fn group(entries: &[Entry], name: impl Fn(&Entry) -> String) -> Vec<Sum> {
+/// Rows of calls: rows of connections name no model and no key.
+fn read(entries: &[Entry]) -> Vec<&Entry> {
+    entries.iter().filter(|entry| entry.figures.calls > 0).collect()
+}
+
+fn group(entries: &[&Entry], name: impl Fn(&Entry) -> String) -> Vec<Sum> {
     let mut groups: BTreeMap<String, (Sum, Vec<&str>)> = BTreeMap::new();
     for entry in entries {
         let name = escape::plain(&name(entry)).into_owned();

@@ -30,7 +30,13 @@ fn entry(provider: &str, model: &str, user: &str, picodollars: i64) -> Entry {
 
 fn entries() -> Vec<Entry> {
     let mut blind = entry("", "", "bob", 0);
-    blind.figures = Figures { opaque: 3, last_seen: 1_800_000_000, ..Figures::default() };
+    blind.figures = Figures {
+        opaque: 3,
+        opaque_tokens: 1_200,
+        opaque_microdollars: 12_300,
+        last_seen: 1_800_000_000,
+        ..Figures::default()
+    };
     vec![
         entry("openai", "gpt-4o", "ana", 1_500_000_000_000),
         entry("openai", "=cmd()", "bob", 500_000_000_000),
@@ -51,7 +57,13 @@ fn text_sums_what_belongs_together() {
         ["openai", "2", "4", "0", "222", "$2.000000", "2027-01-15", "2027-01-16"]
     );
     assert!(said.contains("unlisted.example (unlisted)"), "{said}");
-    assert_eq!(line("all")[1..5], ["6", "3", "333", "$2.000000"]);
+    // Whoever is not seen lowers the share; what it may have carried stands beside the sums.
+    assert_eq!(line("all")[1..7], ["6", "3", "0", "%", "333", "$2.000000"]);
+    assert!(
+        said.contains("about 1,200 tokens, $0.012300 (estimated from bytes, in no sum)"),
+        "{said}"
+    );
+    assert!(said.contains("WHOLE: 0 % of 3 connections were seen whole, 0 in part"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
     assert_eq!(text(&[], &Look::fixed(None, false)), "no use of AI has been seen in this time\n");
 }

@@ -17,10 +17,11 @@ const ROWS_SHOWN: usize = 15;
 /// Width of a name.
 const NAME: usize = 40;
 /// Titles and widths of the columns behind the name.
-const COLUMNS: [(&str, usize); 7] = [
+const COLUMNS: [(&str, usize); 8] = [
     ("USERS", 6),
     ("CALLS", 8),
     ("OPAQUE", 7),
+    ("WHOLE", 6),
     ("TOKENS", 12),
     ("COST", 12),
     ("FIRST SEEN", 11),
@@ -50,6 +51,16 @@ pub fn text(entries: &[Entry], look: &Look) -> String {
         let _written = writeln!(
             out,
             "OPAQUE: connections whose content could not be read; `tollgate doctor` says why"
+        );
+        let _written = writeln!(out, "they may have carried {}", opaque(&all.figures));
+    }
+    if let Some((connections, percent)) = all.figures.coverage() {
+        let partial = numbers::grouped(all.figures.partial);
+        let _written = writeln!(
+            out,
+            "WHOLE: {percent} % of {} connections were seen whole, {partial} in part, with at most {} bytes missing",
+            numbers::grouped(connections),
+            numbers::grouped(all.figures.missing_bytes)
         );
     }
     if all.figures.unpriced > 0 {
@@ -81,6 +92,7 @@ fn row(sum: &Sum) -> String {
         users,
         numbers::grouped(figures.calls),
         numbers::grouped(figures.opaque),
+        percent(figures),
         numbers::grouped(tokens),
         cost(figures),
         day(figures.first_seen),
@@ -100,6 +112,19 @@ pub(super) fn cost(figures: &Figures) -> String {
         _ => "≥",
     };
     format!("{mark}{}", numbers::dollars(figures.amount(), 11))
+}
+
+/// In a hundred connections those that were seen whole.
+pub(super) fn percent(figures: &Figures) -> String {
+    figures.coverage().map(|(_, percent)| format!("{percent} %")).unwrap_or_default()
+}
+
+/// What opaque connections may have carried and cost.
+pub(super) fn opaque(figures: &Figures) -> String {
+    let tokens = numbers::grouped(figures.opaque_tokens);
+    let amount = figures.opaque_amount();
+    let cost = if amount == 0 { "price unknown".to_owned() } else { numbers::dollars(amount, 11) };
+    format!("about {tokens} tokens, {cost} (estimated from bytes, in no sum)")
 }
 
 /// The day of a time (UTC).

@@ -72,17 +72,17 @@ impl Times {
 
 /// Sums of dollars. The exact sum is kept in pico-dollars: adding small floating-point amounts would drift.
 #[derive(Debug)]
-struct Dollars {
+pub(super) struct Dollars {
     counter: CounterVec,
     sums: HashMap<Vec<String>, i128>,
 }
 
 impl Dollars {
-    fn new(counter: CounterVec) -> Self {
+    pub(super) fn new(counter: CounterVec) -> Self {
         Self { counter, sums: HashMap::new() }
     }
 
-    fn add(&mut self, labels: &[&str], picodollars: i64) {
+    pub(super) fn add(&mut self, labels: &[&str], picodollars: i64) {
         let sum =
             self.sums.entry(labels.iter().map(|label| (*label).to_owned()).collect()).or_default();
         *sum = sum.saturating_add(i128::from(picodollars));

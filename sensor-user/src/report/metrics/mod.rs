@@ -18,11 +18,12 @@ use prometheus::TextEncoder;
 
 use crate::report::Error;
 use crate::report::Event;
-use crate::report::event::Seen;
 use calls::CallMetrics;
+use coverage::CoverageMetrics;
 use registry::Registrar;
 use stages::StageCounters;
 
+pub use coverage::Covered;
 pub use stages::Protocols;
 pub use stages::StageMetrics;
 
@@ -32,7 +33,7 @@ pub struct Metrics {
     registrar: Registrar,
     calls: Mutex<CallMetrics>,
     stages: Mutex<StageCounters>,
-    connections: IntCounterVec,
+    coverage: Mutex<CoverageMetrics>,
     connections_open: IntGaugeVec,
     lost_records: IntCounterVec,
     lost_bytes: IntCounterVec,
@@ -65,11 +66,7 @@ impl Metrics {
         Ok(Self {
             calls: Mutex::new(CallMetrics::new(&mut r, label_values_max)?),
             stages: Mutex::new(StageCounters::new(&mut r)?),
-            connections: r.counter(
-                "tollgate_capture_connections_total",
-                "Connections to AI providers, by how much of their plaintext was seen and why not all.",
-                &["coverage", "reason"],
-            )?,
+            coverage: Mutex::new(CoverageMetrics::new(&mut r, label_values_max)?),
             connections_open: r.gauge("tollgate_capture_connections_open", "Connections followed now.", &[])?,
             lost_records: r.counter(
                 "tollgate_capture_lost_records_total",
@@ -122,14 +119,8 @@ impl Metrics {
     pub fn observe(&self, event: &Event) {
         match event {
             Event::Call(call) => locked(&self.calls).observe(call),
-            Event::Connection(one) => {
-                self.connections.with_label_values(&[one.seen.as_str(), ""]).inc();
-            }
-            // A connection of which a part was seen is counted at its end.
-            Event::Coverage(one) if one.seen != Seen::Blind => {}
-            Event::Coverage(one) => {
-                self.connections.with_label_values(&[one.seen.as_str(), one.reason]).inc();
-            }
+            Event::Connection(one) => locked(&self.coverage).connection(one),
+            Event::Coverage(one) => locked(&self.coverage).verdict(one),
             Event::Loss(loss) => {
                 self.lost_records.with_label_values(&[loss.reason]).inc_by(loss.records);
                 self.lost_bytes

@@ -2,6 +2,7 @@
 
 use prometheus::CounterVec;
 use prometheus::Error;
+use prometheus::GaugeVec;
 use prometheus::HistogramOpts;
 use prometheus::HistogramVec;
 use prometheus::IntCounterVec;
@@ -46,6 +47,16 @@ impl Registrar {
     ) -> Result<IntGaugeVec, Error> {
         self.describe("gauge", name, help, labels);
         self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    pub(super) fn ratio(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, Error> {
+        self.describe("gauge", name, help, labels);
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn seconds(

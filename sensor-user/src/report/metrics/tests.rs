@@ -75,6 +75,37 @@ fn call_is_counted_with_tokens_dollars_and_times() {
 }
 
 #[test]
+fn share_of_connections_seen_whole_is_that_of_their_verdicts() {
+    let metrics = Metrics::new(1).unwrap();
+    let mut whole = None;
+    for event in sample::events() {
+        metrics.observe(&event);
+        whole = whole.or(matches!(event, Event::Connection(_)).then_some(event));
+    }
+    metrics.observe(&whole.unwrap());
+    let mut process = sample::truncated();
+    process.scope = crate::report::coverage::Scope::Process;
+    metrics.observe(&Event::Coverage(Box::new(process)));
+    let mut other = sample::truncated();
+    other.provider = None;
+    metrics.observe(&Event::Coverage(Box::new(other)));
+    let text = metrics.text().unwrap();
+    // Two whole, two in part, one blind; the second provider is beyond the bound.
+    for (series, expected) in [
+        ("tollgate_coverage_ratio ", "0.4"),
+        (r#"tollgate_coverage_provider_ratio{provider="anthropic"} "#, "0.5"),
+        (r#"tollgate_coverage_provider_ratio{provider="other"} "#, "0"),
+        (r#"tollgate_coverage_missing_bytes_total{bound="exact"} "#, "65536"),
+        (r#"tollgate_coverage_estimated_cost_usd_total{provider="anthropic"} "#, "0.25758"),
+    ] {
+        assert_eq!(value(&text, series), expected, "{series}");
+    }
+    let covered = metrics.covered();
+    assert_eq!(covered.reasons.get("no_room"), Some(&2));
+    assert_eq!((covered.missing_bytes, covered.estimated_tokens), (65_536, 17_860));
+}
+
+#[test]
 fn models_beyond_the_bound_are_counted_as_other() {
     let metrics = Metrics::new(200).unwrap();
     let mut call = sample::call();

@@ -14,7 +14,10 @@ use crate::report::Event;
 use crate::report::Metrics;
 use crate::report::Sink;
 use crate::report::call::Tokens;
-use crate::report::event::Coverage;
+use crate::report::coverage::Coverage;
+use crate::report::coverage::Provider;
+use crate::report::coverage::Scope;
+use crate::report::event::Connection;
 use crate::report::event::Process;
 use crate::report::event::Seen;
 use crate::report::words;
@@ -35,6 +38,8 @@ const PENDING_MAX: usize = 10_000;
 /// Time between two looks for what is too old.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 const SECONDS_PER_DAY: i64 = 86_400;
+/// Pico-dollars in a millionth of a dollar.
+const PICO_PER_MICRO: u64 = 1_000_000;
 
 /// Keeps the inventory; a disk that fails costs nothing but time: what waits is written when it works again.
 #[derive(Debug)]
@@ -122,6 +127,10 @@ impl Sink for Inventory {
                 let (used, figures) = of_call(call);
                 self.note(used, &figures);
             }
+            Event::Connection(connection) if connection.seen == Seen::Complete => {
+                let (used, figures) = of_connection(connection);
+                self.note(used, &figures);
+            }
             Event::Coverage(coverage) => {
                 let (used, figures) = of_coverage(coverage);
                 self.note(used, &figures);
@@ -190,19 +199,43 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
     (used, figures)
 }
 
+fn of_connection(connection: &Connection) -> (Use, Figures) {
+    let mut used = at(connection.server.name.as_deref(), connection.provider.as_ref());
+    who(&mut used, &connection.process);
+    let at = connection.time.as_second();
+    (used, Figures { first_seen: at, last_seen: at, whole: 1, ..Figures::default() })
+}
+
 fn of_coverage(coverage: &Coverage) -> (Use, Figures) {
-    let host = coverage.server.name.clone().unwrap_or_default();
-    let mut used = Use { host, ..Use::default() };
+    let mut used = at(coverage.server.name.as_deref(), coverage.provider.as_ref());
     who(&mut used, &coverage.process);
     let at = coverage.time.as_second();
+    // A blind process has a row; its connections are counted when they end.
+    let is = |seen| u64::from(coverage.scope == Scope::Connection && coverage.seen == seen);
+    let estimate = coverage.estimate.as_ref();
+    let tokens = estimate.map(|estimate| estimate.tokens).unwrap_or_default();
+    let amount = estimate.and_then(|estimate| estimate.cost.picodollars).unwrap_or(0);
+    let micros = u64::try_from(amount).unwrap_or(0).checked_div(PICO_PER_MICRO);
     let figures = Figures {
         first_seen: at,
         last_seen: at,
-        truncated: u64::from(coverage.seen == Seen::Truncated),
-        opaque: u64::from(coverage.seen == Seen::Blind),
+        opaque: is(Seen::Blind),
+        partial: is(Seen::Truncated),
+        missing_bytes: coverage.missing.map_or(0, |missing| missing.bytes),
+        opaque_tokens: tokens.input.saturating_add(tokens.output),
+        opaque_microdollars: micros.unwrap_or(0),
         ..Figures::default()
     };
     (used, figures)
+}
+
+fn at(host: Option<&str>, provider: Option<&Provider>) -> Use {
+    Use {
+        provider: provider.map(|provider| provider.name.clone()).unwrap_or_default(),
+        category: provider.map(|provider| provider.category.to_owned()).unwrap_or_default(),
+        host: host.unwrap_or_default().to_owned(),
+        ..Use::default()
+    }
 }
 
 fn who(used: &mut Use, process: &Process) {

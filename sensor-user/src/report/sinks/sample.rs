@@ -17,6 +17,10 @@ use crate::provider::UsageQuality;
 use crate::redact::Redacted;
 use crate::report::CallEvent;
 use crate::report::Event;
+use crate::report::coverage::Estimate;
+use crate::report::coverage::Missing;
+use crate::report::coverage::Provider;
+use crate::report::coverage::Scope;
 use crate::report::event::Agent;
 use crate::report::event::Connection;
 use crate::report::event::Coverage;
@@ -30,6 +34,7 @@ use crate::report::event::Tls;
 use crate::spend::Basis;
 use crate::spend::Cost;
 use crate::spend::Gap;
+use crate::spend::Tokens;
 use crate::workload::Ancestor;
 use crate::workload::Container;
 use crate::workload::Workload;
@@ -184,6 +189,55 @@ fn judged() -> Event {
     })
 }
 
+fn anthropic() -> Provider {
+    Provider { name: "anthropic".to_owned(), category: "llm-api" }
+}
+
+/// A connection of which a part was seen.
+pub(crate) fn truncated() -> Coverage {
+    Coverage {
+        time: time(),
+        process: process(),
+        server: Server { name: Some("api.anthropic.com".to_owned()), peer: None },
+        provider: Some(anthropic()),
+        scope: Scope::Connection,
+        seen: Seen::Truncated,
+        reason: "no_room",
+        missing: Some(Missing { bytes: 32_768, exact: true }),
+        estimate: None,
+        duration_ns: Some(61_000 * MILLI),
+        bytes_sent: Some(5_120),
+        bytes_received: Some(70_001),
+    }
+}
+
+/// A connection that nobody could read.
+fn blind(server: Server) -> Coverage {
+    Coverage {
+        time: time(),
+        process: process(),
+        server,
+        provider: Some(anthropic()),
+        scope: Scope::Connection,
+        seen: Seen::Blind,
+        reason: "jsse",
+        missing: None,
+        estimate: Some(Estimate {
+            tokens: Tokens { input: 860, output: 17_000 },
+            model: Some("claude-sonnet-4-5".to_owned()),
+            cost: Cost {
+                picodollars: Some(257_580_000_000),
+                basis: Basis::Estimated,
+                gap: Some(Gap::Unseen),
+                table: None,
+            },
+        }),
+        duration_ns: Some(61_000 * MILLI),
+        bytes_sent: Some(5_120),
+        bytes_received: Some(70_001),
+    }
+}
+
 /// One event of each kind.
 pub(crate) fn events() -> Vec<Event> {
     let server = Server {
@@ -204,6 +258,7 @@ pub(crate) fn events() -> Vec<Event> {
             time: time(),
             process: process(),
             server: server.clone(),
+            provider: Some(anthropic()),
             tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
             binding: Some("client_random"),
             seen: Seen::Complete,
@@ -212,16 +267,8 @@ pub(crate) fn events() -> Vec<Event> {
             bytes_sent: Some(5_120),
             bytes_received: Some(70_001),
         }),
-        Event::Coverage(Coverage {
-            time: time(),
-            process: process(),
-            server,
-            seen: Seen::Blind,
-            reason: "no_tls_library",
-            duration_ns: Some(61_000 * MILLI),
-            bytes_sent: Some(5_120),
-            bytes_received: Some(70_001),
-        }),
+        Event::Coverage(Box::new(truncated())),
+        Event::Coverage(Box::new(blind(server))),
         Event::Decision(Decision {
             time: time(),
             process: process(),

@@ -114,7 +114,13 @@ fn coverage_text(coverage: &Coverage) -> String {
         coverage.server.name.clone().or_else(|| coverage.server.peer.map(|peer| peer.to_string()));
     let server = server.unwrap_or_else(|| "an AI provider".to_owned());
     let who = process(&coverage.process);
-    format!("! {} {who} → {}: {}", coverage.seen.as_str(), escape::plain(&server), coverage.reason)
+    let missing = coverage.missing.map(|missing| {
+        let most = if missing.exact { "" } else { "at most " };
+        format!(", {most}{} bytes missing", numbers::grouped(missing.bytes))
+    });
+    let (seen, reason) = (coverage.seen.as_str(), coverage.reason);
+    let missing = missing.unwrap_or_default();
+    format!("! {seen} {who} → {}: {reason}{missing}", escape::plain(&server))
 }
 
 fn decision_text(decision: &Decision) -> String {
