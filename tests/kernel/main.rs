@@ -42,3 +42,5 @@ mod short;
 mod stacks;
 #[cfg(test)]
 mod unnamed;
+#[cfg(test)]
+mod websocket;

@@ -73,7 +73,12 @@ pub(crate) fn assert_facts(call: &Value, fact: &Fact, what: &str) {
     assert_eq!(call["tollgate.coverage"].as_str(), Some("complete"), "{what}");
     let hint = call["tollgate.credential.hint"].as_str().unwrap_or_default();
     assert!(hint.ends_with(&fact.key_last4) && hint.len() < 24, "{what}: {hint}");
-    let protocol = if fact.protocol == "h2" { "2" } else { "1.1" };
+    let protocol = match fact.protocol.as_str() {
+        "h2" => "2",
+        // The version that the handshake names (RFC 6455).
+        "websocket" => "13",
+        _ => "1.1",
+    };
     assert_eq!(call["network.protocol.version"].as_str(), Some(protocol), "{what}");
 }
 

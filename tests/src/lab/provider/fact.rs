@@ -59,7 +59,7 @@ pub struct Fact {
     pub local: SocketAddr,
     /// Number of the connection, from 1; equal for calls on one connection.
     pub connection: u64,
-    /// `http/1.1` or `h2`.
+    /// `http/1.1`, `h2` or `websocket`.
     pub protocol: String,
     /// Whether the connection was TLS.
     pub tls: bool,

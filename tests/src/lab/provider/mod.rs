@@ -14,4 +14,6 @@ pub mod rest;
 pub mod scenario;
 pub mod server;
 pub mod service;
+pub mod session;
 pub mod usage;
+pub mod websocket;

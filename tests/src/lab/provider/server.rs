@@ -268,7 +268,8 @@ impl Front {
             builder.initial_connection_window_size(WINDOW_BYTES);
             builder.serve_connection(io, answer).await?;
         } else {
-            hyper::server::conn::http1::Builder::new().serve_connection(io, answer).await?;
+            let http = hyper::server::conn::http1::Builder::new().serve_connection(io, answer);
+            http.with_upgrades().await?;
         }
         Ok(())
     }

@@ -21,7 +21,8 @@ use crate::lab::provider::connection::Connection;
 use crate::lab::provider::encoding::Encoding;
 use crate::lab::provider::fact::{Fact, Facts, Outcome, Pending};
 use crate::lab::provider::scenario::Scenario;
-use crate::lab::provider::{chat, messages, responses, rest};
+use crate::lab::provider::session::{self, Session};
+use crate::lab::provider::{chat, messages, responses, rest, websocket};
 
 /// Bytes of a request body: images and files of real calls fit.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
@@ -56,10 +57,13 @@ impl Service {
         connection: Arc<Connection>,
         request: Request<Incoming>,
     ) -> Result<Response<PacedBody>, Infallible> {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let began = connection.request_began_ns();
         let (head, body) = request.into_parts();
         connection.claim();
+        if session::is_asked(&head) {
+            return Ok(self.upgrade(connection, Request::from_parts(head, body)));
+        }
+        let (number, tag) = self.next_call();
         let mut pending =
             Pending::new(opening(&head, &connection, number, began), self.facts.clone());
         // A body that never arrives whole leaves a fact of a client that went away.
@@ -69,7 +73,6 @@ impl Service {
         };
         connection.claim();
         pending.update(|fact| fact.request_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX));
-        let tag = format!("LAB{:012x}{number:08x}", self.run & 0xffff_ffff_ffff);
         let knobs = Scenario::of_call(
             text(&head.headers, "x-lab-scenario"),
             text(&head.headers, "x-lab-usage"),
@@ -95,6 +98,56 @@ impl Service {
         };
         pending.update(|fact| closing(fact, &answer, &knobs, encoding));
         Ok(respond(answer, &knobs, (broken, length, encoding), pending, connection))
+    }
+
+    /// Accepts a handshake, and speaks over the connection from then on.
+    fn upgrade(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<PacedBody> {
+        let head = request.headers();
+        let accept = websocket::accept(text(head, "sec-websocket-key").unwrap_or_default());
+        let parts = {
+            let mut copy = Request::new(());
+            *copy.method_mut() = request.method().clone();
+            *copy.uri_mut() = request.uri().clone();
+            *copy.headers_mut() = head.clone();
+            copy.into_parts().0
+        };
+        // A handshake is no call: its fact is filed nowhere.
+        let fact = opening(&parts, &connection, 0, monotonic_ns());
+        let pending = Pending::new(fact, Facts::default());
+        let pace = Pace::new(&Scenario::default(), false, None);
+        let body = PacedBody::new(Vec::new(), pace, pending, Arc::clone(&connection));
+        let session = Session::new(parts, connection, self);
+        let compresses = session.compresses();
+        // A client that breaks off is an ordinary event: its fact says so.
+        tokio::spawn(async move { drop(session.run(request).await) });
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        headers.insert("connection", HeaderValue::from_static("Upgrade"));
+        if let Ok(accept) = HeaderValue::from_str(&accept) {
+            headers.insert("sec-websocket-accept", accept);
+        }
+        if compresses {
+            let name = HeaderValue::from_static("permessage-deflate");
+            headers.insert("sec-websocket-extensions", name);
+        }
+        response
+    }
+
+    /// Numbers a call, and gives the unique part of its identifiers.
+    pub(super) fn next_call(&self) -> (u64, String) {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        (number, format!("LAB{:012x}{number:08x}", self.run & 0xffff_ffff_ffff))
+    }
+
+    /// Where facts are filed.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn answer(&self, head: &Parts, body: &[u8], tag: &str, knobs: Scenario) -> Answer {
@@ -190,7 +243,7 @@ fn length_promised(answer: &Answer, knobs: &Scenario) -> Option<u64> {
     (!answer.stream && !knobs.chunked).then(|| bytes_of(&answer.pieces))
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -199,13 +252,13 @@ fn key(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| text(headers, "x-api-key")).or_else(|| text(headers, "api-key"))
 }
 
-fn host(head: &Parts) -> &str {
+pub(super) fn host(head: &Parts) -> &str {
     let named = head.uri.authority().map(hyper::http::uri::Authority::host);
     let name = named.or_else(|| text(&head.headers, "host")).unwrap_or_default();
     name.split(':').next().unwrap_or_default()
 }
 
-fn opening(head: &Parts, connection: &Connection, number: u64, began: u64) -> Fact {
+pub(super) fn opening(head: &Parts, connection: &Connection, number: u64, began: u64) -> Fact {
     let key = key(&head.headers).unwrap_or_default();
     let skipped = key.chars().count().saturating_sub(4);
     Fact {
@@ -245,7 +298,7 @@ fn opening(head: &Parts, connection: &Connection, number: u64, began: u64) -> Fa
     }
 }
 
-fn closing(fact: &mut Fact, answer: &Answer, knobs: &Scenario, encoding: Encoding) {
+pub(super) fn closing(fact: &mut Fact, answer: &Answer, knobs: &Scenario, encoding: Encoding) {
     fact.scenario.clone_from(&knobs.id);
     fact.id.clone_from(&answer.id);
     fact.model.clone_from(&answer.model);
