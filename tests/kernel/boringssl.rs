@@ -38,7 +38,8 @@ pub(crate) fn ask(lab: &Lab, agent: &Agent, program: &Path, id: &str) -> Vec<Fac
     let prompt = format!("Say something, please. [[lab id={id},{USAGE}]]{padding}");
     agent.ask(program, (place.0, &place.1), &prompt).unwrap();
     let facts = lab.facts().split_off(before);
-    facts.into_iter().filter(|fact| fact.operation == "messages" && fact.status == 200).collect()
+    let is_model = |fact: &Fact| matches!(fact.operation.as_str(), "messages" | "responses");
+    facts.into_iter().filter(|fact| is_model(fact) && matches!(fact.status, 101 | 200)).collect()
 }
 
 /// Compares each call with what the provider knows of it; returns the calls.
@@ -63,7 +64,7 @@ pub(crate) fn assert_exact(
         if let Some(cost) = &fact.cost_usd {
             assert_eq!(call["tollgate.cost.usd"].as_str(), Some(cost.as_str()), "{what}");
         }
-        assert_eq!(call["server.address"].as_str(), Some("api.anthropic.com"), "{what}");
+        assert_eq!(call["server.address"].as_str(), Some(fact.host.as_str()), "{what}");
         assert_eq!(call["tls.library"].as_str(), Some(library), "{what}");
         assert_eq!(call["tollgate.coverage"].as_str(), Some("complete"), "{what}");
         // With its ClientHello held back, a process gets its probes after it made the hello.
@@ -115,7 +116,7 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
     let what = agent.title();
     // The first run shows a file that nobody knows; its calls may be over before the search is.
-    let shown = if library == "boringssl" && !is_known(&program) {
+    let shown = if library != "openssl" && !is_known(&program) {
         let shown = ask(lab, agent, &program, "agent-first");
         sensor.wait_searched(&program).unwrap();
         shown
@@ -137,7 +138,11 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     assert_exact(&sensor, &again, library, &what);
     show_times(&sensor, &what);
     assert_private(&sensor);
-    matrix::hold(&row(agent.name, agent.version, &calls)).unwrap();
+    let mut row = row(agent.name, agent.version, &calls);
+    if facts.iter().all(|fact| fact.protocol == "websocket") {
+        "WebSocket".clone_into(&mut row.protocol);
+    }
+    matrix::hold(&row).unwrap();
 }
 
 #[test]
@@ -145,6 +150,14 @@ fn every_call_of_agents_without_symbols_is_reported_once_and_exactly() {
     let lab = lab();
     for agent in Kit::agents(&["Bun", "Claude Code", "opencode"], all()) {
         check(&lab, agent, "boringssl");
+    }
+}
+
+#[test]
+fn every_call_of_agents_on_rustls_is_reported_once_and_exactly() {
+    let lab = lab();
+    for agent in Kit::agents(&["Codex"], all()) {
+        check(&lab, agent, "rustls");
     }
 }
 

@@ -9,7 +9,7 @@ use super::prologue;
 use super::row::Place;
 use super::segments::Segments;
 use super::structure::Located;
-use super::{Error, boringssl, bounds, openssl, openssl_bare, signature};
+use super::{Error, boringssl, bounds, openssl, openssl_bare, rustls, signature};
 
 /// Bytes of a function in which a probe's place is chosen.
 const CODE_MAX: usize = 192;
@@ -92,6 +92,13 @@ fn agreed(patterns: Vec<Located>, structure: Vec<Located>) -> Option<Found> {
         patterns.into_iter().filter(|(name, _)| of(&places, name).is_empty()).collect();
     places.extend(more);
     Found::new(Library::BoringSsl, resolution, places)
+}
+
+/// All that a search through a file finds: every library it carries, not the first alone.
+pub(super) fn all(file: &File) -> Result<Vec<Part>, Error> {
+    let mut parts = parts(file, searched)?;
+    parts.extend(rustls::in_large(file));
+    Ok(parts)
 }
 
 /// The parts of a plan for a file whose functions no symbol names.

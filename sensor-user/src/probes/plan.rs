@@ -162,7 +162,7 @@ impl Planner {
             searcher.ask(identity, file);
             return Ok(Searched::UnderWay);
         }
-        let parts = bare::parts(file, bare::searched)?;
+        let parts = bare::all(file)?;
         Ok(Searched::Done(self.found(identity, parts)))
     }
 

@@ -5,6 +5,8 @@
 //! in `openssl/cipher.h`. ring, rustls's other provider, seals in pieces of assembly that never see a whole record: it is
 //! not resolved.
 
+use std::fs::File;
+
 use super::elf::Image;
 use super::library::{Carried, Library, Resolution};
 use super::plan::{Part, Probe};
@@ -29,9 +31,8 @@ pub const ROWS: [Row; 4] = [
     row(OPEN, OPEN_PROTOTYPE, "aead_open_done", Place::Return),
 ];
 
-/// Bytes of a file without symbols that is searched through: a process that has to wait for more makes its first call
-/// unseen.
-const SEARCHED_MAX: u64 = 32 << 20;
+/// Bytes of a file without symbols that is searched through at once; a larger one is left to the thread that searches.
+const AT_ONCE_MAX: u64 = 32 << 20;
 /// The source that both functions stand in.
 const TEXTS: [Text; 1] = [Text::Ending("/aws-lc/crypto/fipsmodule/cipher/aead.c")];
 /// `CIPHER_R_BAD_DECRYPT`: only opening fails by it.
@@ -59,19 +60,31 @@ pub fn without_version(name: &[u8]) -> Option<&[u8]> {
 
 /// What to attach to the file; `None` where it carries no such library.
 pub fn resolve(image: &Image<'_>) -> Option<Part> {
-    let mut part = Part::new(Library::Rustls);
     if functions().all(|name| image.function(name).is_some()) {
+        let mut part = Part::new(Library::Rustls);
         for row in &ROWS {
             part.push(image, row);
         }
         part.carried = Some(carried(Resolution::Symbols));
         return Some(part);
     }
-    if image.file.metadata().ok()?.len() > SEARCHED_MAX {
+    if image.file.metadata().ok()?.len() > AT_ONCE_MAX {
         return None;
     }
-    let segments = Segments::open(image.file).ok()?;
-    let found = by_structure(&segments)?;
+    searched(&Segments::open(image.file).ok()?)
+}
+
+/// What to attach to a file that was too large to be searched at once.
+pub(super) fn in_large(file: &File) -> Option<Part> {
+    if file.metadata().ok()?.len() <= AT_ONCE_MAX {
+        return None;
+    }
+    searched(&Segments::open(file).ok()?)
+}
+
+fn searched(segments: &Segments<'_>) -> Option<Part> {
+    let mut part = Part::new(Library::Rustls);
+    let found = by_structure(segments)?;
     for row in &ROWS {
         let address = if row.function == SEAL { found.seal } else { found.open };
         let offset = segments.offset_of(address)?;

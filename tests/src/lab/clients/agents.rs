@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::harness::run;
 use crate::lab::clients::install::{Cache, Kit, stamped};
 use crate::lab::clients::run::set_environment;
-use crate::lab::clients::spec::ANTHROPIC_KEY;
+use crate::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY};
 use crate::lab::net::command_in;
 
 /// How an agent is asked for one answer.
@@ -19,6 +19,8 @@ pub enum Asking {
     ClaudeCode,
     /// `opencode run PROMPT`.
     OpenCode,
+    /// `codex exec PROMPT`.
+    Codex,
     /// A script that Bun or Node runs, which fetches twice: whole and streamed.
     Script,
 }
@@ -62,6 +64,18 @@ const fn opencode(version: &'static str) -> Agent {
     }
 }
 
+/// Its first choice is a WebSocket, by rustls.
+const fn codex(version: &'static str) -> Agent {
+    Agent {
+        name: "Codex",
+        package: "@openai/codex",
+        version,
+        program: "vendor/x86_64-unknown-linux-musl/bin/codex",
+        asking: Asking::Codex,
+        always: true,
+    }
+}
+
 const fn bun(version: &'static str, always: bool) -> Agent {
     Agent {
         name: "Bun",
@@ -96,6 +110,7 @@ pub const AGENTS: &[Agent] = &[
     bun("1.3.14", false),
     bun("1.2.23", false),
     bun("1.1.45", false),
+    codex("0.171.0-linux-x64"),
     node("24.21.0", true),
     node("26.12.1", false),
     node("22.23.3", false),
@@ -159,6 +174,11 @@ impl Agent {
             }
             Asking::OpenCode => {
                 command.args(["run", "-m", "anthropic/claude-sonnet-4-5", prompt]);
+            }
+            Asking::Codex => {
+                // A set `SSL_CERT_FILE` is how it trusts the lab; its sessions run on rustls with it or without.
+                command.env("CODEX_API_KEY", OPENAI_KEY);
+                command.args(["exec", "--skip-git-repo-check", prompt]);
             }
             Asking::Script => {
                 let script = folder.join("fetch.mjs");
