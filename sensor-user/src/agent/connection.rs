@@ -277,8 +277,9 @@ impl Connection {
             seen,
             calls: self.reported_calls,
             duration_ns: started.zip(ended).map(|(started, ended)| ended.saturating_sub(started)),
-            bytes_sent: ended.map(|_| socket.bytes_sent),
-            bytes_received: ended.map(|_| socket.bytes_received),
+            // A TLS object may be freed before its socket closes: then nobody has counted yet.
+            bytes_sent: Some(socket.bytes_sent).filter(|bytes| *bytes != 0),
+            bytes_received: Some(socket.bytes_received).filter(|bytes| *bytes != 0),
         })
     }
 }

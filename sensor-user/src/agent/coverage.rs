@@ -169,8 +169,8 @@ impl Pipeline {
             missing: judged.missing,
             estimate,
             duration_ns: lasted(socket, at_ns),
-            bytes_sent: is_known.then_some(socket.bytes_sent),
-            bytes_received: is_known.then_some(socket.bytes_received),
+            bytes_sent: Some(socket.bytes_sent).filter(|bytes| *bytes != 0),
+            bytes_received: Some(socket.bytes_received).filter(|bytes| *bytes != 0),
         })));
     }
 
