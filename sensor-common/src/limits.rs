@@ -47,6 +47,21 @@ pub const ADDRESSES_MAX: u32 = 16_384;
 /// Short names of programs that made AI calls before.
 pub const PROGRAMS_MAX: u32 = 1_024;
 
+/// Bytes of a segment that are handed up in search of a ClientHello: a classic one, over Ethernet also a segment's share.
+pub const OPENING_SMALL: usize = 1536;
+/// Bytes of a longer segment that are handed up: twice a post-quantum hello; what lies behind is not read.
+pub const OPENING_LARGE: usize = 4096;
+/// ClientHellos that are under way at once, the rest of them still to be sent; the least recently used one gives way.
+pub const OPENINGS_MAX: u32 = 1_024;
+/// Segments handed up of one socket: a hello sent byte by byte has about 500.
+pub const OPENING_SEGMENTS_MAX: u32 = 2_048;
+/// Time for which segments are looked at after the begin of a hello whose rest is missing.
+pub const OPENING_WAIT_NS: u64 = 10_000_000_000;
+/// Shortest datagram with a client's first QUIC packet (RFC 9000, 14.1), with the head of UDP.
+pub const QUIC_INITIAL_MIN: u32 = 1_208;
+/// Such datagrams handed up in a second, of the whole machine; more are counted.
+pub const QUIC_PER_SECOND_MAX: u64 = 512;
+
 /// Bytes of the ring that carries plaintext, unless configured.
 pub const DATA_RING_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes of the ring that carries processes, sockets and names.

@@ -18,6 +18,8 @@ pub const MAP_ADDRESSES: &str = "ADDRESSES";
 pub const MAP_PROGRAMS: &str = "PROGRAMS";
 /// Sockets by cookie.
 pub const MAP_SOCKETS: &str = "SOCKETS";
+/// Sockets whose ClientHello is under way.
+pub const MAP_OPENINGS: &str = "OPENINGS";
 /// What was dropped in the kernel, by reason.
 pub const MAP_COUNTERS: &str = "REASONS";
 /// Plaintext bytes that were dropped in the kernel, by the same reasons.

@@ -33,6 +33,10 @@ pub const KIND_FORK: u32 = 13;
 /// A process that carries probes has ended.
 pub const KIND_EXIT: u32 = 14;
 
+/// Bytes that a socket sends first, as far as its ClientHello goes: `connection` is its cookie, `offset` the TCP sequence
+/// number of the first of them, `call_len` how many there are; payload is [`Socket`], then the bytes.
+pub const KIND_OPENING: u32 = 15;
+
 /// The bytes were written by the process; without it they were read.
 pub const FLAG_SENT: u32 = 1;
 /// The connection was seen from its ClientHello on.
@@ -47,6 +51,8 @@ pub const FLAG_AI_NAME: u32 = 16;
 pub const FLAG_HELD: u32 = 32;
 /// The bytes were left out because the connection is still on probation.
 pub const FLAG_PROBATION: u32 = 64;
+/// The bytes are a datagram's.
+pub const FLAG_DATAGRAM: u32 = 128;
 
 /// Where the family of a connection's TLS library stands in the flags: which programs see its calls.
 pub const FLAG_FAMILY_SHIFT: u32 = 24;

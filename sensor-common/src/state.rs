@@ -143,7 +143,7 @@ pub struct Alias {
 }
 
 /// Why something was dropped or done, as index into the counter map.
-pub const COUNTERS: [&str; 13] = [
+pub const COUNTERS: [&str; 14] = [
     "payload_no_room",
     "record_no_room",
     "event_no_room",
@@ -157,6 +157,7 @@ pub const COUNTERS: [&str; 13] = [
     "hello_held",
     "ignored_calls",
     "record_unpaired",
+    "quic_over_limit",
 ];
 
 /// The ring had no room for the payload; the header was written.
@@ -185,3 +186,5 @@ pub const COUNT_HELLO_HELD: u32 = 10;
 pub const COUNT_IGNORED_CALLS: u32 = 11;
 /// A record was opened by an object whose socket is not known: handshakes, and what could not be paired.
 pub const COUNT_RECORD_UNPAIRED: u32 = 12;
+/// A client's first QUIC packet was not handed up: there were too many in this second.
+pub const COUNT_QUIC_OVER_LIMIT: u32 = 13;

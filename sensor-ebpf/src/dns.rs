@@ -7,11 +7,12 @@ use sensor_common::limits::{NAME_MAX, TIER_MEDIUM};
 use sensor_common::record::{FLAG_AI_NAME, Hello, KIND_ANSWER, KIND_QUESTION, Record, Socket};
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
+use crate::hello::HELLO_LEN;
 use crate::maps::{EVENTS, SOCKETS, count};
 use crate::names;
 use crate::process::sender;
 use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
-use crate::wire::{HELLO_LEN, load};
+use crate::wire::load;
 
 /// Bytes before the question (RFC 1035, 4.1.1).
 const DNS_HEADER_LEN: u32 = 12;
@@ -99,7 +100,11 @@ pub fn answer(ctx: &SkBuffContext, message: u32, length: u32) {
         return;
     };
     let target = entry.as_mut_ptr();
-    let mut record = quiet_header(KIND_ANSWER, 0);
+    // SAFETY: the context is a socket buffer, which the helper takes.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let mut record = quiet_header(KIND_ANSWER, cookie);
+    // SAFETY: the value is copied out at once.
+    record.tgid = unsafe { SOCKETS.get(&cookie) }.map_or(0, |socket| socket.tgid);
     // SAFETY: `target` is reserved memory of a whole record.
     let payload = unsafe { (&raw mut (*target).payload).cast() };
     record.call_len = length.wrapping_sub(message);

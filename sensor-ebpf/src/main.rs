@@ -5,8 +5,10 @@
 
 mod dns;
 mod heard;
+mod hello;
 mod maps;
 mod names;
+mod opening;
 mod process;
 mod ring;
 mod sockets;

@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
 use sensor_common::limits::{
     ADDRESSES_MAX, CALLS_MAX, CONNECTIONS_MAX, DATA_RING_BYTES, EVENT_RING_BYTES, GO_CALLS_MAX,
-    HEARD_MAX, NAMES_MAX, PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
+    HEARD_MAX, NAMES_MAX, OPENINGS_MAX, PROCESSES_MAX, PROGRAMS_MAX, SOCKETS_MAX, WIRE_KEY_LEN,
 };
 use sensor_common::record::Socket;
 use sensor_common::state::{
@@ -55,6 +55,15 @@ pub static AEAD_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
 /// Sockets by cookie.
 #[map]
 pub static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+/// Sockets whose ClientHello is under way, with the segments that may still be handed up.
+#[map]
+pub static OPENINGS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(OPENINGS_MAX, 0);
+/// Until when the rest of some ClientHello is looked for (kernel monotonic nanoseconds).
+#[map]
+pub static OPENING_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+/// The current second (kernel monotonic clock), and QUIC packets handed up in it.
+#[map]
+pub static QUIC_SECOND: Array<u64> = Array::with_max_entries(2, 0);
 /// Processes that carry probes.
 #[map]
 pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(PROCESSES_MAX, 0);

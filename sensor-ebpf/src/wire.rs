@@ -6,37 +6,31 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_tcp_sock};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
+use sensor_common::limits::WIRE_KEY_LEN;
 use sensor_common::record::{
-    FAMILY_AEAD, FLAG_AI_NAME, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, FLAG_HELD, Header,
-    Hello, KIND_BOUND, KIND_HELLO, Record, SOCKET_AI, SOCKET_BOUND, SOCKET_HELD, SOCKET_HELLO_SEEN,
-    SOCKET_OF_INTEREST, Socket,
+    FAMILY_AEAD, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, Header, KIND_BOUND, SOCKET_AI,
+    SOCKET_BOUND, SOCKET_OF_INTEREST, Socket,
 };
-use sensor_common::state::{
-    COUNT_BOUND_ON_WIRE, COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, COUNT_RECORD_NO_ROOM, VERDICT_WATCH,
-};
+use sensor_common::state::{COUNT_BOUND_ON_WIRE, COUNT_RECORD_NO_ROOM, VERDICT_WATCH};
 
 use crate::dns;
 use crate::heard::{self, RECORD_HEAD_LEN, RECORDS_MAX};
-use crate::maps::{
-    BOUND, CONNECTIONS, DATA, EVENTS, HOLD_HELLO, SOCKETS, WIRE, WIRE_WANTED, count, setting,
-};
-use crate::names;
-use crate::process::is_probed;
-use crate::ring::{READER_DATA, READER_EVENTS, now, quiet_header, wake_flag};
+use crate::hello::hello;
+use crate::maps::{BOUND, CONNECTIONS, DATA, OPENING_UNTIL, SOCKETS, WIRE, WIRE_WANTED, count};
+use crate::opening;
+use crate::ring::{READER_DATA, now, quiet_header};
 use crate::sockets::{FAMILY_V4, FAMILY_V6, emit_socket};
 
 /// Verdict: the packet passes.
-const PASS: i32 = 1;
+pub const PASS: i32 = 1;
 /// Verdict: the packet is dropped; TCP sends it again.
-const DROP: i32 = 0;
+pub const DROP: i32 = 0;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const PORT_DNS: u16 = 53;
+const PORT_HTTPS: u16 = 443;
 /// A record head, a handshake head, the version and the random: shorter payloads are of no interest.
 pub const HELLO_MIN: u32 = 43;
-/// Extensions walked through in search of the server name.
-const EXTENSIONS_MAX: u32 = 32;
 /// Where the client random stands in a record that begins with a ClientHello.
 const RANDOM_AT: u32 = 11;
 /// Lowest type of a TLS record (RFC 8446, 5.1).
@@ -45,8 +39,6 @@ const RECORD_TYPE_MIN: u8 = 0x14;
 pub const RECORD_TYPE_APPLICATION: u8 = 0x17;
 /// Segments with data among which a ClientHello is: a proxy's greeting may come before it.
 const HELLO_SEGMENTS_MAX: u32 = 32;
-/// Bytes of a [`Hello`], as a record's payload.
-pub const HELLO_LEN: usize = size_of::<Hello>();
 
 /// Where a packet's parts begin.
 #[derive(Clone, Copy)]
@@ -66,7 +58,7 @@ pub fn byte(ctx: &SkBuffContext, at: u32) -> Option<u8> {
 }
 
 #[inline(always)]
-fn half(ctx: &SkBuffContext, at: u32) -> Option<u16> {
+pub fn half(ctx: &SkBuffContext, at: u32) -> Option<u16> {
     ctx.load::<[u8; 2]>(at as usize).ok().map(u16::from_be_bytes)
 }
 
@@ -111,8 +103,10 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
     match packet.protocol {
         PROTOCOL_TCP => tcp(&ctx, packet).unwrap_or(PASS),
         PROTOCOL_UDP => {
-            if linear(&ctx, packet.transport + 2).map(u16::from_be_bytes) == Some(PORT_DNS) {
-                dns::question(&ctx, packet.transport + 8);
+            match linear(&ctx, packet.transport + 2).map(u16::from_be_bytes) {
+                Some(PORT_DNS) => dns::question(&ctx, packet.transport + 8),
+                Some(PORT_HTTPS) => opening::datagram(&ctx, packet),
+                _ => {}
             }
             PASS
         }
@@ -120,12 +114,15 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
     }
 }
 
-/// Whether a packet belongs to a TCP connection that has long begun, while no TLS object waits to be found: the packets
+/// Whether a packet belongs to a TCP connection that has long begun, while no TLS object waits to be found and no
+/// ClientHello is under way: the packets
 /// of a busy server end here.
 #[inline(always)]
 fn is_settled(ctx: &SkBuffContext) -> bool {
-    let Some(until) = WIRE_WANTED.get(0) else { return false };
-    if *until != 0 {
+    let (Some(until), Some(opening)) = (WIRE_WANTED.get(0), OPENING_UNTIL.get(0)) else {
+        return false;
+    };
+    if *until != 0 || *opening != 0 {
         return false;
     }
     // SAFETY: the context is valid for the run of the program; every use of the union is the socket.
@@ -157,11 +154,21 @@ pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
     // An acknowledgement without payload ends here.
-    if packet.length < packet.transport + 20 + HELLO_MIN {
+    if packet.length <= packet.transport + 20 {
         return None;
     }
     let [words] = linear(ctx, packet.transport + 12)?;
     let payload = packet.transport + u32::from(words >> 4) * 4;
+    if packet.length <= payload {
+        return None;
+    }
+    if opening::is_wanted() {
+        opening::go_on(ctx, packet, payload);
+    }
+    if packet.length < payload + HELLO_MIN {
+        opening::short(ctx, packet, payload);
+        return None;
+    }
     let head = ctx.load::<[u8; 6]>(payload as usize).ok()?;
     if head[1] != 3 {
         return None;
@@ -211,7 +218,7 @@ fn records(ctx: &SkBuffContext, packet: Packet, payload: u32) {
 
 /// The socket of a packet: as noted at `connect`, or as far as the packet tells.
 #[inline(always)]
-fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
+pub fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
     // SAFETY: the value is copied out at once.
     if let Some(socket) = unsafe { SOCKETS.get(&cookie) } {
         return *socket;
@@ -292,27 +299,6 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
     }
 }
 
-/// Where the server name stands in a ClientHello whose record begins at `payload`, and its length.
-#[inline(always)]
-fn server_name(ctx: &SkBuffContext, payload: u32) -> Option<(u32, u32)> {
-    let mut at = payload + HELLO_MIN;
-    at += 1 + u32::from(byte(ctx, at)?);
-    at += 2 + u32::from(half(ctx, at)?);
-    at += 1 + u32::from(byte(ctx, at)?);
-    at = (at + 2) & 0xffff;
-    let mut walked = 0;
-    while walked < EXTENSIONS_MAX {
-        let head = ctx.load::<[u8; 4]>(at as usize).ok()?;
-        if head[0] == 0 && head[1] == 0 {
-            return Some((at + 9, u32::from(half(ctx, at + 7)?)));
-        }
-        // The mask keeps the verifier's range of `at` the same in every round, so that rounds can be compared.
-        at = (at + 4 + u32::from(u16::from_be_bytes([head[2], head[3]]))) & 0xffff;
-        walked += 1;
-    }
-    None
-}
-
 /// Loads up to `N` bytes of a packet into reserved memory; says how many.
 #[inline(always)]
 pub fn load<const N: usize>(ctx: &SkBuffContext, at: u32, length: u32, target: *mut u8) -> u32 {
@@ -336,64 +322,4 @@ pub fn load<const N: usize>(ctx: &SkBuffContext, at: u32, length: u32, target: *
     // SAFETY: `target` has room for `N` bytes.
     let failed = unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, target.cast(), clamped as u32) };
     if failed == 0 { clamped as u32 } else { 0 }
-}
-
-/// Reports a ClientHello with an AI name, or of a probed process; may hold the first one back until probes stand.
-#[inline(always)]
-fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
-    let Some((name_at, name_len)) = server_name(ctx, payload) else { return PASS };
-    // SAFETY: the context is a socket buffer, which the helper takes.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let mut socket = socket_of(ctx, packet, cookie);
-    if socket.flags & (SOCKET_HELLO_SEEN | SOCKET_HELD) == SOCKET_HELLO_SEEN {
-        return PASS;
-    }
-    if name_len as usize > NAME_MAX {
-        return PASS;
-    }
-    let Some(mut entry) = EVENTS.reserve::<Record<HELLO_LEN>>(0) else {
-        count(COUNT_EVENT_NO_ROOM);
-        return PASS;
-    };
-    let target = entry.as_mut_ptr();
-    // SAFETY: the payload is a `Hello`, eight-byte aligned.
-    let body = unsafe { (&raw mut (*target).payload).cast::<Hello>() };
-    // SAFETY: `body` is reserved memory of a whole `Hello`.
-    let length =
-        load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
-    // SAFETY: the name is filled as far as `length`.
-    let ai = length != 0 && names::is_ai(unsafe { &(*body).name }, 0, length);
-    let probed = is_probed(socket.tgid);
-    if !ai && !probed {
-        entry.discard(0);
-        return PASS;
-    }
-    let hold = ai
-        && !probed
-        && socket.tgid != 0
-        && setting(&HOLD_HELLO) != 0
-        && socket.flags & SOCKET_HELD == 0;
-    socket.flags |= SOCKET_HELLO_SEEN;
-    if ai {
-        socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;
-    }
-    if hold {
-        socket.flags |= SOCKET_HELD;
-        count(COUNT_HELLO_HELD);
-    }
-    let _ = SOCKETS.insert(&cookie, &socket, 0);
-    let mut record = quiet_header(KIND_HELLO, cookie);
-    record.tgid = socket.tgid;
-    record.flags = if ai { FLAG_AI_NAME } else { 0 } | if hold { FLAG_HELD } else { 0 };
-    record.captured = HELLO_LEN as u32;
-    record.call_len = HELLO_LEN as u32;
-    // SAFETY: `target` is reserved memory of a whole record.
-    unsafe {
-        (&raw mut (*body).socket).write(socket);
-        (&raw mut (*body).name_len).write(length);
-        (&raw mut (*body).reserved).write(0);
-        (&raw mut (*target).header).write(record);
-    }
-    entry.submit(wake_flag(READER_EVENTS, record.at_ns));
-    if hold { DROP } else { PASS }
 }

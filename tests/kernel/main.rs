@@ -23,6 +23,8 @@ mod go;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod raw;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sensor_common::gate::AiSocket;
-use sensor_common::record::Socket;
+use sensor_common::record::{Header, Socket};
 
 use crate::destination::dns;
 use crate::enforce;
@@ -56,9 +56,10 @@ impl Intent {
         }
     }
 
-    /// Takes a DNS answer: the addresses of an AI name are known from now on.
-    pub(super) fn on_answer(&mut self, message: &[u8]) {
+    /// Takes a DNS answer: who asked knows the addresses by this name, and those of an AI name are known from now on.
+    pub(super) fn on_answer(&mut self, header: &Header, message: &[u8]) {
         let Ok(answer) = dns::parse(message) else { return };
+        self.openings.resolved.note(header.tgid, &answer, header.at_ns);
         if !self.is_ai(&answer.name) {
             return;
         }

@@ -21,9 +21,11 @@ use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
 
 use crate::report;
 use crate::report::event::{Process, Server, Tls};
+use crate::report::names::Named;
 
 use super::counted::Counted;
 use super::missed::{Judgement, Missed};
+use super::notice::Greeting;
 use super::writes::{Part, Writes};
 
 /// One generation of a TLS object.
@@ -34,6 +36,10 @@ pub(super) struct Connection {
     /// Family of its TLS library, as the kernel half tells.
     pub(super) family: u32,
     pub(super) name: Option<String>,
+    /// What it is called elsewhere.
+    pub(super) called: Called,
+    /// When its socket has closed, and told its counts.
+    pub(super) closed_ns: Option<u64>,
     pub(super) socket: Option<Socket>,
     /// Descriptor given to `SSL_set_fd`.
     pub(super) descriptor: Option<u32>,
@@ -56,6 +62,17 @@ pub(super) struct Connection {
     missed: Missed,
     /// Made at the first plaintext, when the name is known.
     plaintext: Option<Box<Plaintext>>,
+}
+
+/// What a connection is called outside of its requests.
+#[derive(Default)]
+pub(super) struct Called {
+    /// Name given to its TLS library.
+    pub(super) library: Option<String>,
+    /// What its ClientHello said on the wire.
+    pub(super) greeting: Greeting,
+    /// A place has named it that had not, or named it otherwise.
+    pub(super) is_renamed: bool,
 }
 
 struct Plaintext {
@@ -83,6 +100,8 @@ impl Connection {
             start_ns: header.start_ns,
             family: 0,
             name: None,
+            called: Called::default(),
+            closed_ns: None,
             socket: None,
             descriptor: None,
             found: None,
@@ -174,6 +193,47 @@ impl Connection {
         if plaintext.decoder.protocol() == Some(Protocol::Other) {
             plaintext.tracker.not_http();
         }
+        self.called.is_renamed |= plaintext.tracker.take_renamed();
+    }
+
+    /// Takes what the ClientHello of its socket said.
+    pub(super) fn greet(&mut self, greeting: &Greeting) {
+        if self.name.is_none() {
+            self.name.clone_from(&greeting.name);
+        }
+        self.judged |= greeting.ai;
+        let told = self.called.greeting.told | greeting.told;
+        self.called.greeting = Greeting { told, ..greeting.clone() };
+        self.called.is_renamed = true;
+    }
+
+    /// Whether another place has named it since the last time.
+    pub(super) fn take_renamed(&mut self) -> bool {
+        mem::take(&mut self.called.is_renamed)
+    }
+
+    /// Whether it is to be reported, and something is still to come of it.
+    pub(super) fn is_awaiting(&self) -> bool {
+        let is_reported = self.judged || self.reported_calls != 0;
+        is_reported && self.socket.is_some() && !(self.closed_ns.is_some() && self.is_settled())
+    }
+
+    /// Whether all that its ClientHello says is known: where it was seen on the wire, it is read a moment later.
+    pub(super) fn is_settled(&self) -> bool {
+        if self.by_random {
+            self.called.greeting.read.is_some()
+        } else {
+            self.called.greeting.is_settled()
+        }
+    }
+
+    /// What it is called, by the place where each name was said.
+    pub(super) fn named(&self) -> Named {
+        let mut named = self.called.greeting.named();
+        named.names.library.clone_from(&self.called.library);
+        let tracker = self.plaintext.as_ref().map(|plaintext| &plaintext.tracker);
+        named.names.authority = tracker.and_then(Tracker::authority).map(str::to_owned);
+        named
     }
 
     /// Ends what is open; streams that were cut become calls marked so.
@@ -272,6 +332,7 @@ impl Connection {
             process,
             server: Server { name: self.name.clone(), peer },
             provider: None,
+            named: Box::new(self.named()),
             tls,
             binding,
             seen,

@@ -8,6 +8,7 @@ use crate::capture;
 use crate::provider::{Operation, PriceContext, Usage, UsageQuality};
 use crate::report::coverage::{Coverage, Estimate, Provider, Scope};
 use crate::report::event::{Seen, Server};
+use crate::report::names::Named;
 use crate::report::{CallEvent, Event};
 use crate::spend::{Basis, Cost, Gap, Query, Tokens, Traffic};
 
@@ -68,12 +69,18 @@ impl Pipeline {
         };
         for connection in self.connections.values_mut().filter(bound) {
             connection.socket = Some(socket);
+            connection.closed_ns = Some(at_ns);
             connection.ends_ns = Some(at_ns);
         }
+        for connection in self.parting.iter_mut().filter(bound) {
+            connection.socket = Some(socket);
+            connection.closed_ns = Some(at_ns);
+        }
         if self.blind.spoke_no_http(socket.cookie) {
+            let named = greeting.named();
             let server = Server { name: greeting.name, peer: capture::remote_of(&socket) };
             let judged = Judgement { seen: Seen::Blind, reason: "not_http", missing: None };
-            self.report_coverage(&socket, server, judged, at_ns);
+            self.report_coverage(&socket, (server, named), judged, at_ns);
             return;
         }
         if socket.flags & SOCKET_BOUND != 0 || !is_ai_connection(&greeting, &socket) {
@@ -107,6 +114,7 @@ impl Pipeline {
             process: self.process(pid, 0, now),
             server: Server::default(),
             provider: None,
+            named: Box::default(),
             scope: Scope::Process,
             seen: Seen::Blind,
             reason,
@@ -122,9 +130,10 @@ impl Pipeline {
     pub(super) fn report_blind(&mut self, now_ns: u64) {
         for (unseen, reason) in self.blind.take(now_ns) {
             let Unseen { socket, greeting, at_ns } = unseen;
+            let named = greeting.named();
             let server = Server { name: greeting.name, peer: capture::remote_of(&socket) };
             let judged = Judgement { seen: Seen::Blind, reason, missing: None };
-            self.report_coverage(&socket, server, judged, at_ns);
+            self.report_coverage(&socket, (server, named), judged, at_ns);
         }
     }
 
@@ -148,10 +157,16 @@ impl Pipeline {
         let (pid, start_ns) = (connection.pid, connection.start_ns);
         let unknown = Socket { tgid: pid, start_ns, ..Socket::default() };
         let socket = connection.socket.or(connection.closed).unwrap_or(unknown);
-        self.report_coverage(&socket, server, judged, at_ns);
+        self.report_coverage(&socket, (server, connection.named()), judged, at_ns);
     }
 
-    fn report_coverage(&self, socket: &Socket, server: Server, judged: Judgement, at_ns: u64) {
+    fn report_coverage(
+        &self,
+        socket: &Socket,
+        (server, named): (Server, Named),
+        judged: Judgement,
+        at_ns: u64,
+    ) {
         let process = self.process(socket.tgid, socket.start_ns, at_ns);
         let provider = self.provider_of(&server);
         let is_known = socket.cookie != 0;
@@ -163,6 +178,7 @@ impl Pipeline {
             process: process.clone(),
             server,
             provider,
+            named: Box::new(named),
             scope: Scope::Connection,
             seen: judged.seen,
             reason: judged.reason,
@@ -223,7 +239,7 @@ impl Pipeline {
         self.models.note(program, &event.call.provider, &event.call.price_provider, model);
     }
 
-    fn provider_of(&self, server: &Server) -> Option<Provider> {
+    pub(super) fn provider_of(&self, server: &Server) -> Option<Provider> {
         let provider = self.shared.catalogue.find(server.name.as_deref()?)?;
         Some(Provider { name: provider.name.clone(), category: provider.category.as_str() })
     }

@@ -5,8 +5,6 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sensor_common::record::{FLAG_AI_NAME, FLAG_HELD};
-
 use crate::bpf::{AddressMap, Kernel, ProbeLink, ProcessMap, ProgramMap};
 use crate::capture::{self, Body, Record};
 use crate::config::Config;
@@ -19,7 +17,8 @@ use crate::workload::Table as Workloads;
 
 use super::attached::TRIES_MAX;
 use super::listening::Listening;
-use super::notice::{FromPipeline, Greeting, ToPipeline};
+use super::notice::{FromPipeline, ToPipeline};
+use super::openings::Openings;
 use super::policies::Policies;
 use super::stacks::Stacks;
 use super::status::Status;
@@ -41,6 +40,7 @@ pub(super) struct Intent {
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,
     pub(super) programs: ProgramMap,
+    pub(super) openings: Openings,
     pub(super) workloads: Arc<Mutex<Workloads>>,
     pub(super) detached: SyncSender<Vec<ProbeLink>>,
     pub(super) pipeline: SyncSender<ToPipeline>,
@@ -100,19 +100,8 @@ impl Intent {
     pub(super) fn on_record(&mut self, record: &Record<'_>) {
         let (header, now) = (&record.header, record.header.at_ns);
         match &record.body {
-            Body::Hello(hello) => {
-                let name = capture::name_of(hello);
-                let ai = header.flags & FLAG_AI_NAME != 0
-                    && name.as_deref().is_some_and(|name| self.is_ai(name));
-                let probed = self.registry.why(header.tgid).is_some();
-                if ai && header.tgid != 0 {
-                    self.status.hello_seen(probed, header.flags & FLAG_HELD != 0);
-                    self.show_intent(header.tgid, Why::Hello, now);
-                    self.note_socket(&hello.socket, header.cgroup, name.as_deref());
-                }
-                let greeting = Greeting { name, ai, probed };
-                self.notify(ToPipeline::Hello { socket: hello.socket, greeting });
-            }
+            Body::Hello(hello) => self.on_hello(header, hello),
+            Body::Opening(socket, bytes) => self.on_opening(header, socket, bytes),
             Body::Question(hello) => {
                 if capture::name_of(hello).is_some_and(|name| self.is_ai(&name)) {
                     self.listen_for_answers(header.tgid, now);
@@ -120,7 +109,7 @@ impl Intent {
                 }
             }
             Body::Connect(socket) => self.show_intent(socket.tgid, Why::Connect, now),
-            Body::Answer(message) => self.on_answer(message),
+            Body::Answer(message) => self.on_answer(header, message),
             Body::Closed(socket) => {
                 self.forget_socket(socket.cookie);
                 self.notify(ToPipeline::Closed { socket: *socket, at_ns: now });
@@ -146,7 +135,7 @@ impl Intent {
         self.catalogue.find(name).is_some() || self.config.capture.is_intent_host(name)
     }
 
-    fn show_intent(&mut self, pid: u32, why: Why, now: u64) {
+    pub(super) fn show_intent(&mut self, pid: u32, why: Why, now: u64) {
         self.probation.remove(&pid);
         if self.registry.why(pid).is_some() {
             self.registry.confirm(pid, why);

@@ -1,5 +1,7 @@
 //! What the thread that attaches and the thread that decodes tell each other.
 
+use std::sync::Arc;
+
 use sensor_common::record::Socket;
 
 /// What a ClientHello says of its connection.
@@ -7,16 +9,33 @@ use sensor_common::record::Socket;
 pub(super) struct Greeting {
     /// Name that the client asked for.
     pub(super) name: Option<String>,
+    /// Name by which its process found the address.
+    pub(super) dns: Option<String>,
+    /// What else it says, once it is read whole.
+    pub(super) read: Option<Arc<Read>>,
     /// Whether it is an AI name.
     pub(super) ai: bool,
     /// Whether its process carried probes before, so that the connection's plaintext must be seen.
     pub(super) probed: bool,
+    /// Findings about its names that were told, a bit each.
+    pub(super) told: u8,
+}
+
+/// What a ClientHello says that was read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Fingerprint of the client.
+    pub(super) ja4: String,
+    /// Whether it carries an encrypted one, real or for show.
+    pub(super) has_encrypted_hello: bool,
 }
 
 /// From the thread that watches processes and sockets.
 pub(super) enum ToPipeline {
     /// A ClientHello passed on a socket.
     Hello { socket: Socket, greeting: Greeting },
+    /// A ClientHello passed in datagrams.
+    Quic { socket: Socket, greeting: Greeting, at_ns: u64 },
     /// A socket closed.
     Closed { socket: Socket, at_ns: u64 },
     /// A process ended.

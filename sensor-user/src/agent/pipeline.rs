@@ -1,6 +1,6 @@
 //! Plaintext records come in; AI calls with who, which key and what price go out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,8 +31,6 @@ use super::status::Status;
 
 /// Connections decoded at once; the same bound as the kernel's table.
 const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
-/// Sockets whose name is remembered until their TLS object is known.
-const SOCKETS_MAX: usize = 16_384;
 /// Records of an ended connection may still be under way for this long.
 const END_GRACE: Duration = Duration::from_millis(250);
 /// Bytes of plaintext taken from the ring into one allocation.
@@ -51,6 +49,8 @@ pub(super) struct Pipeline {
     pub(super) clock: Clock,
     pub(super) shared: Shared,
     pub(super) connections: HashMap<u64, Connection>,
+    /// Connections that are over, until the network had the time to tell of them.
+    pub(super) parting: VecDeque<Connection>,
     /// What ClientHellos said, by socket cookie, until the socket closes.
     pub(super) greetings: HashMap<u64, Greeting>,
     pub(super) arena: BytesMut,
@@ -93,6 +93,8 @@ impl Pipeline {
             Body::Commit => connection.committed(header.aux, &mut self.shared),
             Body::Name(_) => {
                 connection.name = capture::host_name(&bytes);
+                connection.called.library.clone_from(&connection.name);
+                connection.called.is_renamed = true;
                 connection.judged |= header.flags & FLAG_AI_NAME != 0;
             }
             Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
@@ -100,9 +102,9 @@ impl Pipeline {
                 connection.socket = Some(*socket);
                 connection.by_random = header.flags & FLAG_FRESH != 0;
                 connection.judged |= socket.flags & SOCKET_AI != 0;
-                let greeting = self.greetings.get(&header.aux).cloned().unwrap_or_default();
-                connection.name = connection.name.take().or(greeting.name);
-                connection.judged |= greeting.ai;
+                if let Some(greeting) = self.greetings.get(&header.aux) {
+                    connection.greet(greeting);
+                }
             }
             _ => tracing::debug!(kind = header.kind, "record in the wrong ring"),
         }
@@ -127,20 +129,9 @@ impl Pipeline {
     /// Takes what the thread that attaches found out.
     pub(super) fn on_notice(&mut self, notice: ToPipeline) {
         match notice {
-            ToPipeline::Hello { socket, greeting } => {
-                // A library that tells no name: the hello may be read after the socket was bound.
-                let bound = |connection: &&mut Connection| {
-                    connection.name.is_none()
-                        && connection.socket.is_some_and(|bound| bound.cookie == socket.cookie)
-                };
-                for connection in self.connections.values_mut().filter(bound) {
-                    connection.name.clone_from(&greeting.name);
-                    connection.judged |= greeting.ai;
-                }
-                if self.greetings.len() >= SOCKETS_MAX {
-                    self.greetings.clear();
-                }
-                self.greetings.insert(socket.cookie, greeting);
+            ToPipeline::Hello { socket, greeting } => self.on_hello(&socket, greeting),
+            ToPipeline::Quic { socket, greeting, at_ns } => {
+                self.on_quic(&socket, &greeting, at_ns);
             }
             ToPipeline::Closed { socket, at_ns } => self.socket_closed(socket, at_ns),
             ToPipeline::Exited { pid, at_ns } => {
@@ -205,6 +196,7 @@ impl Pipeline {
         for id in late {
             self.after(id);
         }
+        self.part_those_told(now_ns);
         self.report_blind(now_ns);
         self.status.set_connections(self.connections.len());
     }
@@ -225,6 +217,7 @@ impl Pipeline {
         for id in all {
             self.end(id, now_ns);
         }
+        self.part_those_told(u64::MAX);
         self.report_blind(u64::MAX);
     }
 
@@ -239,11 +232,14 @@ impl Pipeline {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         self.shared.counted.over(&connection);
         connection.ends_ns.get_or_insert(at_ns);
-        self.report_ending(connection, at_ns);
+        self.take_leave(connection);
     }
 
     /// Sends finished calls out and tells everybody what the connection turned out to be.
     fn after(&mut self, id: u64) {
+        if self.connections.get_mut(&id).is_some_and(Connection::take_renamed) {
+            self.examine(id);
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let calls = connection.calls();
         let verdict = connection.verdict();

@@ -1,6 +1,6 @@
 //! The configuration comes in; every stage, ready to run, goes out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -37,6 +37,7 @@ use super::gate;
 use super::intent::Intent;
 use super::listening::Listening;
 use super::notice::{FromPipeline, ToPipeline};
+use super::openings::Openings;
 use super::pipeline::Pipeline;
 use super::policies::Policies;
 use super::ruling::Ruling;
@@ -188,6 +189,7 @@ pub(super) fn stages(
     announce_names(&mut kernel, &catalogue, &config)?;
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
+    let openings = Openings::new(kernel.openings()?);
     kernel.attach_machine()?;
     let registry = warm_registry(planner(&config, searcher)?);
     let (event_ring, data_ring, counters) = outlets(&mut kernel)?;
@@ -218,6 +220,7 @@ pub(super) fn stages(
         clock: Clock::read(),
         shared: shared(&config, &catalogue),
         connections: HashMap::new(),
+        parting: VecDeque::new(),
         greetings: HashMap::new(),
         arena: BytesMut::new(),
         blind: Blind::default(),
@@ -235,6 +238,7 @@ pub(super) fn stages(
         processes,
         addresses,
         programs,
+        openings,
         workloads,
         detached,
         pipeline,

@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 13] = [
+const COUNTERS: [&str; 14] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -41,6 +41,7 @@ const COUNTERS: [&str; 13] = [
     "decision_not_told",
     "refused_cut",
     "probes_rejected",
+    "hello_not_read",
 ];
 
 #[derive(Clone, Copy)]
@@ -58,6 +59,7 @@ enum Count {
     DecisionNotTold,
     RefusedCut,
     ProbesRejected,
+    HelloNotRead,
 }
 
 impl Status {
@@ -122,6 +124,11 @@ impl Status {
         if held {
             self.count(Count::HelloHeld);
         }
+    }
+
+    /// The ClientHello of a connection to AI is malformed, has a gap or is too long, or too many were under way.
+    pub(super) fn hello_not_read(&self) {
+        self.count(Count::HelloNotRead);
     }
 
     /// A record of the kernel half was malformed.

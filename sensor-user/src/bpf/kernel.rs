@@ -19,7 +19,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use sensor_common::names;
 
 use super::gate::Gate;
-use super::maps::{AddressMap, Counters, NameMap, ProcessMap, ProgramMap, VerdictMap, take};
+use super::maps::{
+    AddressMap, Counters, NameMap, OpeningMap, ProcessMap, ProgramMap, VerdictMap, take,
+};
 use super::multi::{MultiPrograms, descriptor_of, is_usable};
 use super::{Error, Ring, abi, btf, cgroup, raw};
 
@@ -260,6 +262,11 @@ impl Kernel {
     /// Takes the marks of processes; once.
     pub fn processes(&mut self) -> Result<ProcessMap, Error> {
         take(&mut self.ebpf, names::MAP_PROCESSES).map(ProcessMap)
+    }
+
+    /// Takes the sockets whose ClientHello is under way; once.
+    pub fn openings(&mut self) -> Result<OpeningMap, Error> {
+        take(&mut self.ebpf, names::MAP_OPENINGS).map(OpeningMap)
     }
 
     /// Takes the names; once.

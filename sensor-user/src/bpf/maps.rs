@@ -107,6 +107,16 @@ impl ProgramMap {
     }
 }
 
+/// Sockets whose ClientHello is under way.
+pub struct OpeningMap(pub(super) HashMap<MapData, u64, u32>);
+
+impl OpeningMap {
+    /// Tells the kernel half that no more of a socket's first bytes is wanted; one that has ended is not an error.
+    pub fn remove(&mut self, cookie: u64) {
+        let _gone = self.0.remove(&cookie);
+    }
+}
+
 /// What the kernel half dropped, by reason.
 pub struct Counters {
     pub(super) records: Array<MapData, u64>,

@@ -16,7 +16,9 @@ pub use gate::{Gate, folder_of, has_lasting_probes};
 pub use gate_maps::{GateMaps, Owner};
 pub use kernel::{Kernel, PacketLink, ProbeLink, Settings};
 pub use maps::octets;
-pub use maps::{AddressMap, Counters, Dropped, NameMap, ProcessMap, ProgramMap, VerdictMap};
+pub use maps::{
+    AddressMap, Counters, Dropped, NameMap, OpeningMap, ProcessMap, ProgramMap, VerdictMap,
+};
 pub use raw::give_memory_back;
 pub use ring::Ring;
 

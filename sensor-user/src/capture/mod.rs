@@ -50,6 +50,8 @@ pub enum Body<'a> {
     Question(Hello),
     /// A DNS answer.
     Answer(&'a [u8]),
+    /// Bytes that this socket sends first.
+    Opening(Socket, &'a [u8]),
     /// A program was executed.
     Exec,
     /// A process was forked; the child is in `header.aux`.
@@ -79,6 +81,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Error> {
         record::KIND_CONNECT => Body::Connect(socket()?),
         record::KIND_QUESTION => Body::Question(hello()?),
         record::KIND_ANSWER => Body::Answer(payload),
+        record::KIND_OPENING => {
+            let bytes = payload.get(size_of::<Socket>()..).ok_or_else(short)?;
+            Body::Opening(socket()?, bytes)
+        }
         record::KIND_EXEC => Body::Exec,
         record::KIND_FORK => Body::Fork,
         record::KIND_EXIT => Body::Exit,

@@ -1,6 +1,7 @@
 //! The names that a connection was given at each place come in; whether they agree goes out.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Names of one connection, lowercase, by the place where each was said; `None` where that place was not seen or is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,9 @@ impl Names {
         let differ = |one: Option<&str>, other: Option<&str>| {
             one.zip(other).is_some_and(|(one, other)| one != other)
         };
-        let authority = self.authority.as_deref();
+        // An address is no name: it can neither confirm nor contradict one.
+        let is_name = |host: &&str| host.parse::<IpAddr>().is_err();
+        let authority = self.authority.as_deref().filter(is_name);
         let inner = differ(self.library.as_deref(), authority);
         if self.has_encrypted_hello && differ(handshake, authority) && !inner {
             return Agreement::Encrypted;
@@ -82,9 +85,13 @@ impl Names {
             };
         }
         if differ(self.dns.as_deref(), handshake.or(authority)) {
-            return Agreement::Redirected;
+            return if self.has_encrypted_hello && handshake.is_some() {
+                Agreement::Encrypted
+            } else {
+                Agreement::Redirected
+            };
         }
-        let said = [&self.dns, &self.hello, &self.library, &self.authority];
+        let said = [self.dns.as_deref(), self.hello.as_deref(), self.library.as_deref(), authority];
         match said.into_iter().flatten().count() {
             0 => Agreement::Unnamed,
             1 => Agreement::Single,
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn names_are_held_against_each_other() {
-        const CASES: [([&str; 4], bool, Agreement); 10] = [
+        const CASES: [([&str; 4], bool, Agreement); 13] = [
             (["a", "a", "a", "a"], false, Agreement::Agreed),
             (["", "", "", ""], false, Agreement::Unnamed),
             (["", "a", "", ""], false, Agreement::Single),
@@ -123,6 +130,9 @@ mod tests {
             (["c", "a", "", ""], false, Agreement::Redirected),
             (["c", "", "", "a"], false, Agreement::Redirected),
             (["", "a", "b", ""], false, Agreement::Redirected),
+            (["b", "front", "", ""], true, Agreement::Encrypted),
+            (["", "", "", "192.0.2.7"], false, Agreement::Unnamed),
+            (["", "a", "", "2001:db8::7"], false, Agreement::Single),
         ];
         for (said, encrypted, expected) in CASES {
             assert_eq!(names(said, encrypted).agreement(), expected, "{said:?}");

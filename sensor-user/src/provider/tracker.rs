@@ -102,6 +102,9 @@ pub struct Tracker {
     calls: VecDeque<Call>,
     metrics: Metrics,
     is_ai: bool,
+    /// Host that the requests name; the first that is not the server's where there are several.
+    authority: Option<String>,
+    is_renamed: bool,
     others: u32,
     not_http: bool,
 }
@@ -118,6 +121,8 @@ impl Tracker {
             calls: VecDeque::new(),
             metrics: Metrics::default(),
             is_ai: false,
+            authority: None,
+            is_renamed: false,
             others: 0,
             not_http: false,
         }
@@ -150,6 +155,29 @@ impl Tracker {
         }
     }
 
+    /// The host that requests name, without a port; the first that is not the server's name where there are several.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// Whether that host is another one than at the last time.
+    pub fn take_renamed(&mut self) -> bool {
+        std::mem::take(&mut self.is_renamed)
+    }
+
+    fn note_authority(&mut self, head: &RequestHead) {
+        let authority = String::from_utf8_lossy(&head.authority);
+        let host = host_of(&authority);
+        let before = self.authority.as_deref();
+        let is_first = before.is_none() || before == Some(&self.server_name);
+        // What a proxy is asked to connect to is no host of this connection (RFC 9110, 9.3.6).
+        if host.is_empty() || !is_first || before == Some(host) || head.method == "CONNECT" {
+            return;
+        }
+        self.authority = Some(host.to_owned());
+        self.is_renamed = true;
+    }
+
     /// Notes that the connection speaks something else than HTTP.
     pub fn not_http(&mut self) {
         self.not_http = true;
@@ -169,6 +197,7 @@ impl Tracker {
     }
 
     fn begin(&mut self, id: ExchangeId, head: &RequestHead, at_ns: u64) {
+        self.note_authority(head);
         let target = Target::new(head.target.expose());
         let authority = String::from_utf8_lossy(&head.authority);
         let host = if authority.is_empty() { self.server_name.as_str() } else { &authority };
@@ -268,6 +297,15 @@ impl Tracker {
             count(&mut counters.calls_dropped, true);
         }
     }
+}
+
+/// An authority without its port.
+fn host_of(authority: &str) -> &str {
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.trim_end_matches('.')
 }
 
 impl Sink for Tracker {

@@ -6,6 +6,7 @@ use crate::report::attributes::Attributes;
 use crate::report::event::Process;
 use crate::report::event::Seen;
 use crate::report::event::Server;
+use crate::report::names::Named;
 use crate::spend::Cost;
 use crate::spend::Tokens;
 use crate::spend::format_usd;
@@ -40,6 +41,8 @@ pub struct Coverage {
     pub server: Server,
     /// Provider behind the name, where the catalogue has it.
     pub provider: Option<Provider>,
+    /// What it was called, by place.
+    pub named: Box<Named>,
     /// What the verdict is about.
     pub scope: Scope,
     /// How much was seen.
@@ -95,6 +98,9 @@ impl Coverage {
         self.server.put(&mut line);
         let provider = self.provider.as_ref().map(|provider| provider.name.as_str());
         line.put("gen_ai.provider.name", provider);
+        if self.scope == Scope::Connection {
+            self.named.put(&mut line);
+        }
         line.put("tollgate.coverage", Some(self.seen.as_str()));
         line.put("tollgate.coverage.scope", Some(self.scope.as_str()));
         line.put("tollgate.coverage.reason", Some(self.reason));

@@ -9,6 +9,8 @@ use crate::policy::Ruling;
 use crate::report::attributes::Attributes;
 use crate::report::call::CallEvent;
 pub use crate::report::coverage::Coverage;
+use crate::report::names::Finding;
+use crate::report::names::Named;
 use crate::workload::Workload;
 
 /// Anything that is reported.
@@ -22,6 +24,8 @@ pub enum Event {
     Coverage(Box<Coverage>),
     /// Something was refused, or passed unseen where it should not.
     Decision(Decision),
+    /// Something about a connection should be looked at.
+    Finding(Finding),
     /// Something was lost.
     Loss(Loss),
     /// The agent itself.
@@ -97,6 +101,8 @@ pub struct Connection {
     pub server: Server,
     /// Provider behind the name, where the catalogue has it.
     pub provider: Option<crate::report::coverage::Provider>,
+    /// What it was called, by place.
+    pub named: Box<Named>,
     /// TLS library.
     pub tls: Tls,
     /// How the TLS object was bound to the socket (`client_random`, `wire_record`, `descriptor`, `unique`).
@@ -201,6 +207,7 @@ impl Event {
             Self::Connection(connection) => connection.line(host),
             Self::Coverage(coverage) => coverage.line(host),
             Self::Decision(decision) => decision.line(host),
+            Self::Finding(finding) => finding.line(host),
             Self::Loss(loss) => loss.line(host),
             Self::Agent(agent) => agent.line(host),
         }
@@ -226,6 +233,7 @@ impl Connection {
         self.server.put(&mut line);
         let provider = self.provider.as_ref().map(|provider| provider.name.as_str());
         line.put("gen_ai.provider.name", provider);
+        self.named.put(&mut line);
         self.tls.put(&mut line);
         line.put("tollgate.binding", self.binding);
         line.put("tollgate.coverage", Some(self.seen.as_str()));

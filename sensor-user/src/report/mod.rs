@@ -10,6 +10,7 @@ pub mod event;
 pub mod filter;
 pub mod inventory;
 pub mod metrics;
+pub mod names;
 pub mod server;
 pub mod sinks;
 pub mod totals;

@@ -52,6 +52,7 @@ const STAGES: [Stage; 17] = [
         &[
             "workload",
             "capture",
+            "destination",
             "reassembly",
             "http",
             "provider",

@@ -34,6 +34,7 @@ pub struct Metrics {
     calls: Mutex<CallMetrics>,
     stages: Mutex<StageCounters>,
     coverage: Mutex<CoverageMetrics>,
+    findings: IntCounterVec,
     connections_open: IntGaugeVec,
     lost_records: IntCounterVec,
     lost_bytes: IntCounterVec,
@@ -67,6 +68,11 @@ impl Metrics {
             calls: Mutex::new(CallMetrics::new(&mut r, label_values_max)?),
             stages: Mutex::new(StageCounters::new(&mut r)?),
             coverage: Mutex::new(CoverageMetrics::new(&mut r, label_values_max)?),
+            findings: r.counter(
+                "tollgate_destination_findings_total",
+                "Connections to AI whose names contradict each other, imitate a provider's or are hidden, by kind.",
+                &["kind"],
+            )?,
             connections_open: r.gauge("tollgate_capture_connections_open", "Connections followed now.", &[])?,
             lost_records: r.counter(
                 "tollgate_capture_lost_records_total",
@@ -121,6 +127,9 @@ impl Metrics {
             Event::Call(call) => locked(&self.calls).observe(call),
             Event::Connection(one) => locked(&self.coverage).connection(one),
             Event::Coverage(one) => locked(&self.coverage).verdict(one),
+            Event::Finding(finding) => {
+                self.findings.with_label_values(&[finding.kind]).inc();
+            }
             Event::Loss(loss) => {
                 self.lost_records.with_label_values(&[loss.reason]).inc_by(loss.records);
                 self.lost_bytes

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::credential::Identity;
+use crate::destination::Names;
 use crate::provider::Call;
 use crate::provider::CredentialPlace;
 use crate::provider::Operation;
@@ -31,6 +32,8 @@ use crate::report::event::Ruled;
 use crate::report::event::Seen;
 use crate::report::event::Server;
 use crate::report::event::Tls;
+use crate::report::names::Finding;
+use crate::report::names::Named;
 use crate::spend::Basis;
 use crate::spend::Cost;
 use crate::spend::Gap;
@@ -200,6 +203,7 @@ pub(crate) fn truncated() -> Coverage {
         process: process(),
         server: Server { name: Some("api.anthropic.com".to_owned()), peer: None },
         provider: Some(anthropic()),
+        named: Box::new(named("api.anthropic.com")),
         scope: Scope::Connection,
         seen: Seen::Truncated,
         reason: "no_room",
@@ -218,6 +222,7 @@ fn blind(server: Server) -> Coverage {
         process: process(),
         server,
         provider: Some(anthropic()),
+        named: Box::new(named("api.anthropic.com")),
         scope: Scope::Connection,
         seen: Seen::Blind,
         reason: "jsse",
@@ -236,6 +241,37 @@ fn blind(server: Server) -> Coverage {
         bytes_sent: Some(5_120),
         bytes_received: Some(70_001),
     }
+}
+
+/// What a connection is called whose request names `host`.
+fn named(host: &str) -> Named {
+    let said = || Some("api.anthropic.com".to_owned());
+    Named {
+        names: Names {
+            dns: said(),
+            hello: said(),
+            library: said(),
+            authority: Some(host.to_owned()),
+            has_encrypted_hello: false,
+        },
+        ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned()),
+        encrypted_hello: Some(false),
+    }
+}
+
+/// A connection whose request names another host than its handshake.
+fn fronted() -> Event {
+    Event::Finding(Finding {
+        time: time(),
+        process: process(),
+        server: Server {
+            name: Some("api.groq.com".to_owned()),
+            peer: Some("192.0.2.7:443".parse().unwrap()),
+        },
+        kind: "fronting",
+        named: Box::new(named("api.groq.com")),
+        imitates: None,
+    })
 }
 
 /// One event of each kind.
@@ -259,6 +295,7 @@ pub(crate) fn events() -> Vec<Event> {
             process: process(),
             server: server.clone(),
             provider: Some(anthropic()),
+            named: Box::new(named("api.anthropic.com")),
             tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
             binding: Some("client_random"),
             seen: Seen::Complete,
@@ -283,6 +320,7 @@ pub(crate) fn events() -> Vec<Event> {
             bytes_sent: 0,
         }),
         judged(),
+        fronted(),
         Event::Loss(Loss {
             time: time(),
             reason: "payload_no_room",

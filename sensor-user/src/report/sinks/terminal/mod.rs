@@ -23,6 +23,7 @@ use crate::report::event::Coverage;
 use crate::report::event::Decision;
 use crate::report::event::Loss;
 use crate::report::event::Process;
+use crate::report::names::Finding;
 use crate::report::totals::Totals;
 use crate::report::words;
 use layout::Layout;
@@ -85,6 +86,9 @@ impl<W: Write> Sink for Terminal<W> {
             Event::Decision(decision) => {
                 self.note(decision.time, warning, &decision_text(decision))?;
             }
+            Event::Finding(finding) => {
+                self.note(finding.time, warning, &finding_text(finding))?;
+            }
             Event::Loss(loss) => {
                 self.note(loss.time, AnsiColor::Red.on_default(), &loss_text(loss))?;
             }
@@ -130,6 +134,22 @@ fn decision_text(decision: &Decision) -> String {
     let (word, layer) = (decision.decision, decision.layer);
     let server = escape::plain(server.as_deref().unwrap_or("?")).to_string();
     format!("! {word} {who} → {server}, by {layer}: {}", escape::plain(&decision.reason))
+}
+
+fn finding_text(finding: &Finding) -> String {
+    let names = &finding.named.names;
+    let said = [
+        ("dns", &names.dns),
+        ("hello", &names.hello),
+        ("library", &names.library),
+        ("request", &names.authority),
+        ("imitates", &finding.imitates),
+    ];
+    let said = said
+        .iter()
+        .filter_map(|(place, name)| Some(format!("{place} {}", escape::plain(name.as_deref()?))));
+    let who = process(&finding.process);
+    format!("! {} {who}: {}", finding.kind, said.collect::<Vec<_>>().join(", "))
 }
 
 fn loss_text(loss: &Loss) -> String {

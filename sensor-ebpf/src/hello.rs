@@ -1,0 +1,110 @@
+//! A ClientHello on the wire comes in; its server name goes out, where it may be an AI provider's or its process carries probes.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::programs::SkBuffContext;
+use sensor_common::limits::NAME_MAX;
+use sensor_common::record::{
+    FLAG_AI_NAME, FLAG_HELD, Hello, KIND_HELLO, Record, SOCKET_AI, SOCKET_HELD, SOCKET_HELLO_SEEN,
+    SOCKET_OF_INTEREST,
+};
+use sensor_common::state::{COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD};
+
+use crate::maps::{EVENTS, HOLD_HELLO, SOCKETS, count, setting};
+use crate::names;
+use crate::opening;
+use crate::process::is_probed;
+use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
+use crate::wire::{DROP, HELLO_MIN, PASS, Packet, byte, half, load, socket_of};
+
+/// Extensions walked through in search of the server name.
+const EXTENSIONS_MAX: u32 = 32;
+/// Bytes of a [`Hello`], as a record's payload.
+pub const HELLO_LEN: usize = size_of::<Hello>();
+
+/// Where the server name stands in a ClientHello whose record begins at `payload`, and its length.
+#[inline(always)]
+fn server_name(ctx: &SkBuffContext, payload: u32) -> Option<(u32, u32)> {
+    let mut at = payload + HELLO_MIN;
+    at += 1 + u32::from(byte(ctx, at)?);
+    at += 2 + u32::from(half(ctx, at)?);
+    at += 1 + u32::from(byte(ctx, at)?);
+    at = (at + 2) & 0xffff;
+    let mut walked = 0;
+    while walked < EXTENSIONS_MAX {
+        let head = ctx.load::<[u8; 4]>(at as usize).ok()?;
+        if head[0] == 0 && head[1] == 0 {
+            return Some((at + 9, u32::from(half(ctx, at + 7)?)));
+        }
+        // The mask keeps the verifier's range of `at` the same in every round, so that rounds can be compared.
+        at = (at + 4 + u32::from(u16::from_be_bytes([head[2], head[3]]))) & 0xffff;
+        walked += 1;
+    }
+    None
+}
+
+/// Reports a ClientHello with an AI name, or of a probed process; may hold the first one back until probes stand.
+#[inline(always)]
+pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
+    // SAFETY: the context is a socket buffer, which the helper takes.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let mut socket = socket_of(ctx, packet, cookie);
+    if socket.flags & (SOCKET_HELLO_SEEN | SOCKET_HELD) == SOCKET_HELLO_SEEN {
+        return PASS;
+    }
+    let (name_at, name_len) = match server_name(ctx, payload) {
+        Some(found) if found.1 as usize <= NAME_MAX => found,
+        // No name, or not in this segment: who goes to an AI address is read all the same.
+        _ => {
+            opening::begin(ctx, packet, payload, &socket, 0);
+            return PASS;
+        }
+    };
+    let Some(mut entry) = EVENTS.reserve::<Record<HELLO_LEN>>(0) else {
+        count(COUNT_EVENT_NO_ROOM);
+        return PASS;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: the payload is a `Hello`, eight-byte aligned.
+    let body = unsafe { (&raw mut (*target).payload).cast::<Hello>() };
+    // SAFETY: `body` is reserved memory of a whole `Hello`.
+    let length =
+        load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
+    // SAFETY: the name is filled as far as `length`.
+    let ai = length != 0 && names::is_ai(unsafe { &(*body).name }, 0, length);
+    let probed = is_probed(socket.tgid);
+    if !ai && !probed {
+        entry.discard(0);
+        opening::begin(ctx, packet, payload, &socket, 0);
+        return PASS;
+    }
+    let hold = ai
+        && !probed
+        && socket.tgid != 0
+        && setting(&HOLD_HELLO) != 0
+        && socket.flags & SOCKET_HELD == 0;
+    socket.flags |= SOCKET_HELLO_SEEN;
+    if ai {
+        socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;
+    }
+    if hold {
+        socket.flags |= SOCKET_HELD;
+        count(COUNT_HELLO_HELD);
+    }
+    let _ = SOCKETS.insert(&cookie, &socket, 0);
+    let mut record = quiet_header(KIND_HELLO, cookie);
+    record.tgid = socket.tgid;
+    record.flags = if ai { FLAG_AI_NAME } else { 0 } | if hold { FLAG_HELD } else { 0 };
+    record.captured = HELLO_LEN as u32;
+    record.call_len = HELLO_LEN as u32;
+    // SAFETY: `target` is reserved memory of a whole record.
+    unsafe {
+        (&raw mut (*body).socket).write(socket);
+        (&raw mut (*body).name_len).write(length);
+        (&raw mut (*body).reserved).write(0);
+        (&raw mut (*target).header).write(record);
+    }
+    entry.submit(wake_flag(READER_EVENTS, record.at_ns));
+    opening::begin(ctx, packet, payload, &socket, record.flags & FLAG_AI_NAME);
+    if hold { DROP } else { PASS }
+}
