@@ -9,6 +9,8 @@ mod container;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod evasion;
+#[cfg(test)]
 mod exact;
 #[cfg(test)]
 mod files;

@@ -13,7 +13,9 @@ use crate::maps::{HELLOS, NO_HELLO, RECORDS, count, now};
 use crate::name::{destination, masked};
 
 /// TLS record type of a handshake message (RFC 8446, 5.1).
-const RECORD_HANDSHAKE: u8 = 0x16;
+const RECORD_HANDSHAKE: u32 = 0x16;
+/// Types of records (RFC 8446, 5.1).
+const OTHER_RECORDS: core::ops::RangeInclusive<u32> = 0x14..=0x17;
 /// Handshake type of a ClientHello (RFC 8446, 4).
 const CLIENT_HELLO: u8 = 1;
 /// Head of a record, and head of a handshake message.
@@ -107,14 +109,17 @@ pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
 
 #[inline(always)]
 fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
-    if byte(buffer, 0) != u32::from(RECORD_HANDSHAKE) || (total > 1 && byte(buffer, 1) != 3) {
-        return Said::Other;
+    let kind = byte(buffer, 0);
+    if kind != RECORD_HANDSHAKE || (total > 1 && byte(buffer, 1) != 3) {
+        // A record of TLS, and no hello before it: that left where nobody looks, as with Fast Open.
+        let is_record = total > 2 && OTHER_RECORDS.contains(&kind) && byte(buffer, 1) == 3;
+        return if is_record { Said::Unreadable } else { Said::Other };
     }
     if total < HEADS_LEN {
         return Said::Part;
     }
     if byte(buffer, 5) != u32::from(CLIENT_HELLO) {
-        return Said::Other;
+        return Said::Unreadable;
     }
     let record = half(buffer, 3);
     let message = (byte(buffer, 6) << 16) | half(buffer, 7);

@@ -3,6 +3,6 @@
 mod health;
 mod layers;
 mod panic;
-mod place;
+pub(crate) mod place;
 mod policies;
 mod restart;

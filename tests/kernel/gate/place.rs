@@ -61,9 +61,9 @@ pub(super) fn calls() -> u32 {
 }
 
 /// A cgroup and a folder of pins that go with the test.
-pub(super) struct Place {
-    pub(super) cgroup: PathBuf,
-    pub(super) pins: PathBuf,
+pub(crate) struct Place {
+    pub(crate) cgroup: PathBuf,
+    pub(crate) pins: PathBuf,
     folder: TempDir,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Client {
 }
 
 impl Place {
-    pub(super) fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         static SWEPT: Once = Once::new();
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let root = mounts
@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// Lines of a configuration with these orders for the cgroup; the class is called `test`.
-    pub(super) fn options(&self, orders: &str) -> Result<String> {
+    pub(crate) fn options(&self, orders: &str) -> Result<String> {
         let file = self.folder.path().join("orders.toml");
         let text = format!("[[subject]]\nname = \"test\"\ncgroups = [{:?}]\n{orders}", self.cgroup);
         fs::write(&file, text)?;
@@ -104,7 +104,7 @@ impl Place {
     }
 
     /// Starts a sensor with these orders for the cgroup.
-    pub(super) fn sensor(&self, orders: &str) -> Result<Sensor> {
+    pub(crate) fn sensor(&self, orders: &str) -> Result<Sensor> {
         Sensor::start(&self.options(orders)?)
     }
 

@@ -1,0 +1,69 @@
+//! ClientHellos that are cut, slow, hidden or left out.
+
+use serde_json::{Value, json};
+use tollgate_tests::lab::net::address_of;
+
+use super::rows::{Row, not_covered, refused};
+use super::stage::{DENIED, Stage, compare};
+
+pub(super) const ROWS: [Row; 8] = [
+    refused("hello cut at each byte", "parts pass until the last, which completes the name"),
+    refused("hello in single bytes", "as above"),
+    refused("hello in several records", "a hello that cannot be read counts as a forbidden one"),
+    refused("slow hello", "parts 11 s apart: a hello that takes over 10 s cannot be read"),
+    refused("hello in vectors", "`sendmsg` with one byte a vector: the message is read as a whole"),
+    refused(
+        "no name, known address",
+        "without a name the address decides, where DNS or the orders know it",
+    ),
+    not_covered(
+        "no name, unknown address",
+        "an address nobody asked for is nobody's (here from a file of hosts): the call is reported, not refused; call such addresses `dedicated`",
+    ),
+    refused("host behind an allowed name", "the request is judged too, where content is"),
+];
+
+/// A way of the script under the name of a row, with other fields.
+fn with(stage: &Stage, row: &Row, changes: &[(&str, Value)]) -> Value {
+    let mut spec = stage.spec(row.way);
+    for (field, value) in changes {
+        spec[*field] = value.clone();
+    }
+    spec
+}
+
+#[test]
+fn cut_and_slow_hellos() {
+    let stage = Stage::new("cuts", "").unwrap();
+    let tried: Vec<_> = ROWS[..5]
+        .iter()
+        .map(|row| (row, stage.try_in(0, &with(&stage, row, &[("slow", json!(11))]))))
+        .collect();
+    let tries = tried[0].1.as_ref().unwrap().outcome["tried"].as_u64().unwrap_or_default();
+    assert!(tries > 200, "{tries} cuts were tried");
+    compare(&tried);
+}
+
+#[test]
+fn hellos_without_the_name() {
+    let nameless = [("way", json!("plain")), ("name", json!(""))];
+    let known = format!(
+        "[[dedicated]]\nprovider = \"groq\"\naddresses = [\"{}\"]\n",
+        address_of(DENIED).unwrap()
+    );
+    let behind = [
+        ("way", json!("plain")),
+        ("name", json!("api.openai.com")),
+        ("address", json!(address_of("api.openai.com").unwrap().to_string())),
+    ];
+    let content = "deny_paths = [\"openai * /none\"]\n";
+    let cases = [
+        (&ROWS[5], known.as_str(), nameless.as_slice()),
+        (&ROWS[6], "", nameless.as_slice()),
+        (&ROWS[7], content, behind.as_slice()),
+    ];
+    for (place, (row, orders, changes)) in cases.into_iter().enumerate() {
+        let stage = Stage::new(&format!("nameless-{place}"), orders).unwrap();
+        compare(&[(row, stage.try_in(0, &with(&stage, row, changes)))]);
+    }
+}
