@@ -20,6 +20,7 @@ use crate::probes::connections;
 use crate::provider::Catalogue;
 use crate::report::Event;
 use crate::workload::Table as Workloads;
+use crate::workload::Workload;
 
 use super::clock::Clock;
 use super::policies::Policies;
@@ -138,20 +139,30 @@ impl Ruling {
         let now = self.now();
         let anybody = enforce::told(engine, &self.catalogue, &Facts::default(), now);
         plan.add(CLASS_UNKNOWN, &anybody);
-        for pid in connections::process_ids() {
-            let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
-            let workload = workloads.resolve(pid, Clock::monotonic_ns());
-            drop(workloads);
-            let Some(workload) = workload else { continue };
+        let workloads = self.workloads();
+        // Workers of one service are told the same: a machine has far fewer kinds of processes than processes.
+        let mut known: HashMap<Facts<'_>, Told> = HashMap::new();
+        for (pid, workload) in &workloads {
             let mut facts = Facts::default();
-            facts.set_workload(&workload);
-            let told = enforce::told(engine, &self.catalogue, &facts, now);
+            facts.set_workload(workload);
+            let told = known
+                .entry(facts)
+                .or_insert_with_key(|facts| enforce::told(engine, &self.catalogue, facts, now));
             if told.rules != anybody.rules || told.scope != anybody.scope {
-                plan.orders.processes.insert(pid, told.class);
-                plan.add(told.class, &told);
+                plan.orders.processes.insert(*pid, told.class);
+                plan.add(told.class, told);
             }
         }
         plan
+    }
+
+    /// Who runs now.
+    fn workloads(&self) -> Vec<(u32, Arc<Workload>)> {
+        let found = |pid| {
+            let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((pid, workloads.resolve(pid, Clock::monotonic_ns())?))
+        };
+        connections::process_ids().into_iter().filter_map(found).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::provider::catalogue::Category;
 use crate::workload::Workload;
 
 /// One attribute of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fact<T> {
     /// This is its value.
     Known(T),
@@ -64,7 +64,7 @@ pub(super) const TRANSPORTS: [(Transport, &str); 5] = [
 ];
 
 /// What is known of one call. What is not set is unknown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Facts<'a> {
     texts: [Fact<&'a str>; Attribute::COUNT],
     parents: Fact<Vec<&'a str>>,

@@ -14,16 +14,18 @@ pub const TITLE: &str = "Connections and packets of others";
 /// The program that makes them.
 pub const SOURCE: &str = include_str!("connect.c");
 /// Kinds of measurements, as the program calls them, and what they are.
-const KINDS: [(&str, &str); 3] = [
+const KINDS: [(&str, &str); 5] = [
     ("connect", "a TCP connection made, accepted and reset"),
     ("tcp", "1 KiB sent and received over TCP"),
     ("udp", "64 bytes sent and received over UDP"),
+    ("tcp_asked", "1 KiB over TCP, in a workload that asks for AI names"),
+    ("udp_asked", "64 bytes over UDP, in a workload that asks for AI names"),
 ];
 /// Who is compared: bpftrace's script looks at no packet.
 const WATCHERS: [Watcher; 2] = [Watcher::Nobody, Watcher::Tollgate];
 
 /// Nanoseconds in the order of `KINDS`.
-type Times = [f64; 3];
+type Times = [f64; 5];
 
 /// Measures in rounds and writes the section.
 pub fn measure(bench: &Bench<'_>) -> Result<Section> {
@@ -93,8 +95,8 @@ mod tests {
     #[test]
     fn added_time_is_that_of_the_same_round() {
         let text = text(&[
-            vec![[100.0, 10.0, 1.0], [200.0, 10.0, 1.0]],
-            vec![[110.0, 10.0, 1.0], [210.0, 10.0, 1.0]],
+            vec![[100.0, 10.0, 1.0, 9.0, 1.0], [200.0, 10.0, 1.0, 9.0, 1.0]],
+            vec![[110.0, 10.0, 1.0, 9.0, 1.0], [210.0, 10.0, 1.0, 9.0, 1.0]],
         ]);
         assert!(text.contains("| a TCP connection made, accepted and reset | 150 (100 to 200) | 160 (110 to 210) | 10 |"), "{text}");
     }

@@ -41,21 +41,13 @@ pub struct Decoded {
     pub unit: String,
 }
 
-/// Samples of one benchmark, in nanoseconds for each iteration, and the bytes of one.
-struct Samples {
-    nanoseconds: Vec<f64>,
-    bytes: f64,
-}
-
 /// Runs the benchmarks of `sensor-user` and writes the section.
 pub fn measure(tools: &Tools, effort: Effort) -> Result<Section> {
     build::kernel_half(tools)?;
     let results = target()?.join("bench/criterion");
     let mut bench = cargo();
     bench.args(["bench", "--package", "sensor-user", "--bench", "decode", "--", "--noplot"]);
-    if effort.is_quick {
-        bench.args(["--warm-up-time", "0.1", "--measurement-time", "0.1", "--sample-size", "10"]);
-    }
+    bench.args(effort.sampling());
     bench.env("CRITERION_HOME", &results).current_dir(root()?);
     let told = step("measuring the decoders", || output(&mut bench))?;
     let counted = told.lines().filter_map(allocations);
@@ -106,16 +98,20 @@ fn read(
     results: &Path,
     (name, allocations, chunks, unit): (&str, u64, u64, &str),
 ) -> Result<Decoded> {
-    let stage = samples(&results.join(name).join("stage/new"))?;
-    let copy = samples(&results.join(name).join("copy/new"))?;
-    let rounds = 1e9 / median(&stage.nanoseconds);
+    let folder = results.join(name).join("stage/new");
+    let (stage, copy) = (samples(&folder)?, samples(&results.join(name).join("copy/new"))?);
+    let bytes = json(&folder, "benchmark.json")?
+        .pointer("/throughput/Bytes")
+        .and_then(Value::as_f64)
+        .context("a benchmark counts bytes")?;
+    let rounds = 1e9 / median(&stage);
     let chunks_a_round =
         u32::try_from(chunks).map(f64::from).context("a round has fewer chunks")?;
     Ok(Decoded {
         name: name.to_owned(),
-        speed: stage.bytes * rounds,
-        copy_speed: copy.bytes * 1e9 / median(&copy.nanoseconds),
-        ratio: least(&stage.nanoseconds) / least(&copy.nanoseconds),
+        speed: bytes * rounds,
+        copy_speed: bytes * 1e9 / median(&copy),
+        ratio: least(&stage) / least(&copy),
         chunks_a_second: chunks_a_round * rounds,
         allocations,
         chunks,
@@ -123,24 +119,19 @@ fn read(
     })
 }
 
-fn samples(folder: &Path) -> Result<Samples> {
-    let read = |name: &str| -> Result<Value> {
-        let file = folder.join(name);
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))
-    };
-    let (sample, facts) = (read("sample.json")?, read("benchmark.json")?);
+/// Samples of one benchmark, in nanoseconds for each iteration.
+pub fn samples(folder: &Path) -> Result<Vec<f64>> {
+    let sample = json(folder, "sample.json")?;
     let numbers =
         |name: &str| sample.get(name).and_then(Value::as_array).context("a sample lacks numbers");
     let pairs = numbers("times")?.iter().zip(numbers("iters")?);
-    let nanoseconds =
-        pairs.filter_map(|(time, count)| Some(time.as_f64()? / count.as_f64()?)).collect();
-    let bytes = facts
-        .pointer("/throughput/Bytes")
-        .and_then(Value::as_f64)
-        .context("a benchmark counts bytes")?;
-    Ok(Samples { nanoseconds, bytes })
+    Ok(pairs.filter_map(|(time, count)| Some(time.as_f64()? / count.as_f64()?)).collect())
+}
+
+fn json(folder: &Path, name: &str) -> Result<Value> {
+    let file = folder.join(name);
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod loss;
 mod machine;
 mod net;
 mod pairs;
+mod policy;
 mod process;
 mod server;
 mod servers;
@@ -72,6 +73,8 @@ enum Part {
     Life,
     /// Decoders; needs no privilege.
     Decode,
+    /// Decisions by policies; needs no privilege.
+    Policy,
     /// Whether the sensor grows over many minutes.
     Soak,
 }
@@ -86,6 +89,7 @@ impl Part {
             Self::Connect => connect::TITLE,
             Self::Life => life::TITLE,
             Self::Decode => decode::TITLE,
+            Self::Policy => policy::TITLE,
             Self::Soak => soak::TITLE,
         }
     }
@@ -100,6 +104,15 @@ pub struct Effort {
     pub seconds: u32,
     /// Whether this only shows that everything runs.
     pub is_quick: bool,
+}
+
+impl Effort {
+    /// Options of a benchmark with statistics.
+    fn sampling(self) -> &'static [&'static str] {
+        const QUICK: &[&str] =
+            &["--warm-up-time", "0.1", "--measurement-time", "0.1", "--sample-size", "10"];
+        if self.is_quick { QUICK } else { &[] }
+    }
 }
 
 /// What the measurements of the whole sensor share.
@@ -122,10 +135,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
             Part::value_variants().iter().filter(|part| **part != Part::Soak).copied().collect();
     }
     let is_root = rustix::process::geteuid().is_root();
-    let is_system = parts.iter().any(|part| *part != Part::Decode);
+    let is_system = parts.iter().any(|part| !matches!(part, Part::Decode | Part::Policy));
     ensure!(
         is_root || !is_system,
-        "only the decoders are measured without root: `cargo xtask bench decode`"
+        "only decoders and policies are measured without root: `cargo xtask bench decode policy`"
     );
     let missing = if options.no_install { Missing::Tell } else { Missing::Install };
     let tools = setup::tools(if is_system { BENCH } else { &[] }, missing)?;
@@ -133,6 +146,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let mut sections = if is_system { system(&tools, &options, &parts)? } else { Vec::new() };
     if parts.contains(&Part::Decode) {
         sections.push(decode::measure(&tools, options.effort())?);
+    }
+    if parts.contains(&Part::Policy) {
+        sections.push(policy::measure(&tools, options.effort())?);
     }
     let effort = options.effort();
     for section in &mut sections {
@@ -180,7 +196,7 @@ fn system(tools: &Tools, options: &Options, parts: &[Part]) -> Result<Vec<Sectio
             Part::Connect => connect::measure(&bench)?,
             Part::Life => life::measure(&bench, &servers)?,
             Part::Soak => soak::measure(&bench, &servers, minutes)?,
-            Part::Decode => continue,
+            Part::Decode | Part::Policy => continue,
         });
     }
     Ok(sections)
