@@ -10,6 +10,7 @@ use tollgate_tests::lab::net::Options;
 use tollgate_tests::lab::provider::fact::Fact;
 use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
+use crate::alone;
 use crate::sensor::Sensor;
 
 /// Time in which counters that are read once a second are told.
@@ -72,6 +73,7 @@ fn accounted(sensor: &Sensor, wanted: Option<u64>) -> [u64; 2] {
 
 #[test]
 fn overload_costs_payload_before_metadata_and_is_known_to_the_byte() {
+    let _turn = alone();
     let lab = Lab::up(&Options::default()).unwrap();
     let roomy = Sensor::start(ROOMY_RING).unwrap();
     let facts = two_calls(&lab, &roomy, "roomy");

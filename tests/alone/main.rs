@@ -1,4 +1,4 @@
-//! A sensor that is held up while a client talks, with no other traffic on the machine: every byte is accounted for.
+//! Sensors with nothing else on the machine: one that is held up accounts for every byte, one that was killed leaves nothing on.
 
 #[cfg(test)]
 #[expect(dead_code, reason = "these tests need only a part of it")]
@@ -6,4 +6,13 @@
 mod sensor;
 
 #[cfg(test)]
+mod hurry;
+#[cfg(test)]
 mod loss;
+
+/// One test at a time: what each asks is whether anything else is on the machine.
+#[cfg(test)]
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

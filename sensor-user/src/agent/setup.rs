@@ -14,6 +14,7 @@ use anyhow::Context;
 use bytes::BytesMut;
 use jiff::Timestamp;
 
+use crate::bpf::Hurry;
 use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings, give_memory_back};
 use crate::config::Config;
 use crate::credential::{FleetKey, Keyring};
@@ -184,6 +185,9 @@ pub(super) fn stages(
         hold_client_hello: config.capture.hold_client_hello || config.enforce.enabled,
     };
     let mut kernel = Kernel::load(&settings)?;
+    if config.capture.expedite_probes {
+        kernel.set_hurry(Hurry::new(state));
+    }
     let enforcer = gate::put_in_place(&config, &catalogue, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
     announce_names(&mut kernel, &catalogue, &config)?;

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use sensor_common::names;
 
 use super::gate::Gate;
+use super::hurry::Hurry;
 use super::maps::{
     AddressMap, Counters, NameMap, OpeningMap, ProcessMap, ProgramMap, VerdictMap, take,
 };
@@ -86,6 +87,7 @@ pub struct Kernel {
     multi: Option<MultiPrograms>,
     /// The gate, and the processes whose calls it judges, with their start.
     gate: Option<(Gate, HashMap<u32, u64>)>,
+    hurry: Hurry,
 }
 
 fn program_error(step: &'static str, program: &str) -> impl FnOnce(ProgramError) -> Error {
@@ -121,7 +123,7 @@ impl Kernel {
                 load(program).map_err(program_error("loading", name))?;
             }
         }
-        let mut kernel = Self { ebpf, multi, gate: None };
+        let mut kernel = Self { ebpf, multi, gate: None, hurry: Hurry::default() };
         kernel.set_tails()?;
         Ok(kernel)
     }
@@ -186,7 +188,7 @@ impl Kernel {
     }
 
     /// Attaches `program` at a file offset of an open executable or library, for one process or for all.
-    pub fn attach_probe(
+    fn attach_probe(
         &mut self,
         program: &str,
         file: BorrowedFd<'_>,
@@ -214,6 +216,22 @@ impl Kernel {
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
         Ok(ProbeLink { _held: Held::Perf(link) })
+    }
+
+    /// Has probes set in a hurry.
+    pub fn set_hurry(&mut self, hurry: Hurry) {
+        self.hurry = hurry;
+    }
+
+    /// Attaches programs at offsets of an open executable or library, for one process or for all.
+    pub fn attach_probes(
+        &mut self,
+        probes: impl Iterator<Item = (&'static str, u64)>,
+        file: BorrowedFd<'_>,
+        pid: Option<u32>,
+    ) -> Result<Vec<ProbeLink>, Error> {
+        let _hurried = self.hurry.begin();
+        probes.map(|(program, offset)| self.attach_probe(program, file, offset, pid)).collect()
     }
 
     /// Takes the gate along: where a judged process is probed, the gate's programs go as well.

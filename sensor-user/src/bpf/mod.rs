@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod features;
 mod gate;
 mod gate_maps;
+mod hurry;
 mod kernel;
 mod maps;
 mod multi;
@@ -14,6 +15,7 @@ mod ring;
 
 pub use gate::{Gate, folder_of, has_lasting_probes};
 pub use gate_maps::{GateMaps, Owner};
+pub use hurry::Hurry;
 pub use kernel::{Kernel, PacketLink, ProbeLink, Settings};
 pub use maps::octets;
 pub use maps::{

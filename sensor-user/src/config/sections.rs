@@ -44,6 +44,9 @@ pub struct Capture {
     /// Hold a first `ClientHello` to an AI provider back until the probes stand: the first request of a program
     /// never seen before is not missed, but takes at least 200 ms longer.
     pub hold_client_hello: bool,
+    /// Have the kernel hurry while probes are set, about a millisecond each time (`/sys/kernel/rcu_expedited`): without,
+    /// setting them takes up to 20 ms, and the first call of a short program near its provider is missed.
+    pub expedite_probes: bool,
     /// Bytes of the ring that carries plaintext; a power of two.
     pub ring_bytes: u32,
     /// Seconds that a process with connections older than the agent keeps its probes without AI traffic.
@@ -59,6 +62,7 @@ impl Default for Capture {
         Self {
             attach: Attach::Intent,
             hold_client_hello: false,
+            expedite_probes: true,
             ring_bytes: sensor_common::limits::DATA_RING_BYTES,
             probation_seconds: 60,
             scan_ports: vec![443],

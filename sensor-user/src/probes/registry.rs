@@ -356,12 +356,11 @@ fn set_probes(
 ) -> Result<Vec<(Library, ProbeLink)>, Error> {
     let mut links = Vec::new();
     for Part { library, probes, .. } in &plan.parts {
-        for probe in probes {
-            let link = kernel
-                .attach_probe(probe.program, file.as_fd(), probe.offset, pid)
-                .map_err(|source| Error::Attach { library: library.as_str(), source })?;
-            links.push((*library, link));
-        }
+        let probes = probes.iter().map(|probe| (probe.program, probe.offset));
+        let set = kernel
+            .attach_probes(probes, file.as_fd(), pid)
+            .map_err(|source| Error::Attach { library: library.as_str(), source })?;
+        links.extend(set.into_iter().map(|link| (*library, link)));
     }
     Ok(links)
 }
