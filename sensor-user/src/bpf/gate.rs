@@ -212,7 +212,8 @@ impl Gate {
         let named = |program: ProgramInfo| {
             let name = program.name_as_str().unwrap_or_default().to_owned();
             let is_rival = match program.program_type() {
-                bpf_prog_type::BPF_PROG_TYPE_SK_MSG => name != "gate_message",
+                // Another gate is told by its sockops program.
+                bpf_prog_type::BPF_PROG_TYPE_SK_MSG => !name.starts_with("gate_"),
                 bpf_prog_type::BPF_PROG_TYPE_SOCK_OPS => {
                     name == "gate_state" && Some(program.id()) != own
                 }

@@ -120,7 +120,7 @@ fn panic_outlives_the_agent_and_ends_by_itself() {
 #[test]
 fn panic_about_one_provider_leaves_the_others_alone() {
     let lab = lab();
-    let place = Place::new("scope").unwrap();
+    let place = Place::whole("scope").unwrap();
     let sensor = place.sensor("").unwrap();
     let call = |host: &str| {
         let spec = Spec::new("curl-h1", Api::Chat).host(host).scenario("id=scope");
@@ -146,7 +146,7 @@ fn panic_about_one_provider_leaves_the_others_alone() {
 #[test]
 fn panic_stands_without_a_gate_of_the_agent_and_leaves_nothing_behind() {
     let lab = lab();
-    let place = Place::new("bare").unwrap();
+    let place = Place::whole("bare").unwrap();
     let options = format!("[enforce]\npins = {:?}", place.pins);
     let sensor = Sensor::start(&options).unwrap();
     let call = || {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -65,6 +65,18 @@ pub(crate) struct Place {
     pub(crate) cgroup: PathBuf,
     pub(crate) pins: PathBuf,
     folder: TempDir,
+    _turn: Turn,
+}
+
+/// A socket has one watcher, and a gate that refuses something to everybody watches all that are made: it has the machine
+/// to itself. Gates that are about their own cgroup go side by side.
+static TURNS: RwLock<()> = RwLock::new(());
+
+/// Held for its drop.
+#[expect(dead_code, reason = "held for its drop")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Whole(RwLockWriteGuard<'static, ()>),
 }
 
 /// A client that runs in the cgroup.
@@ -74,7 +86,17 @@ pub(super) struct Client {
 }
 
 impl Place {
+    /// A place for a gate that is about its cgroup alone.
     pub(crate) fn new(name: &str) -> Result<Self> {
+        Self::make(name, Turn::Shared(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A place for a gate that refuses something to everybody.
+    pub(crate) fn whole(name: &str) -> Result<Self> {
+        Self::make(name, Turn::Whole(TURNS.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn make(name: &str, turn: Turn) -> Result<Self> {
         static SWEPT: Once = Once::new();
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let root = mounts
@@ -89,7 +111,8 @@ impl Place {
         let own = format!("{OWN}{}-{name}", std::process::id());
         let cgroup = root.join(&own);
         fs::create_dir(&cgroup)?;
-        Ok(Self { cgroup, pins: Path::new(PINS).join(own), folder: temp_folder("gate")? })
+        let pins = Path::new(PINS).join(own);
+        Ok(Self { cgroup, pins, folder: temp_folder("gate")?, _turn: turn })
     }
 
     /// Lines of a configuration with these orders for the cgroup; the class is called `test`.

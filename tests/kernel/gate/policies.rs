@@ -119,7 +119,7 @@ fn status(sensor: &Sensor) -> Value {
 #[test]
 fn folder_that_changes_changes_what_is_refused_and_a_bad_document_changes_nothing() {
     let lab = lab();
-    let place = Place::new("policies").unwrap();
+    let place = Place::whole("policies").unwrap();
     let mut folder = Folder::new(&policy(&place, "enforce", NOTHING)).unwrap();
     let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
     wait_state(&sensor, "policies_accepted", 1);
@@ -170,7 +170,7 @@ fn folder_that_changes_changes_what_is_refused_and_a_bad_document_changes_nothin
 #[test]
 fn call_that_only_its_content_condemns_is_told_and_its_connection_is_cut() {
     let lab = lab();
-    let place = Place::new("late").unwrap();
+    let place = Place::whole("late").unwrap();
     let folder = Folder::new(&policy(&place, "enforce", NO_MINI)).unwrap();
     let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
     let known = Spec::new("requests", Api::Embeddings).scenario("id=known");
@@ -210,7 +210,7 @@ fn policy_in_mode_enforce_on_a_node_that_enforces_nothing_makes_it_unready() {
 #[test]
 fn change_of_a_thousand_rules_is_in_force_for_open_and_new_connections() {
     let lab = lab();
-    let place = Place::new("many").unwrap();
+    let place = Place::whole("many").unwrap();
     let many = |last: &str| {
         let rule = |number| {
             let called = format!("name: r{number}, action: deny");
