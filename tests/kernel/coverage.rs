@@ -19,6 +19,8 @@ use crate::stacks::{Order, command};
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Texts with the tokens they are for a real model, and their length compressed.
 const TEXTS: &str = include_str!("../corpus/estimate/tokens.tsv");
+/// Calls of a program until one lasts long enough to be looked into.
+const TRIES: usize = 10;
 /// What an estimate may be wrong by, beside a factor of two: heads and handshakes that are longer or shorter than usual.
 const SLACK: u64 = 700;
 
@@ -95,10 +97,16 @@ fn every_connection_ends_with_a_verdict() {
     let program = blind_program(&lab, folder.path());
     let mut spec = Spec::new("go-blind-h1", Api::Chat).scenario(&format!("id=blind,{USAGE}"));
     spec.prompt = texts().pop().unwrap().prompt;
-    call_blindly(&lab, &program, spec);
-    let blind = verdict_of(&sensor, program.to_str().unwrap(), 1);
-    assert_eq!(blind["tollgate.coverage"], "blind", "{blind}");
-    assert_eq!(blind["tollgate.coverage.reason"], "go_functions_not_found", "{blind}");
+    // Why it cannot be read is found out while it lives; a call may be over before.
+    let reasoned = (1..=TRIES).find_map(|count| {
+        call_blindly(&lab, &program, spec.clone());
+        let blind = verdict_of(&sensor, program.to_str().unwrap(), count);
+        assert_eq!(blind["tollgate.coverage"], "blind", "{blind}");
+        let reason = &blind["tollgate.coverage.reason"];
+        assert!(reason == "race" || reason == "go_functions_not_found", "{blind}");
+        (reason != "race").then_some(blind)
+    });
+    let blind = reasoned.unwrap_or_else(|| panic!("only races\n{}", sensor.log()));
     assert_eq!(blind["tollgate.cost.basis"], "estimated", "{blind}");
     assert_eq!(blind["tollgate.estimate.model"], "gpt-4o-mini-2024-07-18", "{blind}");
     assert_told(&sensor);
