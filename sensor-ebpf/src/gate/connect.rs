@@ -27,6 +27,8 @@ const SOCK_DGRAM: u32 = 2;
 /// `IPPROTO_MPTCP` (linux/in.h).
 const PROTOCOL_MPTCP: u32 = 262;
 const PORT_HTTPS: u32 = 443;
+/// Bits of an error number (`MAX_ERRNO`, linux/err.h).
+const ERRNO_MASK: u32 = 0xfff;
 /// The call goes on.
 const PASS: i32 = 1;
 /// The call fails.
@@ -90,7 +92,8 @@ fn gate_of(ctx: &SockAddrContext, who: &Current, family: u32, remote: [u8; 16]) 
 fn refuse(gate: &Gate, layer: u32, verdict: &Verdict) -> i32 {
     let mut errno = EPERM;
     if verdict.errno != 0 && setting(&HAS_SET_RETVAL) != 0 {
-        errno = verdict.errno;
+        // Linux 7.2 takes no program whose error may be out of range.
+        errno = verdict.errno & ERRNO_MASK;
         // SAFETY: the helper takes a negative error number; the kernel checks its range.
         unsafe { bpf_set_retval(-(errno as i32)) };
     }
