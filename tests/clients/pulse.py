@@ -36,6 +36,10 @@ def new():
         stream.sendall(hello())
 
 
+class Ended(Exception):
+    """The other side ended a handshake: neither a refusal nor a pass."""
+
+
 class Opened:
     """A connection that is kept, and made anew when it was refused."""
 
@@ -64,7 +68,11 @@ class Opened:
                 break
             except ssl.SSLWantReadError:
                 stream.sendall(self.outgoing.read())
-                self.incoming.write(stream.recv(65536))
+                answer = stream.recv(65536)
+                if not answer:
+                    stream.close()
+                    raise Ended from None
+                self.incoming.write(answer)
         stream.sendall(self.outgoing.read())
         self.stream = stream
         self.write(b"GET / HTTP/1.1\r\n")
@@ -83,6 +91,9 @@ def watch(what, step):
         try:
             step()
             error = 0
+        except Ended:
+            time.sleep(0.0005)
+            continue
         except OSError as failed:
             error = failed.errno or -1
         if bool(error) != last:
