@@ -160,7 +160,7 @@ impl Ruling {
     fn workloads(&self) -> Vec<(u32, Arc<Workload>)> {
         let found = |pid| {
             let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
-            Some((pid, workloads.resolve(pid, Clock::monotonic_ns())?))
+            Some((pid, workloads.refresh(pid, Clock::monotonic_ns())?))
         };
         connections::process_ids().into_iter().filter_map(found).collect()
     }

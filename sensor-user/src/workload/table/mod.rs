@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -103,6 +104,18 @@ impl Table {
             self.processes.get(&key).filter(|process| process.ended_ns.is_none())?.newest()
         });
         known.or_else(|| self.read(pid, now, false))
+    }
+
+    /// Who runs under this id now, as the process is at this moment: it may have moved or executed another program unseen.
+    pub fn refresh(&mut self, pid: u32, now: u64) -> Option<Arc<Workload>> {
+        let known = self.resolve(pid, now)?;
+        let folder = self.roots.proc.join(pid.to_string());
+        let cgroups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+        let executable = fs::read_link(folder.join("exe")).unwrap_or_default();
+        let is_same = Place::parse(&cgroups).cgroup == known.cgroup
+            // A thread of the kernel has none.
+            && (executable.as_os_str().is_empty() || executable.to_string_lossy() == known.executable.as_str());
+        if is_same { Some(known) } else { self.read(pid, now, false) }
     }
 
     /// Who is remembered under this id. Without a start, only where one process alone it could be is known.
