@@ -37,7 +37,7 @@ impl Intent {
             return;
         }
         let now = Clock::monotonic_ns();
-        let Some(workload) = self.workloads().resolve(pid, now) else { return };
+        let Some(workload) = self.workloads().refresh(pid, now) else { return };
         let mut facts = Facts::default();
         facts.set_workload(&workload);
         let told = enforce::told(&engine, &self.catalogue, &facts, Clock::read().wall(now));
