@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
-pub const GATE_ABI_VERSION: u32 = 1;
+pub const GATE_ABI_VERSION: u32 = 2;
 
 /// Class of a process nobody has told the gate about.
 pub const CLASS_UNKNOWN: u32 = 0;
@@ -50,21 +50,35 @@ pub const SCOPE_MODELS: u32 = 64;
 
 /// Something is refused to the class by name, so a name that cannot be read is refused as well.
 pub const SCOPE_NAMES: u32 = 128;
+/// The class has rules about what models' names begin with.
+pub const SCOPE_MODEL_PREFIXES: u32 = 256;
 
 /// Kind of a rule about a destination: the value is its number.
 pub const RULE_DESTINATION: u32 = 1;
-/// Kind of a rule about a credential: the value is its fingerprint.
+/// Kind of a rule about a credential: the value is its fingerprint, at one destination or at all (`value_at`).
 pub const RULE_CREDENTIAL: u32 = 2;
-/// Kind of a rule about a model: the value is the hash of its name.
+/// Kind of a rule about a model: the value is the hash of its name, at one destination or at all (`value_at`).
 pub const RULE_MODEL: u32 = 3;
 /// Kind of a rule about a path: the value is the hash of method and path up to a `/`, and the destination.
 pub const RULE_PATH: u32 = 4;
-/// Kind of a rule about credentials that have no rule of their own.
+/// Kind of a rule about credentials that have no rule of their own: the value is zero, at one destination or at all.
 pub const RULE_OTHER_CREDENTIAL: u32 = 5;
-/// Kind of a rule about models that have no rule of their own.
+/// Kind of a rule about models that have no rule of their own: the value is zero, at one destination or at all.
 pub const RULE_OTHER_MODEL: u32 = 6;
 /// Kind of a rule about a whole class, whatever it does: a panic about a workload.
 pub const RULE_CLASS: u32 = 7;
+/// Kind of a rule about models whose names begin so, and go on without a `/`: the value is the hash of the begin, at one
+/// destination or at all (`value_at`). The longest begin counts, and a rule about the whole name before it.
+pub const RULE_MODEL_PREFIX: u32 = 8;
+/// Kind of a rule about what cannot be seen: the value is the destination.
+pub const RULE_OPAQUE: u32 = 9;
+
+/// The value of a rule that holds at one destination; at `DESTINATION_NONE` that of one that holds at all.
+#[expect(clippy::inline_always, reason = "the kernel half calls no functions")]
+#[inline(always)]
+pub const fn value_at(value: [u64; 2], destination: u32) -> [u64; 2] {
+    [value[0], value[1] ^ destination as u64]
+}
 
 /// What a verdict is found under: a fixed number of look-ups, however many rules there are.
 #[derive(

@@ -10,8 +10,8 @@ use sensor_common::gate::{
     ACTION_ALLOW, CLASS_EVERY, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2,
     HTTP_BODY, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2,
     REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, RULE_CREDENTIAL, RULE_MODEL,
-    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_KEYS, SCOPE_MODELS,
-    SCOPE_PATHS, Verdict,
+    RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_KEYS,
+    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, SCOPE_PATHS, Verdict, value_at,
 };
 use sensor_common::limits::{HEAD_BYTES_MAX, MODEL_SCAN_MAX, PATH_SCAN_MAX};
 use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE};
@@ -323,53 +323,94 @@ fn judge_rest() -> Option<()> {
     // SAFETY: a live element of the LRU map; only this thread is inside the object.
     let known = unsafe { *object };
     let scope = judged_by(known.class);
+    let asked = Asked { class: known.class, leads: known.destination, at: now() };
     if scope & SCOPE_KEYS != 0
         && look_at(head, MARK_KEY, MARK_KEY_END)
         && let Some(value) = fingerprint(head)
-        && let Some(verdict) = about(known.class, RULE_CREDENTIAL, RULE_OTHER_CREDENTIAL, value)
+        && let Some(verdict) =
+            asked.own(RULE_CREDENTIAL, value).or_else(|| asked.others(RULE_OTHER_CREDENTIAL))
+        && refuses(&verdict)
     {
         leave(object, &verdict, known.destination);
         return None;
     }
     if scope & SCOPE_MODELS != 0 && look_at(head, MARK_MODEL, MARK_MODEL_END) {
-        let value = [model(head), 0];
-        if let Some(verdict) = about(known.class, RULE_MODEL, RULE_OTHER_MODEL, value) {
+        let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
+        let by_name = || asked.own(RULE_MODEL, [whole, 0]);
+        let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
+        if let Some(verdict) =
+            by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))
+            && refuses(&verdict)
+        {
             leave(object, &verdict, known.destination);
         }
     }
     None
 }
 
-/// The refusal of one value of a kind: a panic's, the class's own, or that of all values without a rule.
-#[inline(always)]
-fn about(class: u32, kind: u32, others: u32, value: [u64; 2]) -> Option<Verdict> {
-    let at = now();
-    if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, at)
-        && refuses(&verdict)
-    {
-        return Some(verdict);
-    }
-    if let Some(verdict) = rule(&RuleKey { class, kind, value }, at) {
-        return refuses(&verdict).then_some(verdict);
-    }
-    let verdict = rule(&RuleKey { class, kind: others, value: [0, 0] }, at)?;
-    refuses(&verdict).then_some(verdict)
+/// Who asks what of whom, and when.
+#[derive(Clone, Copy)]
+struct Asked {
+    class: u32,
+    leads: u32,
+    at: u64,
 }
 
+impl Asked {
+    /// What is said about one value: by a panic, if it refuses, else to the class.
+    #[inline(always)]
+    fn own(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
+        if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, self.at)
+            && refuses(&verdict)
+        {
+            return Some(verdict);
+        }
+        self.told(kind, value)
+    }
+
+    /// What the class is told about one value: at this destination, else at all.
+    #[inline(always)]
+    fn told(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
+        let here = RuleKey { class: self.class, kind, value: value_at(value, self.leads) };
+        if let Some(verdict) = rule(&here, self.at) {
+            return Some(verdict);
+        }
+        rule(&RuleKey { value, ..here }, self.at)
+    }
+
+    /// What the class is told about values without a rule of their own.
+    #[inline(always)]
+    fn others(&self, kind: u32) -> Option<Verdict> {
+        self.told(kind, [0, 0])
+    }
+}
+
+/// Hash of a model's name, and of the longest begin of it that there is a rule about; zero where there is none.
 #[inline(always)]
-fn model(head: *const Head) -> u64 {
+fn model(head: *const Head, asked: &Asked, begins: bool) -> [u64; 2] {
     // SAFETY: a live element that only this thread changes.
     let span = unsafe { &raw const (*head).span };
     let mut hash = NAME_HASH_START;
+    let mut begin = 0;
     let mut at = 0;
     while at < MODEL_SCAN_MAX {
         if at >= anew(span, 1) {
             break;
         }
-        hash = step(hash, byte(head, anew(span, 0) + at));
+        let next = byte(head, anew(span, 0) + at);
+        hash = step(hash, next);
+        if begins {
+            // What a pattern leaves open does not go beyond a `/`.
+            if next == b'/' {
+                begin = 0;
+            }
+            if asked.told(RULE_MODEL_PREFIX, [hash, 0]).is_some() {
+                begin = hash;
+            }
+        }
         at += 1;
     }
-    hash
+    [hash, begin]
 }
 
 /// Leaves the verdict where the record will be looked at: at the object, and at its socket once that is known.

@@ -10,8 +10,8 @@ use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, CLASS_UNKNOWN, DESTINATION_NONE, EVENT_UNSEEN, GATE_COUNT_BOUND,
     GATE_COUNT_UNSEEN_PASSED, GATE_OPAQUE, GATE_REFUSED, GATE_TLS, Gate, LAYER_CHANGE,
     LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE, Owner, REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE,
-    REASON_RECORD_UNSEEN, SCOPE_CONTENT, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE, STATE_AI, STATE_AWAIT,
-    STATE_OTHER, Verdict,
+    REASON_RECORD_UNSEEN, RULE_OPAQUE, RuleKey, SCOPE_CONTENT, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE,
+    STATE_AI, STATE_AWAIT, STATE_OTHER, Verdict,
 };
 use sensor_common::limits::{HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN};
 use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
@@ -19,7 +19,7 @@ use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
 use crate::connect::note;
 use crate::hello::{Said, listen, look_up};
 use crate::maps::{MARKS, MESSAGE_TAILS, OBJECTS, RECORDS, count, now};
-use crate::rules::{EACCES, Report, is_panic, refusal, refused, refuses, report};
+use crate::rules::{EACCES, Report, is_panic, refusal, refused, refuses, report, rule};
 use crate::socket::gate;
 use crate::subject::{class_of_process, scope_of, tgid};
 
@@ -141,7 +141,16 @@ fn drop(kept: *const Gate, layer: u32, verdict: &Verdict, class: u32) -> u32 {
 #[inline(always)]
 fn opaque(kept: *mut Gate, scope: u32, reason: u32) -> u32 {
     // SAFETY: the storage of a live socket.
-    let (class, flags) = unsafe { ((*kept).class, (*kept).flags) };
+    let (class, flags, destination) =
+        unsafe { ((*kept).class, (*kept).flags, (*kept).destination) };
+    let writer = class_of_process(tgid());
+    let class = if writer == CLASS_UNKNOWN { class } else { writer };
+    let told = RuleKey { class, kind: RULE_OPAQUE, value: [u64::from(destination), 0] };
+    if let Some(verdict) = rule(&told, now())
+        && refuses(&verdict)
+    {
+        return drop(kept, LAYER_OPAQUE, &verdict, class);
+    }
     if scope & SCOPE_REFUSE_OPAQUE != 0 {
         let verdict = Verdict { action: ACTION_DENY, reason, ..Verdict::default() };
         return drop(kept, LAYER_OPAQUE, &verdict, class);

@@ -82,9 +82,10 @@ fn object_of(key: &ConnectionKey, class: u32) -> Option<*mut Object> {
 #[inline(always)]
 fn enter(object: u64) -> bool {
     let Some(class) = judged_class() else { return false };
-    if object_of(&key_of(object), class).is_none() {
-        return false;
-    }
+    let Some(found) = object_of(&key_of(object), class) else { return false };
+    // The process may be told something else by now than when the object began.
+    // SAFETY: a live element of the LRU map, whose reuse the kernel defers until the program has ended.
+    unsafe { (*found).class = class };
     if INSIDE.insert(&bpf_get_current_pid_tgid(), &object, 0).is_err() {
         count(GATE_COUNT_CALL_TABLE_FULL);
         return false;

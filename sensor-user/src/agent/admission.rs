@@ -14,37 +14,55 @@ use super::intent::Intent;
 use super::{gate, ruling};
 
 impl Intent {
-    /// Has the gate judge the calls of a process from its first probe on, where its class says so.
-    pub(super) fn admit(&mut self, pid: u32) {
+    /// Has the gate judge the calls of a process from its first probe on, where its class says so; says whether that is
+    /// new.
+    pub(super) fn admit(&mut self, pid: u32) -> bool {
         if self.policies.folder().is_some() {
-            self.tell(pid);
-            return;
+            return self.tell(pid) && self.kernel.judge(pid, gate::start_of(pid));
         }
-        let Some(enforcer) = &mut self.enforcer else { return };
+        let Some(enforcer) = &mut self.enforcer else { return false };
         match gate::admit(enforcer, pid) {
             Ok(Some(start)) => self.kernel.judge(pid, start),
-            Ok(None) => {}
+            Ok(None) => false,
             Err(error) => {
+                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
+                false
+            }
+        }
+    }
+
+    /// Goes after policies that have changed: who carries probes already is judged by what they say now.
+    pub(super) fn follow_policies(&mut self) {
+        let changes = self.policies.changes();
+        if self.followed == changes {
+            return;
+        }
+        self.followed = changes;
+        for pid in self.registry.pids() {
+            if self.admit(pid)
+                && let Err(error) = self.registry.judge_too(&mut self.kernel, pid)
+            {
                 tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
             }
         }
     }
 
-    /// Tells the gate what the policies settle for a process.
-    fn tell(&mut self, pid: u32) {
+    /// Tells the gate what is certain by the policies about a process; says whether its calls are to be judged.
+    fn tell(&mut self, pid: u32) -> bool {
         let engine = self.policies.engine();
         if self.enforcer.is_none() || !ruling::enforces(&engine) {
-            return;
+            return false;
         }
         let now = Clock::monotonic_ns();
-        let Some(workload) = self.workloads().refresh(pid, now) else { return };
+        let Some(workload) = self.workloads().refresh(pid, now) else { return false };
         let mut facts = Facts::default();
         facts.set_workload(&workload);
         let told = enforce::told(&engine, &self.catalogue, &facts, Clock::read().wall(now));
-        let Some(enforcer) = &mut self.enforcer else { return };
+        let Some(enforcer) = &mut self.enforcer else { return false };
         if let Err(error) = enforcer.tell(pid, &told) {
             tracing::warn!(pid, error = %super::chain(&error), "the gate does not know the process");
         }
+        told.is_about_content()
     }
 
     /// Tells the gate which provider an address was the answer for; a hint, as addresses are shared.

@@ -53,6 +53,10 @@ pub(super) struct Connection {
     pub(super) judged: bool,
     /// Calls reported so far.
     pub(super) reported_calls: u64,
+    /// Bytes of plaintext that were sent.
+    pub(super) sent: u64,
+    /// When those of its calls began that were refused when they were asked for.
+    pub(super) condemned: Vec<u64>,
     fresh: bool,
     /// The socket was found by the client random of the ClientHello.
     pub(super) by_random: bool,
@@ -109,6 +113,8 @@ impl Connection {
             ends_ns: None,
             judged: false,
             reported_calls: 0,
+            sent: 0,
+            condemned: Vec::new(),
             fresh: header.flags & FLAG_FRESH != 0,
             by_random: false,
             writes: Writes::default(),
@@ -169,6 +175,9 @@ impl Connection {
         }
         let captured = u64::try_from(part.bytes.len()).unwrap_or(u64::MAX);
         let (offset, at_ns) = (part.offset, part.at_ns);
+        if direction == Direction::Sent {
+            self.sent = self.sent.max(offset.saturating_add(part.length));
+        }
         let mut pieces = mem::take(&mut shared.pieces);
         if captured != 0 {
             let chunk = Chunk { offset, at_ns, bytes: part.bytes };
@@ -250,6 +259,13 @@ impl Connection {
             .as_mut()
             .map(|plaintext| plaintext.tracker.take_calls().collect())
             .unwrap_or_default()
+    }
+
+    /// Calls whose request has been made since the last time; none where nobody wants them.
+    pub(super) fn take_asked(&mut self, wanted: bool) -> Vec<Call> {
+        let plaintext = self.plaintext.as_mut();
+        let asked = plaintext.into_iter().flat_map(|plaintext| plaintext.tracker.take_asked());
+        asked.filter(|_| wanted).cloned().collect()
     }
 
     /// The stages of the connection; `None` where no plaintext was seen.

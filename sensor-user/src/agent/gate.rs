@@ -78,7 +78,7 @@ fn prove_content(gate: &Gate) -> anyhow::Result<()> {
 }
 
 /// Start of a process in ticks; 0 where it is gone.
-fn start_of(pid: u32) -> u64 {
+pub(super) fn start_of(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // proc(5): field 22, of which the first two end with the last parenthesis.
     let start = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19));

@@ -36,6 +36,8 @@ pub(super) struct Intent {
     /// Tells the gate whose calls are judged; none where nothing is enforced.
     pub(super) enforcer: Option<Enforcer>,
     pub(super) policies: Arc<Policies>,
+    /// Changes of the policies that were gone after.
+    pub(super) followed: u64,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,

@@ -23,6 +23,7 @@ mod doubt;
 mod gate;
 mod intent;
 mod judge;
+mod kill;
 mod links;
 mod listening;
 mod missed;
@@ -246,6 +247,7 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
         intent.status.records_taken(EVENT_RING, taken);
         let now = Clock::monotonic_ns();
         notices.try_iter().take(NOTICES_MAX).for_each(|notice| intent.on_notice(notice, now));
+        intent.follow_policies();
         intent.try_again(now);
         if looked.elapsed() >= LOOK_OVER {
             looked = Instant::now();

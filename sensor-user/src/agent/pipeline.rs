@@ -153,13 +153,19 @@ impl Pipeline {
 
     /// Who a process is; an unattributed one is counted, never guessed.
     pub(super) fn process(&self, pid: u32, start_ns: u64, at_ns: u64) -> Process {
+        let process = self.who(pid, start_ns, at_ns);
+        if process.workload.is_none() {
+            self.status.unattributed();
+        }
+        process
+    }
+
+    /// The same, for what is told again.
+    pub(super) fn who(&self, pid: u32, start_ns: u64, at_ns: u64) -> Process {
         let start = (start_ns != 0).then(|| ticks_of_boot_ns(start_ns));
         let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
         let workload = workloads.attribute(pid, start, at_ns);
         drop(workloads);
-        if workload.is_none() {
-            self.status.unattributed();
-        }
         let started = (start_ns != 0).then(|| self.clock.wall_of_boot(start_ns));
         Process { pid: Some(pid), started, workload }
     }
@@ -257,6 +263,7 @@ impl Pipeline {
             }
             _ => {}
         }
+        self.judge_requests(id);
         for call in calls {
             self.tell(FromPipeline::AiCall { pid, asked });
             self.report(id, call);
@@ -299,6 +306,7 @@ impl Pipeline {
         let tls = self.stacks.of(connection.pid, connection.family);
         connection.reported_calls = connection.reported_calls.saturating_add(1);
         let (pid, start_ns, name) = (connection.pid, connection.start_ns, connection.name.clone());
+        let condemned = connection.take_condemned(call.started_ns);
         let process = self.process(pid, start_ns, call.started_ns);
         let place = call.credential.take();
         let identity = place.map(|place| self.keyring.identify(&place, &call.provider));
@@ -309,7 +317,7 @@ impl Pipeline {
         let mut event =
             CallEvent { time, call, cost, identity, process, server, binding, tls, decision };
         self.note_model(&event);
-        self.judge(&mut event, cookie);
+        self.judge(&mut event, cookie, condemned);
         self.send(Event::Call(Box::new(event)));
     }
 

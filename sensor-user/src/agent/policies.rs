@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::policy::{Engine, Problem, Set};
@@ -43,6 +44,8 @@ pub(super) struct Policies {
     folder: PathBuf,
     engine: Mutex<Arc<Engine>>,
     standing: Mutex<Standing>,
+    /// How often the gate was told what they say.
+    changes: AtomicU64,
 }
 
 impl Policies {
@@ -54,6 +57,16 @@ impl Policies {
     /// The folder, where there is one.
     pub(super) fn folder(&self) -> Option<&PathBuf> {
         Some(&self.folder).filter(|folder| !folder.as_os_str().is_empty())
+    }
+
+    /// The gate was told what they say now.
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often that was.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The engine of the last good documents.

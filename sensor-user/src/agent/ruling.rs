@@ -123,6 +123,7 @@ impl Ruling {
                 tracing::error!(error = %super::chain(&error), "the gate could not be told");
             }
         }
+        self.policies.changed();
         if !cut.is_empty() {
             let done = enforce::cut(&cut);
             tracing::info!(cut = done.cut, "open connections are cut, as policies say");

@@ -238,6 +238,7 @@ pub(super) fn stages(
         learned,
         enforcer,
         policies: Arc::clone(&policies),
+        followed: 0,
         catalogue,
         processes,
         addresses,

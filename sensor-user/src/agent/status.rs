@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 14] = [
+const COUNTERS: [&str; 15] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -42,6 +42,7 @@ const COUNTERS: [&str; 14] = [
     "refused_cut",
     "probes_rejected",
     "hello_not_read",
+    "killed",
 ];
 
 #[derive(Clone, Copy)]
@@ -60,6 +61,7 @@ enum Count {
     RefusedCut,
     ProbesRejected,
     HelloNotRead,
+    Killed,
 }
 
 impl Status {
@@ -77,6 +79,11 @@ impl Status {
     /// Connections whose write the gate had refused were cut.
     pub(super) fn refused_cut(&self, connections: usize) {
         (0..connections).for_each(|_| self.count(Count::RefusedCut));
+    }
+
+    /// A process was killed, as a policy says.
+    pub(super) fn killed(&self) {
+        self.count(Count::Killed);
     }
 
     /// A process got probes.

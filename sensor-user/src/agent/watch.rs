@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_common::gate::{
-    EVENT_REFUSED, GateEvent, LAYER_CHANGE, LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE,
+    EVENT_KILL, EVENT_REFUSED, GateEvent, LAYER_CHANGE, LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE,
 };
 use zerocopy::FromBytes;
 
@@ -22,7 +22,7 @@ use crate::workload::Table as Workloads;
 
 use super::clock::Clock;
 use super::status::Status;
-use super::{SLEEP, gate};
+use super::{SLEEP, gate, kill};
 
 /// Events of the gate taken in one round; the ring keeps the others.
 const EVENTS_PER_ROUND_MAX: usize = 4096;
@@ -89,7 +89,7 @@ impl Watch {
 
     fn round(&mut self, events: &SyncSender<Event>) {
         let Some((maps, mut ring)) = self.standing.take() else { return };
-        let mut refused = HashSet::new();
+        let (mut refused, mut condemned) = (HashSet::new(), HashMap::new());
         for _ in 0..EVENTS_PER_ROUND_MAX {
             let Some(bytes) = ring.take() else { break };
             let Ok((event, _)) = GateEvent::read_from_prefix(&bytes) else { continue };
@@ -100,9 +100,20 @@ impl Watch {
             if event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer) {
                 refused.insert((event.cookie, event.tgid));
             }
-            let decision = self.decision(&event, &maps);
+            let mut decision = self.decision(&event, &maps);
+            if event.flags & EVENT_KILL != 0 {
+                // Once for all that it tried meanwhile.
+                let at = condemned.entry(event.tgid).or_insert(event.at_ns);
+                *at = event.at_ns.min(*at);
+                decision.decision = "kill";
+            }
             if events.try_send(Event::Decision(decision)).is_err() {
                 self.status.decision_not_told();
+            }
+        }
+        for (pid, at_ns) in condemned {
+            if kill::kill(self.clock, pid, self.clock.wall(at_ns)) {
+                self.status.killed();
             }
         }
         if !refused.is_empty() {

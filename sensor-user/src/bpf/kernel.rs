@@ -195,10 +195,8 @@ impl Kernel {
         offset: u64,
         pid: Option<u32>,
     ) -> Result<ProbeLink, Error> {
-        if let (Some(pid), Some((gate, judged))) = (pid, &self.gate)
-            && let Some(start) = judged.get(&pid)
-        {
-            gate.attach_probe(program, file, offset, (pid, *start))?;
+        if let Some(pid) = pid {
+            self.attach_beside(program, file, offset, pid)?;
         }
         if let Some(multi) = &self.multi {
             return multi
@@ -216,6 +214,22 @@ impl Kernel {
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
         Ok(ProbeLink { _held: Held::Perf(link) })
+    }
+
+    /// Attaches what the gate has beside `program`, where the calls of the process are judged.
+    pub fn attach_beside(
+        &self,
+        program: &str,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        pid: u32,
+    ) -> Result<(), Error> {
+        if let Some((gate, judged)) = &self.gate
+            && let Some(start) = judged.get(&pid)
+        {
+            gate.attach_probe(program, file, offset, (pid, *start))?;
+        }
+        Ok(())
     }
 
     /// Has probes set in a hurry.
@@ -239,11 +253,9 @@ impl Kernel {
         self.gate = Some((gate, HashMap::new()));
     }
 
-    /// Has the calls of a process judged; `start` tells it from others of the same id.
-    pub fn judge(&mut self, pid: u32, start: u64) {
-        if let Some((_, judged)) = &mut self.gate {
-            judged.insert(pid, start);
-        }
+    /// Has the calls of a process judged; `start` tells it from others of the same id. Says whether that is new.
+    pub fn judge(&mut self, pid: u32, start: u64) -> bool {
+        self.gate.as_mut().is_some_and(|(_, judged)| judged.insert(pid, start) != Some(start))
     }
 
     /// Takes the gate's probes out of a process that has ended.

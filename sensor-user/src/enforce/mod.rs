@@ -1,5 +1,6 @@
 //! Orders and panics come in; the gate's maps in the kernel say the same goes out. What is in force there outlives the agent.
 
+mod content;
 mod destroy;
 mod enforcer;
 mod existing;

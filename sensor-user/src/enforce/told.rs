@@ -1,13 +1,14 @@
 //! Policies and what is known of a subject come in; what the gate has to refuse it before any of its calls goes out.
 //!
-//! Only what the engine calls settled is written: a verdict that still depends on the call is the agent's to give.
+//! Only what is certain is written: a verdict that still depends on more of the call is the agent's to give.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_NAMES,
-    SCOPE_REFUSE_QUIC, Verdict,
+    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_CONTENT, SCOPE_ENFORCED,
+    SCOPE_NAMES, SCOPE_REFUSE_QUIC, Verdict,
 };
 
 use crate::policy::Attribute;
@@ -17,11 +18,11 @@ use crate::policy::Engine;
 use crate::policy::Existing;
 use crate::policy::Fact;
 use crate::policy::Facts;
-use crate::policy::Outlook;
 use crate::policy::Ruling;
 use crate::policy::Transport;
 use crate::provider::Catalogue;
 
+use super::content::Values;
 use super::words;
 
 /// What a class of subjects is told.
@@ -50,37 +51,44 @@ pub struct Order {
 pub fn told(engine: &Engine, catalogue: &Catalogue, subject: &Facts<'_>, now: Timestamp) -> Told {
     let mut told = Told { scope: SCOPE_ENFORCED, ..Told::default() };
     // Most processes are no policy's subjects: whatever they call, nothing is refused.
-    if let Outlook::Settled(decision) = engine.outlook(subject, now)
-        && binding(&decision).is_none()
-    {
+    if engine.bound(subject, now).is_some_and(|decision| binding(&decision).is_none()) {
         told.class = told.number();
         return told;
     }
+    // Most sets settle most providers by who calls them alone.
+    let values = OnceCell::new();
     for provider in catalogue.providers() {
         let mut facts = subject.clone();
         facts.set(Attribute::Provider, Fact::Known(&provider.name));
         facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
         facts.set_transport(Transport::Unlisted, Fact::Known(false));
-        if let Some(order) = settled(engine, &facts, now) {
-            let destination = u64::from(words::destination(&provider.id));
-            told.rules.insert((RULE_DESTINATION, [destination, 0]), order);
+        let destination = words::destination(&provider.id);
+        match engine.bound(&facts, now) {
+            None => {
+                let values = values.get_or_init(|| Values::new(engine, now));
+                values.tell(&mut told, destination, &facts);
+            }
+            Some(decision) => {
+                let row = (RULE_DESTINATION, [u64::from(destination), 0]);
+                told.rules.extend(refusal(&decision).map(|order| (row, order)));
+            }
         }
     }
     let mut quic = subject.clone();
     quic.set_transport(Transport::Quic, Fact::Known(true));
-    if settled(engine, &quic, now).is_some() {
+    if engine.bound(&quic, now).is_some_and(|decision| binding(&decision).is_some()) {
         told.scope |= SCOPE_REFUSE_QUIC;
     }
-    if !told.rules.is_empty() {
+    if told.rules.keys().any(|(kind, _)| *kind == RULE_DESTINATION) {
         told.scope |= SCOPE_NAMES;
     }
     told.class = told.number();
     told
 }
 
-fn settled(engine: &Engine, facts: &Facts<'_>, now: Timestamp) -> Option<Order> {
-    let Outlook::Settled(decision) = engine.outlook(facts, now) else { return None };
-    binding(&decision).map(|(ruling, action)| Order {
+/// The order that a decision comes to, where it refuses.
+pub(super) fn refusal(decision: &Decision) -> Option<Order> {
+    binding(decision).map(|(ruling, action)| Order {
         action,
         reason: reason(ruling),
         cuts: ruling.existing == Existing::Close,
@@ -109,6 +117,11 @@ impl Told {
     /// Whether anything is refused.
     pub fn refuses(&self) -> bool {
         !self.rules.is_empty() || self.scope & SCOPE_REFUSE_QUIC != 0
+    }
+
+    /// Whether requests are judged by what is in them.
+    pub fn is_about_content(&self) -> bool {
+        self.scope & SCOPE_CONTENT != 0
     }
 
     /// A number that follows from what is told.
@@ -161,8 +174,8 @@ mod tests {
             ("enforce", NO_GROQ, 1, false),
             ("warn", NO_GROQ, 0, false),
             ("observe", NO_GROQ, 0, false),
-            // Which model it will be is not known before the call.
-            ("enforce", NO_MODEL, 0, false),
+            // Which model it will be is known from the request: that one is refused, and others are not.
+            ("enforce", NO_MODEL, 2, false),
             ("enforce", NO_QUIC, 0, true),
         ];
         let catalogue = Catalogue::bundled().unwrap();
@@ -173,9 +186,13 @@ mod tests {
             assert_eq!(told.rules.len(), count, "{mode} {rules}");
             assert_eq!(told.scope & SCOPE_REFUSE_QUIC != 0, quic, "{mode} {rules}");
             assert_eq!(told.refuses(), count > 0 || quic);
-            for (key, verdict, reason) in told.verdicts(7) {
-                assert_eq!((key.class, verdict.action), (7, ACTION_DENY));
-                assert_eq!(reason, "p/no-groq: ask us");
+            for (key, verdict, reason) in told.verdicts(7).filter(|row| row.1.action == ACTION_DENY)
+            {
+                assert_eq!(key.class, 7);
+                assert!(
+                    reason.starts_with("p/no-") && reason.ends_with(": ask us"),
+                    "{reason} {verdict:?}"
+                );
             }
         }
     }

@@ -73,23 +73,16 @@ impl Engine {
     /// Says whether what is unknown can still change the effects of the decision.
     pub fn outlook(&self, facts: &Facts<'_>, now: Timestamp) -> Outlook {
         let judged = self.judge(facts, now);
-        let strongest =
-            |effects: &mut dyn Iterator<Item = Effect>| effects.max().unwrap_or_default();
-        let enforces = |one: &&Judged<'_>| one.mode == Ok(Mode::Enforce);
-        let may_enforce = |one: &&Judged<'_>| {
-            one.mode == Ok(Mode::Enforce) || (one.mode.is_err() && one.policy.mode == Mode::Enforce)
-        };
-        let low = strongest(&mut judged.iter().filter_map(|one| one.low));
-        let high = strongest(&mut judged.iter().map(|one| one.high));
-        let bound = strongest(&mut judged.iter().filter(enforces).filter_map(|one| one.low));
-        let binding = strongest(&mut judged.iter().filter(may_enforce).map(|one| one.high));
+        let low = judged.iter().filter_map(|one| one.low).max().unwrap_or_default();
+        let high = judged.iter().map(|one| one.high).max().unwrap_or_default();
+        let (bound, binding) = bounds(&judged);
         if low == high && bound == binding {
             return Outlook::Settled(Self::combine(&judged, facts));
         }
         let mut on = Attributes::default();
         for one in &judged {
             let open = one.low != Some(one.high) && one.high > low;
-            let open_bound = one.high > bound && may_enforce(&one) && one.low != Some(one.high);
+            let open_bound = one.high > bound && one.may_enforce() && one.low != Some(one.high);
             if open || open_bound {
                 on = on.union(one.on);
             }
@@ -100,6 +93,14 @@ impl Engine {
             }
         }
         Outlook::Open { on }
+    }
+
+    /// What enforcing policies say, where nothing that is still unknown can make them refuse less, or refuse at all;
+    /// `None` where it depends.
+    pub fn bound(&self, facts: &Facts<'_>, now: Timestamp) -> Option<Decision> {
+        let judged = self.judge(facts, now);
+        let (low, high) = bounds(&judged);
+        (low == high || low.refuses()).then(|| Self::combine(&judged, facts))
     }
 
     /// The first time after `now` at which a decision may change by itself.
@@ -137,6 +138,14 @@ impl Engine {
         };
         Decision { binding: told(binding), ruling: told(ruling).unwrap_or_else(Ruling::none) }
     }
+}
+
+/// The mildest and the strictest that the enforcing policies can come to.
+fn bounds(judged: &[Judged<'_>]) -> (Effect, Effect) {
+    let enforces = |one: &&Judged<'_>| one.mode == Ok(Mode::Enforce);
+    let low = judged.iter().filter(enforces).filter_map(|one| one.low).max();
+    let high = judged.iter().filter(|one| one.may_enforce()).map(|one| one.high).max();
+    (low.unwrap_or_default(), high.unwrap_or_default())
 }
 
 /// The strongest of several; of equally strong ones a rule before a default, then the first by name.
@@ -257,6 +266,10 @@ fn read(base: Taken, is_certain: bool, possible: &[(Taken, Presume)]) -> Taken {
 }
 
 impl Judged<'_> {
+    fn may_enforce(&self) -> bool {
+        self.mode == Ok(Mode::Enforce) || (self.mode.is_err() && self.policy.mode == Mode::Enforce)
+    }
+
     /// The mode, read as the policy says where the subject is not known.
     fn holding_mode(&self) -> Mode {
         match (self.mode, self.policy.unknown) {

@@ -42,6 +42,7 @@ pub use problem::Severity;
 pub use read::Document;
 pub use read::Source;
 pub use schema::schema;
+pub use set::Named;
 pub use set::Set;
 
 use set::Approved;

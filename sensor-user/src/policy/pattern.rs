@@ -103,6 +103,18 @@ impl Pattern {
         self.parts.iter().all(|part| matches!(part, Part::Byte(_)))
     }
 
+    /// What its values begin with, where anything within the segment may follow; empty where anything at all may.
+    pub(super) fn open_end(&self) -> Option<&str> {
+        match self.parts.split_last()? {
+            (Part::Run, []) => Some(""),
+            (Part::Segment, begin) => {
+                let is_fixed = begin.iter().all(|part| matches!(part, Part::Byte(_)));
+                self.text.strip_suffix('*').filter(|_| is_fixed)
+            }
+            _ => None,
+        }
+    }
+
     /// The longest fixed text at one of its ends.
     pub(super) fn handle(&self) -> Handle<'_> {
         let (Some(first), Some(last)) = (self.text.find('*'), self.text.rfind('*')) else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::policy::Attribute;
 use crate::policy::Document;
 use crate::policy::Effect;
 use crate::policy::Existing;
@@ -65,6 +66,17 @@ pub struct Set {
     pub(super) index: Index,
     pub(super) approved: Approved,
     pub(super) providers: Vec<Provider>,
+}
+
+/// Values of one attribute by the patterns that name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Whole values.
+    pub whole: BTreeSet<&'a str>,
+    /// What values begin with that go on within their segment.
+    pub begins: BTreeSet<&'a str>,
+    /// There are patterns of other forms: what none of the above names may be named by them.
+    pub others: bool,
 }
 
 impl Set {
@@ -130,6 +142,25 @@ impl Set {
     /// Names of the policies with their modes, in order.
     pub fn policies(&self) -> impl Iterator<Item = (&str, Mode)> {
         self.policies.iter().map(|policy| (&*policy.name, policy.mode))
+    }
+
+    /// The values of an attribute that enforcing policies name.
+    pub fn named(&self, attribute: Attribute) -> Named<'_> {
+        let enforcing = self.policies.iter().filter(|policy| policy.mode == Mode::Enforce);
+        let conditions = enforcing.flat_map(|policy| &policy.rules);
+        let conditions = conditions.flat_map(|rule| &rule.conditions.all);
+        let asked = conditions.filter(|condition| condition.attribute == attribute);
+        let mut named = Named::default();
+        for pattern in asked.flat_map(|condition| condition.any.iter().chain(condition.not.iter()))
+        {
+            match pattern.open_end() {
+                _ if pattern.is_exact() => named.whole.extend([pattern.as_str()]),
+                Some("") => {}
+                Some(begin) => named.begins.extend([begin]),
+                None => named.others = true,
+            }
+        }
+        named
     }
 
     /// Providers that the documents add to the catalogue.

@@ -97,6 +97,8 @@ pub struct Tracker {
     /// Name the client asked for (server name indication), where a request names no host.
     server_name: String,
     open: Vec<(ExchangeId, Box<Exchange>)>,
+    /// Those of them whose request has ended since the last time anybody asked.
+    asked: Vec<ExchangeId>,
     /// What the connection went over to.
     session: Option<(ExchangeId, Box<Session>)>,
     calls: VecDeque<Call>,
@@ -117,6 +119,7 @@ impl Tracker {
             config,
             server_name: server_name.to_ascii_lowercase(),
             open: Vec::new(),
+            asked: Vec::new(),
             session: None,
             calls: VecDeque::new(),
             metrics: Metrics::default(),
@@ -138,6 +141,13 @@ impl Tracker {
         let exchanges = self.open.iter().filter(|(_, exchange)| exchange.is_ai());
         let session = self.session.iter().flat_map(|(_, session)| session.in_flight());
         exchanges.map(|(_, exchange)| exchange.call()).chain(session)
+    }
+
+    /// The calls under way whose request has ended since the last time: nothing more will be known of what was asked.
+    pub fn take_asked(&mut self) -> impl Iterator<Item = &Call> {
+        let asked = std::mem::take(&mut self.asked);
+        let of = move |open: &&(ExchangeId, Box<Exchange>)| asked.contains(&open.0);
+        self.open.iter().filter(of).map(|(_, exchange)| exchange.call())
     }
 
     /// Whether the connection leads to AI, as far as is known.
@@ -334,6 +344,9 @@ impl Sink for Tracker {
             Event::RequestEnd(end) => {
                 exchange.request_end(end);
                 self.is_ai |= exchange.is_ai();
+                if exchange.is_ai() && self.asked.len() < self.config.exchanges_max {
+                    self.asked.push(id);
+                }
             }
             Event::Response(head) => exchange.response(head, at_ns),
             Event::ResponseBody(bytes) => exchange.response_body(bytes, at_ns),

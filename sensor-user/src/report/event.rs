@@ -136,7 +136,7 @@ pub struct Decision {
     pub ruling: Option<Ruled>,
     /// Whether it was really refused.
     pub enforced: bool,
-    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`; `call` for the agent).
+    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`; `request` and `call` for the agent).
     pub layer: &'static str,
     /// Error that the application saw.
     pub error: Option<&'static str>,

@@ -5,4 +5,5 @@ mod layers;
 mod panic;
 pub(crate) mod place;
 mod policies;
+mod requests;
 mod restart;

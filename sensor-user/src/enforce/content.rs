@@ -1,0 +1,219 @@
+//! Policies, a subject and a provider come in; what the gate refuses by the model and the key of a request goes out.
+//!
+//! The gate looks a model and a key up each by itself, so a rule about both at once stays with the agent. Each value that
+//! some policy names is tried in the engine, and so is one that none names: what it says is what the gate says.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use sensor_common::gate::{
+    ACTION_ALLOW, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
+    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, SCOPE_CONTENT, SCOPE_KEYS, SCOPE_MODEL_PREFIXES,
+    SCOPE_MODELS, value_at,
+};
+
+use crate::policy::Attribute;
+use crate::policy::Engine;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::Named;
+use crate::policy::Transport;
+
+use super::orders::fingerprint;
+use super::told::{Order, Told, refusal};
+use super::words;
+
+/// Verdicts by content that one class is told; what is beyond is left to the agent.
+const RULES_MAX: usize = 4096;
+/// A value, or the rest of one, that no policy names: no model and no fingerprint has such a character.
+const NAMELESS: &str = "\u{1}";
+
+/// The values that policies name, found once for all subjects and providers.
+pub(super) struct Values<'a> {
+    engine: &'a Engine,
+    now: Timestamp,
+    models: Named<'a>,
+    keys: Named<'a>,
+}
+
+/// One verdict by the kind and value of its rule.
+type Row = ((u32, [u64; 2]), Option<Order>);
+
+impl<'a> Values<'a> {
+    pub(super) fn new(engine: &'a Engine, now: Timestamp) -> Self {
+        let named = |attribute| engine.set().named(attribute);
+        let (models, keys) = (named(Attribute::Model), named(Attribute::Credential));
+        Self { engine, now, models, keys }
+    }
+
+    /// Adds what is refused at a destination by what is in a request, and by that it cannot be seen.
+    pub(super) fn tell(&self, told: &mut Told, destination: u32, facts: &Facts<'_>) {
+        let mut seen = facts.clone();
+        seen.set_transport(Transport::Opaque, Fact::Known(false));
+        let models = self.rows(&seen, Attribute::Model);
+        let keys = self.rows(&seen, Attribute::Credential);
+        if add(told, destination, models) {
+            told.scope |= SCOPE_CONTENT | SCOPE_MODELS;
+            let begins = |(kind, _): &(u32, [u64; 2])| *kind == RULE_MODEL_PREFIX;
+            if told.rules.keys().any(begins) {
+                told.scope |= SCOPE_MODEL_PREFIXES;
+            }
+        }
+        if add(told, destination, keys) {
+            told.scope |= SCOPE_CONTENT | SCOPE_KEYS;
+        }
+        let mut unseen = facts.clone();
+        unseen.set_transport(Transport::Opaque, Fact::Known(true));
+        if let Some(order) = refusal(&self.engine.decide(&unseen, self.now)) {
+            told.scope |= SCOPE_CONTENT;
+            told.rules.insert((RULE_OPAQUE, [u64::from(destination), 0]), order);
+        }
+    }
+
+    /// What the engine says about each value of an attribute; nothing where that depends on more.
+    fn rows(&self, facts: &Facts<'_>, attribute: Attribute) -> Vec<Row> {
+        let model = attribute == Attribute::Model;
+        let named = if model { &self.models } else { &self.keys };
+        let mut rows = Vec::new();
+        for whole in &named.whole {
+            let place = if model {
+                Some((RULE_MODEL, [words::hash(whole.as_bytes()), 0]))
+            } else {
+                fingerprint(whole).ok().map(|value| (RULE_CREDENTIAL, value))
+            };
+            rows.extend(place.map(|place| (place, self.refused(facts, attribute, whole))));
+        }
+        // What a value is that no rule names cannot be said where patterns of other forms may name it.
+        if named.others || (!model && !named.begins.is_empty()) {
+            return rows;
+        }
+        for begin in &named.begins {
+            let value: Cow<'_, str> = format!("{begin}{NAMELESS}").into();
+            let place = (RULE_MODEL_PREFIX, [words::hash(begin.as_bytes()), 0]);
+            rows.push((place, self.refused(facts, attribute, &value)));
+        }
+        let others = if model { RULE_OTHER_MODEL } else { RULE_OTHER_CREDENTIAL };
+        rows.push(((others, [0, 0]), self.refused(facts, attribute, NAMELESS)));
+        rows
+    }
+
+    fn refused(&self, facts: &Facts<'_>, attribute: Attribute, value: &str) -> Option<Order> {
+        let mut facts = facts.clone();
+        facts.set(attribute, Fact::Known(value));
+        refusal(&self.engine.bound(&facts, self.now)?)
+    }
+}
+
+/// Adds rows where any of them refuses: what a narrower one allows is written only beside what a wider one refuses.
+fn add(told: &mut Told, destination: u32, rows: Vec<Row>) -> bool {
+    let refuses = rows.iter().any(|(_, order)| order.is_some());
+    if !refuses || told.rules.len().saturating_add(rows.len()) > RULES_MAX {
+        return false;
+    }
+    for ((kind, value), order) in rows {
+        let order = order.unwrap_or_else(|| Order {
+            action: ACTION_ALLOW,
+            reason: String::new(),
+            cuts: false,
+        });
+        told.rules.insert((kind, value_at(value, destination)), order);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::told;
+    use crate::policy::{Set, Source};
+    use crate::provider::Catalogue;
+    use sensor_common::gate::{ACTION_DENY, DESTINATION_NONE};
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn told_by(rules: &str, more: &str) -> Told {
+        let text = format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n  {more}\n  rules:\n{rules}"
+        );
+        let source = Source { file: "test.yaml".to_owned(), text };
+        let engine = Engine::new(Set::read(&[source]).unwrap().0);
+        told(&engine, &Catalogue::bundled().unwrap(), &Facts::default(), Timestamp::UNIX_EPOCH)
+    }
+
+    /// What the gate does with a model at a provider, by the same look-ups.
+    fn refuses_model(told: &Told, provider: &str, model: &str) -> bool {
+        let leads = words::destination(provider);
+        let find = |kind, value| told.rules.get(&(kind, value_at(value, leads)));
+        let hash = |text: &str| [words::hash(text.as_bytes()), 0];
+        let begin = (1..=model.len())
+            .filter(|end| !model[*end..].contains('/'))
+            .rev()
+            .find_map(|end| find(RULE_MODEL_PREFIX, hash(&model[..end])));
+        let found = find(RULE_MODEL, hash(model)).or(begin);
+        let found = found.or_else(|| find(RULE_OTHER_MODEL, [0, 0]));
+        found.is_some_and(|order| order.action == ACTION_DENY)
+    }
+
+    #[test]
+    fn gate_says_of_models_what_the_engine_says() {
+        const ONLY: &str = "    - {name: ok, action: allow, match: {model: [gpt-4o-mini, \"o3*\", \"meta/*\"]}}\n    - {name: dear, action: deny, match: {model: o3-pro}}\n";
+        let told = told_by(ONLY, "default: deny");
+        for (model, refused) in [
+            ("gpt-4o-mini", false),
+            ("gpt-4o-mini-2", true),
+            ("o3", false),
+            ("o3-mini", false),
+            ("o3-pro", true),
+            ("o3/x", true),
+            ("meta/llama", false),
+            ("meta/llama/x", true),
+            ("claude", true),
+        ] {
+            assert_eq!(refuses_model(&told, "openai", model), refused, "{model}");
+        }
+        assert_ne!(told.scope & SCOPE_CONTENT, 0);
+        assert_ne!(told.scope & SCOPE_MODEL_PREFIXES, 0);
+    }
+
+    #[test]
+    fn rule_about_one_provider_says_nothing_at_another() {
+        const ONE: &str =
+            "    - {name: no, action: deny, match: {provider: openai, model: \"gpt-4*\"}}\n";
+        let told = told_by(ONE, "default: allow");
+        assert!(refuses_model(&told, "openai", "gpt-4o"));
+        assert!(!refuses_model(&told, "groq", "gpt-4o"));
+    }
+
+    #[test]
+    fn keys_not_in_a_list_are_refused_and_a_rule_about_two_things_is_left_to_the_agent() {
+        let listed = format!("    - {{name: ours, action: allow, match: {{credential: {KEY}}}}}\n");
+        let told = told_by(&listed, "default: deny");
+        let leads = words::destination("openai");
+        let own = told.rules.get(&(RULE_CREDENTIAL, value_at(fingerprint(KEY).unwrap(), leads)));
+        assert_eq!(own.map(|order| order.action), Some(ACTION_ALLOW));
+        let others = told.rules.get(&(RULE_OTHER_CREDENTIAL, value_at([0, 0], leads)));
+        assert_eq!(others.map(|order| order.action), Some(ACTION_DENY));
+        let both =
+            format!("    - {{name: b, action: deny, match: {{credential: {KEY}, model: big}}}}\n");
+        let told = told_by(&both, "default: allow");
+        assert!(told.rules.is_empty(), "{told:?}");
+        // A suffix may name any model: what no rule names is the agent's, and what is named whole is still certain.
+        const SUFFIX: &str = "    - {name: a, action: deny, match: {model: [\"*-pro\", big]}}\n";
+        let told = told_by(SUFFIX, "default: allow");
+        assert!(refuses_model(&told, "openai", "big"));
+        assert!(!refuses_model(&told, "openai", "o3-pro"));
+        assert_eq!(value_at([1, 2], DESTINATION_NONE), [1, 2]);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_refused_where_the_policy_says_so() {
+        const NO_BIG: &str =
+            "    - {name: no, action: deny, match: {provider: openai, model: big}}\n";
+        let opaque = |told: &Told, provider| {
+            told.rules.contains_key(&(RULE_OPAQUE, [u64::from(words::destination(provider)), 0]))
+        };
+        let strict = told_by(NO_BIG, "opaque: deny\n  default: allow");
+        assert!(opaque(&strict, "openai") && !opaque(&strict, "groq"));
+        assert!(!opaque(&told_by(NO_BIG, "default: allow"), "openai"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Policies that depend on what is asked for act before the request leaves, where the kernel can read it; else at once after.
+
+use std::fs;
+
+use serde_json::Value;
+use tollgate_tests::harness::wait_until;
+use tollgate_tests::lab::clients::{Api, SeenCall, Spec};
+use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
+
+use crate::openssl::lab;
+use crate::sensor::Sensor;
+
+use super::layers::{OTHER_KEY, assert_both, assert_told, both, specs};
+use super::place::Place;
+use super::policies::{Folder, NO_MINI, NOTHING, options, policy, wait_event, wait_state};
+
+/// Clients with the calls they make at once.
+const CLIENTS: [(&str, u32); 5] = [
+    ("requests", 1),
+    ("openai-async", 40),
+    ("node-openai", 40),
+    ("node-fetch", 40),
+    ("curl-h1", 1),
+];
+const HOST: &str = "api.openai.com";
+/// A begin of the name of the model that chat calls ask for, and that no other call asks for.
+const NO_BEGIN: &str =
+    "    - {name: no-begin, action: deny, match: {provider: openai, model: \"gpt-4o-m*\"}}\n";
+
+/// One call that no policy of this file refuses, so that the program is known.
+fn make_known(place: &Place, lab: &Lab, name: &str) {
+    let seen = place.run(lab, &Spec::new(name, Api::Embeddings).scenario("id=known")).unwrap();
+    assert!(seen.calls.iter().all(SeenCall::is_complete), "{name}: {seen:?}");
+}
+
+/// Requests that arrived with something in their body: the model stands there, and a head may leave in a write of its own.
+fn bodies(lab: &Lab, id: &str) -> usize {
+    lab.facts().iter().filter(|fact| fact.scenario == id && fact.request_bytes > 0).count()
+}
+
+/// Waits until the policies of a change are followed.
+fn wait_followed(sensor: &Sensor, times: usize) {
+    wait_state(sensor, "policies_accepted", times);
+}
+
+#[test]
+fn request_for_a_model_that_policies_forbid_never_arrives_and_others_on_the_same_connections_do() {
+    let lab = lab();
+    let place = Place::whole("models").unwrap();
+    let folder = Folder::new(&policy(&place, "enforce", NO_BEGIN)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    for (name, at_once) in CLIENTS {
+        make_known(&place, &lab, name);
+        let (bad, good) = (format!("model-denied-{name}"), format!("model-allowed-{name}"));
+        let [denied, allowed] =
+            specs(name, at_once, [(HOST, Api::Chat, &bad), (HOST, Api::Embeddings, &good)]);
+        let [denied, allowed] = both(&place, &lab, denied, allowed);
+        assert!(denied.iter().all(|call| call.error.is_some()), "{name}: {denied:?}");
+        let failed: Vec<_> = allowed.iter().filter(|call| !call.is_complete()).collect();
+        assert!(failed.is_empty(), "{name}: {failed:?}\n{}", sensor.log());
+        assert_eq!(bodies(&lab, &bad), 0, "{name}: denied requests arrived\n{}", sensor.log());
+    }
+    assert_told(&sensor, "content", "test/no-begin: ask us", "EACCES");
+}
+
+#[test]
+fn request_with_a_key_that_is_not_listed_never_arrives() {
+    let lab = lab();
+    let place = Place::whole("keys").unwrap();
+    let mut folder = Folder::new(&policy(&place, "enforce", NOTHING)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    place.run(&lab, &Spec::new("requests", Api::Chat).scenario("id=key-known")).unwrap();
+    let fact = lab.facts_of("key-known", 1).unwrap().remove(0);
+    let call = sensor.call_of(&fact).unwrap();
+    let fingerprint = call["tollgate.credential.fingerprint"].as_str().unwrap();
+    let ours = format!(
+        "    - {{name: ours, action: deny, match: {{provider: openai, credential: {{not: [{fingerprint}]}}}}}}\n"
+    );
+    folder.put(&policy(&place, "enforce", &ours)).unwrap();
+    wait_followed(&sensor, 2);
+    for (name, at_once) in [("requests", 1), ("aiohttp", 40), ("node-fetch", 40), ("curl-h1", 1)] {
+        make_known(&place, &lab, name);
+        let (bad, good) = (format!("listed-denied-{name}"), format!("listed-allowed-{name}"));
+        let [mut denied, allowed] =
+            specs(name, at_once, [(HOST, Api::Chat, &bad), (HOST, Api::Chat, &good)]);
+        OTHER_KEY.clone_into(&mut denied.api_key);
+        let seen = both(&place, &lab, denied, allowed);
+        assert_both(&lab, &sensor, name, [&bad, &good], &seen);
+    }
+    assert_told(&sensor, "content", "test/ours: ask us", "EACCES");
+}
+
+#[test]
+fn policy_of_later_judges_the_next_request_of_a_process_that_runs_already() {
+    let lab = lab();
+    let place = Place::whole("later").unwrap();
+    let mut folder = Folder::new(&policy(&place, "enforce", NOTHING)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    make_known(&place, &lab, "requests");
+    let spec = Spec::new("requests", Api::Chat).calls(2, 1).two_phases().scenario("id=later");
+    let mut client = place.start(&lab, &spec).unwrap();
+    while client.process.line(CLIENT_DEADLINE).unwrap().as_deref() != Some("ready") {}
+    let before = bodies(&lab, "later");
+    assert!(before > 0);
+    folder.put(&policy(&place, "enforce", NO_MINI)).unwrap();
+    let probed = || {
+        let versions = fs::read_dir(&place.pins).ok()?.flatten();
+        let mut probes =
+            versions.filter_map(|version| fs::read_dir(version.path().join("probes")).ok());
+        let own = format!("{}-", client.process.pid());
+        let is_own = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&own);
+        probes.any(|folder| folder.flatten().any(is_own)).then_some(())
+    };
+    wait_until(CLIENT_DEADLINE, "the gate's probes in the client", probed)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    client.process.tell("go").unwrap();
+    let seen = client.finish().unwrap();
+    assert!(seen.calls.iter().any(|call| call.error.is_some()), "{seen:?}\n{}", sensor.log());
+    assert_eq!(bodies(&lab, "later"), before, "the request of later arrived\n{}", sensor.log());
+    assert_told(&sensor, "content", "test/no-mini: ask us", "EACCES");
+}
+
+#[test]
+fn request_that_the_kernel_cannot_read_is_told_and_its_connection_is_cut_before_its_end() {
+    let lab = lab();
+    let place = Place::whole("late").unwrap();
+    let folder = Folder::new(&policy(&place, "enforce", NO_MINI)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    make_known(&place, &lab, "httpx-h2");
+    // The answer takes its time: it would come, were the connection not cut.
+    let spec = Spec::new("httpx-h2", Api::Chat).scenario("id=late,first_ms=3000");
+    let seen = place.run(&lab, &spec).unwrap();
+    assert!(seen.calls[0].error.is_some(), "{seen:?}\n{}", sensor.log());
+    let judged = |layer: &str| -> [(&str, Value); 4] {
+        [
+            ("event.name", "tollgate.decision".into()),
+            ("tollgate.rule", "no-mini".into()),
+            ("tollgate.layer", layer.into()),
+            ("tollgate.enforced", true.into()),
+        ]
+    };
+    let event = wait_event(&sensor, &judged("request"));
+    assert_eq!(event["error.type"], "ECONNABORTED");
+    assert!(
+        event["tollgate.connection.bytes_sent"].as_u64().is_some_and(|bytes| bytes > 0),
+        "{event}"
+    );
+    let call = wait_event(
+        &sensor,
+        &[("event.name", "tollgate.call".into()), ("tollgate.rule", "no-mini".into())],
+    );
+    assert_eq!(call["tollgate.decision"], "deny");
+    let told = |event: &Value| {
+        event["event.name"] == "tollgate.decision" && event["tollgate.layer"] == "call"
+    };
+    assert!(!sensor.events().iter().any(told), "the request is told of twice");
+}
+
+#[test]
+fn process_is_killed_where_a_policy_says_so_and_nobody_else() {
+    let lab = lab();
+    let place = Place::whole("kill").unwrap();
+    let rule = NO_MINI.replace("deny", "kill");
+    let folder = Folder::new(&policy(&place, "enforce", &rule)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    make_known(&place, &lab, "requests");
+    // Its second phase never comes: without the kill it would wait for it.
+    let bystander =
+        Spec::new("requests", Api::Embeddings).calls(2, 1).two_phases().scenario("id=bystander");
+    let mut bystander = place.start(&lab, &bystander).unwrap();
+    while bystander.process.line(CLIENT_DEADLINE).unwrap().as_deref() != Some("ready") {}
+    let spec = Spec::new("requests", Api::Chat).calls(2, 1).two_phases().scenario("id=killed");
+    let client = place.start(&lab, &spec).unwrap();
+    let pid = client.process.pid();
+    let told = wait_event(
+        &sensor,
+        &[("event.name", "tollgate.decision".into()), ("tollgate.decision", "kill".into())],
+    );
+    assert_eq!(told["process.pid"], pid, "{told}");
+    let ended = || {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    };
+    wait_until(CLIENT_DEADLINE, "the end of the process", ended)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    bystander.process.tell("go").unwrap();
+    assert!(bystander.finish().unwrap().calls.iter().all(SeenCall::is_complete));
+    assert_eq!(bodies(&lab, "killed"), 0);
+}
