@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use sensor_common::gate::AiSocket;
-use sensor_common::record::{Header, Socket};
+use sensor_common::record::{FLAG_SEGMENT, Header, Socket};
 
 use crate::destination::dns;
+use crate::destination::dns_stream::Segment;
 use crate::enforce;
 use crate::policy::Facts;
 
@@ -57,7 +58,31 @@ impl Intent {
     }
 
     /// Takes a DNS answer: who asked knows the addresses by this name, and those of an AI name are known from now on.
-    pub(super) fn on_answer(&mut self, header: &Header, message: &[u8]) {
+    pub(super) fn on_answer(&mut self, header: &Header, bytes: &[u8]) {
+        if header.flags & FLAG_SEGMENT == 0 {
+            return self.on_message(header, bytes);
+        }
+        let segment = Segment {
+            cookie: header.connection,
+            sequence: u32::try_from(header.offset).unwrap_or_default(),
+            bytes,
+            length: usize::try_from(header.call_len).unwrap_or(usize::MAX),
+            at_ns: header.at_ns,
+        };
+        match self.openings.answers.push(&segment) {
+            Ok(messages) => {
+                for message in messages {
+                    self.on_message(header, &message);
+                }
+            }
+            Err(error) => {
+                self.status.answer_dropped();
+                tracing::debug!(%error, "answer is left out");
+            }
+        }
+    }
+
+    fn on_message(&mut self, header: &Header, message: &[u8]) {
         let Ok(answer) = dns::parse(message) else { return };
         self.openings.resolved.note(header.tgid, &answer, header.at_ns);
         if !self.is_ai(&answer.name) {

@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 14] = [
+const COUNTERS: [&str; 15] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -42,6 +42,7 @@ const COUNTERS: [&str; 14] = [
     "refused_cut",
     "probes_rejected",
     "hello_not_read",
+    "answer_dropped",
 ];
 
 #[derive(Clone, Copy)]
@@ -60,6 +61,7 @@ enum Count {
     RefusedCut,
     ProbesRejected,
     HelloNotRead,
+    AnswerDropped,
 }
 
 impl Status {
@@ -129,6 +131,11 @@ impl Status {
     /// The ClientHello of a connection to AI is malformed, has a gap or is too long, or too many were under way.
     pub(super) fn hello_not_read(&self) {
         self.count(Count::HelloNotRead);
+    }
+
+    /// Too many connections to name servers had an answer under way.
+    pub(super) fn answer_dropped(&self) {
+        self.count(Count::AnswerDropped);
     }
 
     /// A record of the kernel half was malformed.
