@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
-pub const GATE_ABI_VERSION: u32 = 1;
+pub const GATE_ABI_VERSION: u32 = 2;
 
 /// Class of a process nobody has told the gate about.
 pub const CLASS_UNKNOWN: u32 = 0;
@@ -131,6 +131,8 @@ pub struct Switches {
     pub ancestors: u32,
     /// Until when every connection's name is looked at, for a panic; monotonic nanoseconds.
     pub panic_until_ns: u64,
+    /// Until when every probed process's keys and models are looked at, for a panic about one; monotonic nanoseconds.
+    pub content_until_ns: u64,
 }
 
 /// Nothing was said on the socket yet.
@@ -283,6 +285,10 @@ pub const REASON_NOT_HTTP: u32 = REASON_OWN + 8;
 pub const REASON_UNREADABLE: u32 = REASON_OWN + 9;
 /// The judging did not come to its end.
 pub const REASON_UNFINISHED: u32 = REASON_OWN + 10;
+/// A raw socket, from which anything may be sent.
+pub const REASON_RAW: u32 = REASON_OWN + 11;
+/// A socket whose records the kernel is to make itself (`TCP_ULP`): they would not come by.
+pub const REASON_ULP: u32 = REASON_OWN + 12;
 
 /// The record tells of a refusal; otherwise of something that passed and should be known.
 pub const EVENT_REFUSED: u32 = 1;

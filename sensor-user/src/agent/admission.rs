@@ -15,19 +15,15 @@ use super::intent::Intent;
 use super::{gate, ruling};
 
 impl Intent {
-    /// Has the gate judge the calls of a process from its first probe on, where its class says so.
+    /// Has the gate see the calls of a process from its first probe on. Whether it judges them, its class says, or a panic
+    /// about a key or a model: that must not wait for probes.
     pub(super) fn admit(&mut self, pid: u32) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        self.kernel.judge(pid, gate::start_of(pid));
         if self.policies.folder().is_some() {
             self.tell(pid);
-            return;
-        }
-        let Some(enforcer) = &mut self.enforcer else { return };
-        match gate::admit(enforcer, pid) {
-            Ok(Some(start)) => self.kernel.judge(pid, start),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
-            }
+        } else if let Err(error) = gate::admit(enforcer, pid) {
+            tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
         }
     }
 

@@ -114,6 +114,8 @@ impl Kernel {
             .override_global("TASK_START_BOOTTIME", &offsets.start_boottime, true)
             .override_global("TASK_PID", &offsets.pid, true)
             .override_global("TASK_TGID", &offsets.tgid, true)
+            .override_global("TASK_SIGNAL", &offsets.signal, true)
+            .override_global("SIGNAL_LIVE", &offsets.live, true)
             .load(OBJECT)
             .map_err(|source| Error::Load(Box::new(source)))?;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
