@@ -145,6 +145,8 @@ pub struct Switches {
     pub ancestors: u32,
     /// Until when every connection's name is looked at, for a panic; monotonic nanoseconds.
     pub panic_until_ns: u64,
+    /// Until when every probed process's keys and models are looked at, for a panic about one; monotonic nanoseconds.
+    pub content_until_ns: u64,
 }
 
 /// Nothing was said on the socket yet.
@@ -297,6 +299,10 @@ pub const REASON_NOT_HTTP: u32 = REASON_OWN + 8;
 pub const REASON_UNREADABLE: u32 = REASON_OWN + 9;
 /// The judging did not come to its end.
 pub const REASON_UNFINISHED: u32 = REASON_OWN + 10;
+/// A raw socket, from which anything may be sent.
+pub const REASON_RAW: u32 = REASON_OWN + 11;
+/// A socket whose records the kernel is to make itself (`TCP_ULP`): they would not come by.
+pub const REASON_ULP: u32 = REASON_OWN + 12;
 
 /// The record tells of a refusal; otherwise of something that passed and should be known.
 pub const EVENT_REFUSED: u32 = 1;

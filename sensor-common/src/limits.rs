@@ -51,6 +51,8 @@ pub const PROGRAMS_MAX: u32 = 1_024;
 pub const OPENING_SMALL: usize = 1536;
 /// Bytes of a longer segment that are handed up: twice a post-quantum hello; what lies behind is not read.
 pub const OPENING_LARGE: usize = 4096;
+/// Bytes of a segment of a name server that are handed up: answers with more are rare, and of these the begin counts.
+pub const DNS_SEGMENT: usize = 4096;
 /// ClientHellos that are under way at once, the rest of them still to be sent; the least recently used one gives way.
 pub const OPENINGS_MAX: u32 = 1_024;
 /// Segments handed up of one socket: a hello sent byte by byte has about 500.

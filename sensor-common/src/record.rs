@@ -24,7 +24,8 @@ pub const KIND_CLOSED: u32 = 8;
 pub const KIND_CONNECT: u32 = 9;
 /// A process asks DNS for an AI name: payload is [`Hello`] with the name.
 pub const KIND_QUESTION: u32 = 10;
-/// A DNS answer about an AI name: payload is the message.
+/// A DNS answer: payload is the message. With [`FLAG_SEGMENT`] a segment of TCP, of which messages are a part: `offset` is
+/// the sequence number of its first byte, `call_len` how many it had.
 pub const KIND_ANSWER: u32 = 11;
 /// A process of interest has executed a program.
 pub const KIND_EXEC: u32 = 12;
@@ -53,6 +54,8 @@ pub const FLAG_HELD: u32 = 32;
 pub const FLAG_PROBATION: u32 = 64;
 /// The bytes are a datagram's.
 pub const FLAG_DATAGRAM: u32 = 128;
+/// The bytes are a segment's.
+pub const FLAG_SEGMENT: u32 = 256;
 
 /// Where the family of a connection's TLS library stands in the flags: which programs see its calls.
 pub const FLAG_FAMILY_SHIFT: u32 = 24;

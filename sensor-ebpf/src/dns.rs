@@ -3,8 +3,10 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
-use sensor_common::limits::{NAME_MAX, TIER_MEDIUM};
-use sensor_common::record::{FLAG_AI_NAME, Hello, KIND_ANSWER, KIND_QUESTION, Record, Socket};
+use sensor_common::limits::NAME_MAX;
+use sensor_common::record::{
+    FLAG_AI_NAME, FLAG_SEGMENT, Hello, KIND_ANSWER, KIND_QUESTION, Record, Socket,
+};
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
 use crate::hello::HELLO_LEN;
@@ -92,10 +94,15 @@ pub fn question(ctx: &SkBuffContext, message: u32) {
     entry.submit(wake_flag(READER_EVENTS, record.at_ns));
 }
 
-/// Hands a DNS answer to the agent, which keeps those about AI names.
+/// Hands a DNS answer to the agent, which keeps those about AI names: a datagram's message, or a segment of TCP.
 #[inline(always)]
-pub fn answer(ctx: &SkBuffContext, message: u32, length: u32) {
-    let Some(mut entry) = EVENTS.reserve::<Record<TIER_MEDIUM>>(0) else {
+pub fn answer<const ROOM: usize>(
+    ctx: &SkBuffContext,
+    message: u32,
+    length: u32,
+    segment: Option<u32>,
+) {
+    let Some(mut entry) = EVENTS.reserve::<Record<ROOM>>(0) else {
         count(COUNT_EVENT_NO_ROOM);
         return;
     };
@@ -108,7 +115,11 @@ pub fn answer(ctx: &SkBuffContext, message: u32, length: u32) {
     // SAFETY: `target` is reserved memory of a whole record.
     let payload = unsafe { (&raw mut (*target).payload).cast() };
     record.call_len = length.wrapping_sub(message);
-    record.captured = load::<TIER_MEDIUM>(ctx, message, record.call_len, payload);
+    if let Some(sequence) = segment {
+        record.flags = FLAG_SEGMENT;
+        record.offset = u64::from(sequence);
+    }
+    record.captured = load::<ROOM>(ctx, message, record.call_len, payload);
     if record.captured == 0 {
         entry.discard(0);
         return;

@@ -110,6 +110,12 @@ pub static TASK_PID: u32 = 0;
 /// Offset of `task_struct.tgid`.
 #[unsafe(no_mangle)]
 pub static TASK_TGID: u32 = 0;
+/// Offset of `task_struct.signal`; 0 where unknown.
+#[unsafe(no_mangle)]
+pub static TASK_SIGNAL: u32 = 0;
+/// Offset of `signal_struct.live`.
+#[unsafe(no_mangle)]
+pub static SIGNAL_LIVE: u32 = 0;
 
 /// Reads a load-time setting; volatile, because the loader writes it after the compiler has looked.
 #[inline(always)]

@@ -10,8 +10,8 @@ use sensor_common::record::{KIND_EXEC, KIND_EXIT, KIND_FORK};
 use sensor_common::state::{COUNT_EVENT_NO_ROOM, PROCESS_PROBED};
 
 use crate::maps::{
-    EVENTS, PROCESSES, PROGRAMS, TASK_GROUP_LEADER, TASK_PID, TASK_START_BOOTTIME, TASK_TGID,
-    count, setting,
+    EVENTS, PROCESSES, PROGRAMS, SIGNAL_LIVE, TASK_GROUP_LEADER, TASK_PID, TASK_SIGNAL,
+    TASK_START_BOOTTIME, TASK_TGID, count, setting,
 };
 use crate::ring::{READER_EVENTS, cgroup, emit, header};
 
@@ -107,12 +107,34 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Whether the thread that ends is the last of its process. The first one may end before the others, by itself or because
+/// another one executes a program: the process goes on then.
+#[inline(always)]
+fn is_last_thread(tgid: u32, tid: u32) -> bool {
+    let (signal_at, live_at) = (setting(&TASK_SIGNAL), setting(&SIGNAL_LIVE));
+    if signal_at == 0 || live_at == 0 {
+        return tgid == tid;
+    }
+    // SAFETY: the helper cannot fail; its result is only ever read through `bpf_probe_read_kernel`.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: a probe read of any address is safe; a bad one gives an error.
+    let Ok(signal) =
+        (unsafe { bpf_probe_read_kernel((task + u64::from(signal_at)) as *const u64) })
+    else {
+        return tgid == tid;
+    };
+    // The kernel counts a thread out before it tells of its end.
+    // SAFETY: as above.
+    let live = unsafe { bpf_probe_read_kernel((signal + u64::from(live_at)) as *const u32) };
+    live == Ok(0)
+}
+
 /// Reports the end of a probed process.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
     let thread = bpf_get_current_pid_tgid();
     let (tgid, tid) = ((thread >> 32) as u32, thread as u32);
-    if tgid == tid && is_probed(tgid) {
+    if is_probed(tgid) && is_last_thread(tgid, tid) {
         report(KIND_EXIT, 0);
     }
     0

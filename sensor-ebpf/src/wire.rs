@@ -6,7 +6,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_tcp_sock};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use sensor_common::limits::WIRE_KEY_LEN;
+use sensor_common::limits::{DNS_SEGMENT, TIER_MEDIUM, WIRE_KEY_LEN};
 use sensor_common::record::{
     FAMILY_AEAD, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, Header, KIND_BOUND, SOCKET_AI,
     SOCKET_BOUND, SOCKET_OF_INTEREST, Socket,
@@ -100,18 +100,46 @@ pub fn wire_egress(ctx: SkBuffContext) -> i32 {
         return PASS;
     }
     let Some(packet) = packet(&ctx) else { return PASS };
-    match packet.protocol {
-        PROTOCOL_TCP => tcp(&ctx, packet).unwrap_or(PASS),
-        PROTOCOL_UDP => {
-            match linear(&ctx, packet.transport + 2).map(u16::from_be_bytes) {
-                Some(PORT_DNS) => dns::question(&ctx, packet.transport + 8),
-                Some(PORT_HTTPS) => opening::datagram(&ctx, packet),
-                _ => {}
-            }
-            PASS
-        }
-        _ => PASS,
+    if packet.protocol != PROTOCOL_TCP && packet.protocol != PROTOCOL_UDP {
+        return PASS;
     }
+    let port = linear(&ctx, packet.transport + 2).map(u16::from_be_bytes);
+    if port == Some(PORT_DNS) {
+        if let Some(message) = question_in(&ctx, packet) {
+            dns::question(&ctx, message);
+        }
+        return PASS;
+    }
+    if packet.protocol == PROTOCOL_TCP {
+        return tcp(&ctx, packet).unwrap_or(PASS);
+    }
+    if port == Some(PORT_HTTPS) {
+        opening::datagram(&ctx, packet);
+    }
+    PASS
+}
+
+/// Where the payload of a segment begins; nothing for one without.
+#[inline(always)]
+fn payload_of(ctx: &SkBuffContext, packet: Packet) -> Option<u32> {
+    // An acknowledgement without payload ends here.
+    if packet.length <= packet.transport + 20 {
+        return None;
+    }
+    let [words] = linear(ctx, packet.transport + 12)?;
+    let payload = packet.transport + u32::from(words >> 4) * 4;
+    (packet.length > payload).then_some(payload)
+}
+
+/// Where the first message to a name server begins. In TCP its length stands before it, in the same segment or in one of its
+/// own (RFC 1035, 4.2.2): a question has one question, which is the third number of its head, and no answer, the fourth.
+#[inline(always)]
+fn question_in(ctx: &SkBuffContext, packet: Packet) -> Option<u32> {
+    if packet.protocol == PROTOCOL_UDP {
+        return Some(packet.transport + 8);
+    }
+    let payload = payload_of(ctx, packet)?;
+    Some(if half(ctx, payload + 6) == Some(1) { payload + 2 } else { payload })
 }
 
 /// Whether a packet belongs to a TCP connection that has long begun, while no TLS object waits to be found and no
@@ -140,28 +168,30 @@ fn is_settled(ctx: &SkBuffContext) -> bool {
 #[cgroup_skb(ingress)]
 pub fn wire_ingress(ctx: SkBuffContext) -> i32 {
     let Some(packet) = packet(&ctx) else { return PASS };
-    if packet.protocol == PROTOCOL_UDP
-        && linear(&ctx, packet.transport).map(u16::from_be_bytes) == Some(PORT_DNS)
-    {
-        dns::answer(&ctx, packet.transport + 8, packet.length);
+    let is_tcp = packet.protocol == PROTOCOL_TCP;
+    if !is_tcp && packet.protocol != PROTOCOL_UDP {
+        return PASS;
     }
-    if packet.protocol == PROTOCOL_TCP {
-        heard::arriving(&ctx, packet);
+    if linear(&ctx, packet.transport).map(u16::from_be_bytes) != Some(PORT_DNS) {
+        if is_tcp {
+            heard::arriving(&ctx, packet);
+        }
+        return PASS;
+    }
+    if !is_tcp {
+        dns::answer::<TIER_MEDIUM>(&ctx, packet.transport + 8, packet.length, None);
+    } else if let Some(payload) = payload_of(&ctx, packet) {
+        // Not in place: the compiler takes the check of a later byte for that of an earlier one, and the verifier does not.
+        let sequence = ctx.load::<[u8; 4]>((packet.transport + 4) as usize);
+        let sequence = sequence.ok().map(u32::from_be_bytes);
+        dns::answer::<DNS_SEGMENT>(&ctx, payload, packet.length, sequence);
     }
     PASS
 }
 
 #[inline(always)]
 fn tcp(ctx: &SkBuffContext, packet: Packet) -> Option<i32> {
-    // An acknowledgement without payload ends here.
-    if packet.length <= packet.transport + 20 {
-        return None;
-    }
-    let [words] = linear(ctx, packet.transport + 12)?;
-    let payload = packet.transport + u32::from(words >> 4) * 4;
-    if packet.length <= payload {
-        return None;
-    }
+    let payload = payload_of(ctx, packet)?;
     if opening::is_wanted() {
         opening::go_on(ctx, packet, payload);
     }

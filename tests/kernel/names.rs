@@ -146,6 +146,21 @@ fn connection_carries_every_name_and_they_agree_however_the_hello_is_cut() {
 }
 
 #[test]
+fn name_from_dns_over_tcp_is_a_name_from_dns_however_the_answer_is_cut() {
+    let lab = lab_with(Names::DnsOverTcp);
+    let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    // The first answer may come before answers are looked at.
+    let steps = [(); 3].map(|()| step(&lab, [OPENAI, OPENAI, OPENAI]));
+    let speaker = speak(&lab, &steps).unwrap();
+    assert_statuses(&speaker, 200);
+    let events = told(&sensor, &speaker, "tollgate.connection", steps.len());
+    let resolved = events.iter().filter(|event| said(event, "dns") == OPENAI).count();
+    assert!(resolved >= 2, "{resolved}: {events:#?}\n{}", sensor.log());
+    assert!(sensor.log().contains("dns_question"), "{}", sensor.log());
+    assert_no_finding(&sensor, &speaker);
+}
+
+#[test]
 fn name_from_the_hosts_file_is_not_a_name_from_dns() {
     let lab = lab_with(Names::Hosts);
     let sensor = Sensor::start("hold_client_hello = true").unwrap();

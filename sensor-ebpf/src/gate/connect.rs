@@ -8,15 +8,15 @@ use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use sensor_common::gate::{
     ACTION_DENY, AiSocket, DESTINATION_NONE, GATE_COUNT_ENROL_FAILED, GATE_COUNT_ENROLLED, Gate,
-    LAYER_ADDRESS, LAYER_QUIC, LAYER_SOCKET, REASON_MPTCP, REASON_QUIC, SCOPE_REFUSE_QUIC,
-    STATE_AWAIT, Verdict,
+    LAYER_ADDRESS, LAYER_QUIC, LAYER_SOCKET, REASON_MPTCP, REASON_QUIC, REASON_RAW,
+    SCOPE_REFUSE_QUIC, STATE_AWAIT, Verdict,
 };
 
 use crate::maps::{
     AI_SOCKETS, DEDICATED_ADDRESSES, DESTINATION_ADDRESSES, GATES, HAS_SET_RETVAL, count, setting,
 };
 use crate::rules::{EPERM, refusal, refused, report};
-use crate::subject::{Current, current};
+use crate::subject::{Current, SCOPE_REFUSING, current};
 
 /// Address family of IPv4.
 const FAMILY_V4: u32 = 2;
@@ -24,6 +24,9 @@ const FAMILY_V4: u32 = 2;
 const FAMILY_V6: u32 = 10;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
+const SOCK_RAW: u32 = 3;
+const PROTOCOL_ICMP: u32 = 1;
+const PROTOCOL_ICMPV6: u32 = 58;
 /// `IPPROTO_MPTCP` (linux/in.h).
 const PROTOCOL_MPTCP: u32 = 262;
 const PORT_HTTPS: u32 = 443;
@@ -224,18 +227,27 @@ pub fn gate_sendmsg6(ctx: SockAddrContext) -> i32 {
     sending(&ctx, FAMILY_V6, address_of(words))
 }
 
-/// Refuses sockets that cannot be watched: an MPTCP socket enters no map of sockets.
+/// Refuses sockets that cannot be watched: an MPTCP socket enters no map of sockets, and what a raw one sends has no
+/// connection. Raw ICMP, which `ping` uses, is let be.
 #[cgroup_sock(sock_create)]
 pub fn gate_socket(ctx: SockContext) -> i32 {
     // SAFETY: the context is valid for the run of the program.
     let (protocol, family) = unsafe { ((*ctx.sock).protocol, (*ctx.sock).family) };
-    if protocol != PROTOCOL_MPTCP {
+    // SAFETY: as above.
+    let is_raw = unsafe { (*ctx.sock).type_ } == SOCK_RAW
+        && protocol != PROTOCOL_ICMP
+        && protocol != PROTOCOL_ICMPV6;
+    if protocol != PROTOCOL_MPTCP && !is_raw {
         return PASS;
     }
     let Some(who) = current() else { return PASS };
+    if is_raw && who.scope & SCOPE_REFUSING == 0 {
+        return PASS;
+    }
+    let reason = if is_raw { REASON_RAW } else { REASON_MPTCP };
     let gate =
         Gate { tgid: who.tgid, class: who.class, cgroup: who.cgroup, family, ..Gate::default() };
-    let verdict = Verdict { action: ACTION_DENY, reason: REASON_MPTCP, ..Verdict::default() };
+    let verdict = Verdict { action: ACTION_DENY, reason, ..Verdict::default() };
     report(&raw const gate, &refusal(LAYER_SOCKET, &verdict, EPERM, who.class));
     REFUSE
 }

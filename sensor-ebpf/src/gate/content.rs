@@ -25,7 +25,7 @@ use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME, NAME_HASH_START};
 use crate::credential::fingerprint;
 use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count, now};
 use crate::name::{anew, destination, masked};
-use crate::rules::{is_panic, refused, refuses, rule};
+use crate::rules::{is_content_panic, refused, refuses, rule};
 use crate::subject::scope_of;
 use crate::tls::{key_of, never_tail_call};
 
@@ -197,7 +197,7 @@ pub fn gate_judge(ctx: ProbeContext) -> u32 {
 /// What a class is judged by; a panic may be about any key or model.
 #[inline(always)]
 fn judged_by(class: u32) -> u32 {
-    let of_panic = if is_panic() { SCOPE_KEYS | SCOPE_MODELS } else { 0 };
+    let of_panic = if is_content_panic() { SCOPE_KEYS | SCOPE_MODELS } else { 0 };
     scope_of(class) | of_panic
 }
 

@@ -19,7 +19,7 @@ use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
 use crate::connect::note;
 use crate::hello::{Said, listen, look_up};
 use crate::maps::{MARKS, MESSAGE_TAILS, OBJECTS, RECORDS, count, now};
-use crate::rules::{EACCES, Report, is_panic, refusal, refused, refuses, report, rule};
+use crate::rules::{EACCES, Report, is_content_panic, is_panic, refusal, refused, refuses, report, rule};
 use crate::socket::gate;
 use crate::subject::{class_of_process, scope_of, tgid};
 
@@ -83,11 +83,14 @@ fn judge(ctx: &SkMsgContext, kept: *mut Gate) -> u32 {
             return drop(kept, LAYER_CHANGE, &verdict, writer);
         }
     }
-    let scope = scope_of(writer);
+    let mut scope = scope_of(writer);
     if state == STATE_AWAIT {
         // SAFETY: the tail-called program has the same type and context.
         unsafe { MESSAGE_TAILS.tail_call(ctx, TAIL_HELLO) };
         return opaque(kept, scope, REASON_HELLO_UNREADABLE);
+    }
+    if is_content_panic() {
+        scope |= SCOPE_CONTENT;
     }
     if scope & SCOPE_CONTENT != 0 && (state == STATE_AI || flags & GATE_TLS != 0) {
         return content(ctx, kept, scope);

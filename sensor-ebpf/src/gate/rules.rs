@@ -45,6 +45,13 @@ pub fn is_panic() -> bool {
     until != 0 && until > now()
 }
 
+/// Whether a panic about a key or a model is on: then everybody's requests are judged.
+#[inline(always)]
+pub fn is_content_panic() -> bool {
+    let until = SWITCHES.get(1).map_or(0, |switches| switches.content_until_ns);
+    until != 0 && until > now()
+}
+
 /// Whether an AI destination is refused to a class: a panic first, then what the class is told.
 #[inline(always)]
 pub fn refused(class: u32, destination: u32) -> Option<Verdict> {

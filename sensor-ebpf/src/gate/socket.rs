@@ -5,14 +5,25 @@ use aya_ebpf::bindings::{
     BPF_TCP_CLOSE, bpf_sock,
 };
 use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_sock_hash_update};
-use aya_ebpf::macros::sock_ops;
-use aya_ebpf::programs::SockOpsContext;
+use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
+use aya_ebpf::programs::{SockOpsContext, SockoptContext};
 use sensor_common::gate::{
-    EVENT_UNSEEN, GATE_COUNT_MAP_FAILED, GATE_MAPPED, Gate, LAYER_SOCKET, REASON_UNMAPPED,
+    EVENT_REFUSED, EVENT_UNSEEN, GATE_COUNT_MAP_FAILED, GATE_MAPPED, Gate, LAYER_SOCKET,
+    REASON_ULP, REASON_UNMAPPED, STATE_OTHER,
 };
 
 use crate::maps::{AI_SOCKETS, GATES, HELLOS, MARKS, WATCHED, count};
-use crate::rules::{Report, report};
+use crate::rules::{EPERM, Report, is_panic, report};
+use crate::subject::{SCOPE_REFUSING, scope_of};
+
+/// `SOL_TCP` (linux/socket.h).
+const LEVEL_TCP: i32 = 6;
+/// `TCP_ULP` (linux/tcp.h).
+const OPTION_ULP: i32 = 31;
+/// The option is set.
+const SET: i32 = 1;
+/// The call fails.
+const REFUSE: i32 = 0;
 
 /// What is known of a socket; nothing where it is of no interest.
 #[inline(always)]
@@ -76,4 +87,28 @@ pub fn gate_state(ctx: SockOpsContext) -> u32 {
     }
     let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
     0
+}
+
+/// Refuses another protocol on top of a watched socket that may lead to AI: with TLS in the kernel (`TCP_ULP`), what the
+/// socket carries would be made behind the place where it is watched. Libraries make their records themselves then.
+#[cgroup_sockopt(setsockopt)]
+pub fn gate_option(ctx: SockoptContext) -> i32 {
+    // SAFETY: the context is valid for the run of the program; each field is read by itself, as the verifier demands.
+    let (level, option) = unsafe { ((*ctx.sockopt).level, (*ctx.sockopt).optname) };
+    if level != LEVEL_TCP || option != OPTION_ULP {
+        return SET;
+    }
+    // SAFETY: as above.
+    let kept = gate(unsafe { (*ctx.sockopt).__bindgen_anon_1.sk });
+    if kept.is_null() {
+        return SET;
+    }
+    // SAFETY: the storage of a live socket.
+    let (class, state, tgid) = unsafe { ((*kept).class, (*kept).state, (*kept).tgid) };
+    if state == STATE_OTHER || (scope_of(class) & SCOPE_REFUSING == 0 && !is_panic()) {
+        return SET;
+    }
+    let (flags, layer, reason, errno) = (EVENT_REFUSED, LAYER_SOCKET, REASON_ULP, EPERM);
+    report(kept, &Report { flags, layer, reason, errno, class, thread: u64::from(tgid) << 32 });
+    REFUSE
 }

@@ -3,15 +3,22 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
+    bpf_probe_read_kernel,
 };
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use sensor_common::gate::{CLASS_UNKNOWN, SCOPE_ENFORCED};
+use sensor_common::gate::{
+    CLASS_UNKNOWN, SCOPE_CONTENT, SCOPE_ENFORCED, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE,
+    SCOPE_REFUSE_QUIC,
+};
 
 use crate::maps::{SCOPES, SUBJECT_CGROUPS, SUBJECT_PROCESSES, SWITCHES, setting};
 use crate::rules::is_panic;
 
+/// Something may be refused to the class.
+pub const SCOPE_REFUSING: u32 =
+    SCOPE_NAMES | SCOPE_CONTENT | SCOPE_REFUSE_OPAQUE | SCOPE_REFUSE_QUIC;
 /// Depth of the cgroup tree down to which a class is inherited.
 const LEVELS_MAX: i32 = 8;
 
@@ -21,6 +28,12 @@ pub static TASK_PID: u32 = 0;
 /// Offset of `task_struct.tgid`.
 #[unsafe(no_mangle)]
 pub static TASK_TGID: u32 = 0;
+/// Offset of `task_struct.signal`; 0 where unknown.
+#[unsafe(no_mangle)]
+pub static TASK_SIGNAL: u32 = 0;
+/// Offset of `signal_struct.live`.
+#[unsafe(no_mangle)]
+pub static SIGNAL_LIVE: u32 = 0;
 
 /// Who is current, and what is in force for it.
 #[derive(Clone, Copy)]
@@ -124,13 +137,34 @@ pub fn gate_fork(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Whether the thread that ends is the last of its process. The first one may end before the others, by itself or because
+/// another one executes a program: the process goes on then.
+#[inline(always)]
+fn is_last_thread() -> bool {
+    let thread = bpf_get_current_pid_tgid();
+    let (signal_at, live_at) = (setting(&TASK_SIGNAL), setting(&SIGNAL_LIVE));
+    if signal_at == 0 || live_at == 0 {
+        return (thread >> 32) as u32 == thread as u32;
+    }
+    // SAFETY: the helper cannot fail; its result is only ever read through `bpf_probe_read_kernel`.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: a probe read of any address is safe; a bad one gives an error.
+    let Ok(signal) =
+        (unsafe { bpf_probe_read_kernel((task + u64::from(signal_at)) as *const u64) })
+    else {
+        return false;
+    };
+    // The kernel counts a thread out before it tells of its end.
+    // SAFETY: as above.
+    let live = unsafe { bpf_probe_read_kernel((signal + u64::from(live_at)) as *const u32) };
+    live == Ok(0)
+}
+
 /// The id of an ended process may be given to another one.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn gate_exit(_ctx: RawTracePointContext) -> i32 {
-    let thread = bpf_get_current_pid_tgid();
-    let (tgid, tid) = ((thread >> 32) as u32, thread as u32);
-    if tgid == tid {
-        let _ = SUBJECT_PROCESSES.remove(&tgid);
+    if is_last_thread() {
+        let _ = SUBJECT_PROCESSES.remove(&tgid());
     }
     0
 }

@@ -17,6 +17,7 @@ use sensor_common::state::ConnectionKey;
 
 use crate::content::hold;
 use crate::maps::{GATE_TAILS, INSIDE, OBJECTS, RECORDS, count, now, setting};
+use crate::rules::is_content_panic;
 use crate::subject::{class_of_process, scope_of, tgid};
 
 /// TLS record types (RFC 8446, 5.1).
@@ -50,7 +51,7 @@ pub fn key_of(object: u64) -> ConnectionKey {
 #[inline(always)]
 fn judged_class() -> Option<u32> {
     let class = class_of_process(tgid());
-    (scope_of(class) & SCOPE_CONTENT != 0).then_some(class)
+    (scope_of(class) & SCOPE_CONTENT != 0 || is_content_panic()).then_some(class)
 }
 
 /// An object of which nothing is known yet.

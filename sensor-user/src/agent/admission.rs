@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use sensor_common::gate::AiSocket;
-use sensor_common::record::{Header, Socket};
+use sensor_common::record::{FLAG_SEGMENT, Header, Socket};
 
 use crate::destination::dns;
+use crate::destination::dns_stream::Segment;
 use crate::enforce;
 use crate::policy::Facts;
 
@@ -14,20 +15,15 @@ use super::intent::Intent;
 use super::{gate, ruling};
 
 impl Intent {
-    /// Has the gate judge the calls of a process from its first probe on, where its class says so; says whether that is
-    /// new.
-    pub(super) fn admit(&mut self, pid: u32) -> bool {
+    /// Has the gate see the calls of a process from its first probe on. Whether it judges them, its class says, or a panic
+    /// about a key or a model: that must not wait for probes.
+    pub(super) fn admit(&mut self, pid: u32) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        self.kernel.judge(pid, gate::start_of(pid));
         if self.policies.folder().is_some() {
-            return self.tell(pid) && self.kernel.judge(pid, gate::start_of(pid));
-        }
-        let Some(enforcer) = &mut self.enforcer else { return false };
-        match gate::admit(enforcer, pid) {
-            Ok(Some(start)) => self.kernel.judge(pid, start),
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
-                false
-            }
+            self.tell(pid);
+        } else if let Err(error) = gate::admit(enforcer, pid) {
+            tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
         }
     }
 
@@ -39,30 +35,25 @@ impl Intent {
         }
         self.followed = changes;
         for pid in self.registry.pids() {
-            if self.admit(pid)
-                && let Err(error) = self.registry.judge_too(&mut self.kernel, pid)
-            {
-                tracing::warn!(pid, error = %super::chain(&error), "calls are not judged");
-            }
+            self.tell(pid);
         }
     }
 
-    /// Tells the gate what is certain by the policies about a process; says whether its calls are to be judged.
-    fn tell(&mut self, pid: u32) -> bool {
+    /// Tells the gate what is certain by the policies about a process.
+    fn tell(&mut self, pid: u32) {
         let engine = self.policies.engine();
         if self.enforcer.is_none() || !ruling::enforces(&engine) {
-            return false;
+            return;
         }
         let now = Clock::monotonic_ns();
-        let Some(workload) = self.workloads().refresh(pid, now) else { return false };
+        let Some(workload) = self.workloads().refresh(pid, now) else { return };
         let mut facts = Facts::default();
         facts.set_workload(&workload);
         let told = enforce::told(&engine, &self.catalogue, &facts, Clock::read().wall(now));
-        let Some(enforcer) = &mut self.enforcer else { return false };
+        let Some(enforcer) = &mut self.enforcer else { return };
         if let Err(error) = enforcer.tell(pid, &told) {
             tracing::warn!(pid, error = %super::chain(&error), "the gate does not know the process");
         }
-        told.is_about_content()
     }
 
     /// Tells the gate which provider an address was the answer for; a hint, as addresses are shared.
@@ -75,7 +66,31 @@ impl Intent {
     }
 
     /// Takes a DNS answer: who asked knows the addresses by this name, and those of an AI name are known from now on.
-    pub(super) fn on_answer(&mut self, header: &Header, message: &[u8]) {
+    pub(super) fn on_answer(&mut self, header: &Header, bytes: &[u8]) {
+        if header.flags & FLAG_SEGMENT == 0 {
+            return self.on_message(header, bytes);
+        }
+        let segment = Segment {
+            cookie: header.connection,
+            sequence: u32::try_from(header.offset).unwrap_or_default(),
+            bytes,
+            length: usize::try_from(header.call_len).unwrap_or(usize::MAX),
+            at_ns: header.at_ns,
+        };
+        match self.openings.answers.push(&segment) {
+            Ok(messages) => {
+                for message in messages {
+                    self.on_message(header, &message);
+                }
+            }
+            Err(error) => {
+                self.status.answer_dropped();
+                tracing::debug!(%error, "answer is left out");
+            }
+        }
+    }
+
+    fn on_message(&mut self, header: &Header, message: &[u8]) {
         let Ok(answer) = dns::parse(message) else { return };
         self.openings.resolved.note(header.tgid, &answer, header.at_ns);
         if !self.is_ai(&answer.name) {

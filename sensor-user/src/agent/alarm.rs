@@ -33,14 +33,21 @@ pub fn alarm(config: &Config, action: &PanicAction) -> anyhow::Result<String> {
             if reason.trim().is_empty() {
                 bail!("a panic needs a reason");
             }
+            let wanted = scope(chosen);
+            let key = wanted.key().map_err(anyhow::Error::msg)?;
+            if wanted.is_about_content() {
+                gate::check_judging(config)?;
+            }
             let mut maps = gate::maps_or_new(config)?;
-            let key = scope(chosen).key().map_err(anyhow::Error::msg)?;
             let until = now.saturating_add(seconds.saturating_mul(NS_PER_SEC));
             Panic::on(&mut maps, key, until, reason).context("putting the panic on")?;
             let open: Vec<_> = maps
                 .sockets()
                 .into_iter()
-                .filter(|(_, socket)| Panic::stops(&key, socket.class, socket.destination))
+                .filter(|(_, socket)| {
+                    let class = (socket.class, maps.scope(socket.class));
+                    Panic::stops(&key, class, socket.destination)
+                })
                 .map(|(cookie, socket)| (cookie, socket.tgid))
                 .collect();
             let done = enforce::cut(&open);

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
-use crate::bpf::{Gate, GateMaps, Kernel, cgroup, folder_of};
+use crate::bpf::{Gate, GateMaps, Kernel, cgroup, folder_of, has_lasting_probes};
 use crate::config::Config;
 use crate::credential::FleetKey;
 use crate::enforce;
@@ -101,13 +101,24 @@ pub(super) fn put_in_place(
     Ok(Some(enforcer))
 }
 
-/// Has the calls of a process judged, where its class says so; gives its start then.
-pub(super) fn admit(enforcer: &mut Enforcer, pid: u32) -> Result<Option<u64>, enforce::Error> {
-    let Some(cgroup) = cgroup::path_of(pid) else { return Ok(None) };
-    if !enforcer.admit(pid, &cgroup)? {
-        return Ok(None);
+/// Puts a process into the class of its cgroup, where that has one whose content is judged.
+pub(super) fn admit(enforcer: &mut Enforcer, pid: u32) -> Result<(), enforce::Error> {
+    let Some(cgroup) = cgroup::path_of(pid) else { return Ok(()) };
+    enforcer.admit(pid, &cgroup)
+}
+
+/// Whether requests can be judged on this machine: only the gate of an agent has the probes for that.
+pub(super) fn check_judging(config: &Config) -> anyhow::Result<()> {
+    let folder = folder_of(&config.enforce.pins);
+    if !stands(&folder) || folder.join(BY_PANIC).exists() {
+        bail!(
+            "no agent enforces here, so nobody's requests are judged by key or model: set `enforce.enabled`, or put a panic on a provider or on everything"
+        );
     }
-    Ok(Some(start_of(pid)))
+    if !has_lasting_probes() {
+        bail!("requests are judged by key or model from Linux 6.10 on: put a panic on a provider");
+    }
+    Ok(())
 }
 
 /// Whether maps of a gate are in a folder; its links are another matter.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::credential::Identity;
 use crate::enforce;
+use crate::enforce::Panic;
 use crate::policy::{Decision, Effect, Engine, Facts};
 use crate::provider::Call;
 use crate::report::event::{self, Process, Ruled, Server};
 use crate::report::{CallEvent, Event};
 
+use super::clock::Clock;
 use super::connection::Connection;
 use super::kill;
 use super::pipeline::Pipeline;
@@ -38,6 +41,29 @@ struct Told<'a> {
     bytes_sent: u64,
 }
 
+impl Told<'_> {
+    fn decision(
+        &self,
+        decision: &'static str,
+        ruling: Option<Ruled>,
+        reason: String,
+    ) -> event::Decision {
+        event::Decision {
+            time: self.time,
+            process: self.process.clone(),
+            server: self.server.clone(),
+            provider: Some(self.provider.to_owned()),
+            decision,
+            ruling,
+            enforced: self.cut != 0,
+            layer: self.layer,
+            error: (self.cut != 0).then_some("ECONNABORTED"),
+            reason,
+            bytes_sent: self.bytes_sent,
+        }
+    }
+}
+
 impl Pipeline {
     /// Judges the requests that have been made since the last time. One that an enforcing policy refuses has left, as the
     /// kernel could not know enough; its connection is cut before the answer comes.
@@ -45,7 +71,8 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let engine = self.policies.engine();
         let cookie = connection.socket.map_or(0, |socket| socket.cookie);
-        let judged = self.enforces && cookie != 0 && !engine.set().is_empty();
+        let is_asked = !engine.set().is_empty() || self.alarms.is_some();
+        let judged = self.enforces && cookie != 0 && is_asked;
         let asked = connection.take_asked(judged);
         for call in asked {
             self.judge_request(&engine, (id, cookie), &call);
@@ -66,8 +93,9 @@ impl Pipeline {
         }
         facts.set_call(call, identity.as_ref());
         let time = self.clock.wall(call.started_ns);
+        let panic = self.panic_about(call, identity.as_ref());
         let decision = engine.decide(&facts, time);
-        if !decision.effect().refuses() {
+        if panic.is_none() && !decision.effect().refuses() {
             return;
         }
         let cut = enforce::cut(&[(cookie, pid)]).cut;
@@ -82,18 +110,22 @@ impl Pipeline {
         }
         let (process, server, provider) = (&process, &server, call.provider.as_str());
         let told = Told { time, process, server, provider, layer: "request", cut, bytes_sent };
-        self.tell_decision(&decision, &told);
+        match panic {
+            Some(panic) => self.tell_panic(panic, &told),
+            None => self.tell_decision(&decision, &told),
+        }
     }
 
-    /// Judges a call that is over.
+    /// Judges a call that is over; one that was refused when it was asked for is told of already.
     pub(super) fn judge(&self, event: &mut CallEvent, cookie: u64, condemned: bool) {
         let engine = self.policies.engine();
-        if engine.set().is_empty() {
+        let panic = self.panic_about(&event.call, event.identity.as_ref());
+        if engine.set().is_empty() && panic.is_none() {
             return;
         }
         let decision = decide(&engine, event, event.time);
-        if decision.is_notable() && !condemned {
-            let refuses = decision.effect().refuses();
+        if (panic.is_some() || decision.is_notable()) && !condemned {
+            let refuses = panic.is_some() || decision.effect().refuses();
             let pid = event.process.pid.filter(|_| refuses && self.enforces && cookie != 0);
             let cut = pid.map_or(0, |pid| enforce::cut(&[(cookie, pid)]).cut);
             self.status.refused_cut(cut);
@@ -109,9 +141,21 @@ impl Pipeline {
                 cut,
                 bytes_sent: 0,
             };
-            self.tell_decision(&decision, &told);
+            match panic {
+                Some(panic) => self.tell_panic(panic, &told),
+                None => self.tell_decision(&decision, &told),
+            }
         }
-        event.decision = Some(Box::new(decision));
+        if !engine.set().is_empty() {
+            event.decision = Some(Box::new(decision));
+        }
+    }
+
+    /// The panic about its key or model that is to stop a call which the gate could not judge, as over HTTP/2.
+    fn panic_about(&self, call: &Call, identity: Option<&Identity>) -> Option<Panic> {
+        let key = identity.map(|identity| identity.fingerprint.as_str());
+        let about = (key, call.request_model.as_deref());
+        Panic::about(self.alarms.as_ref()?, about, Clock::monotonic_ns())
     }
 
     /// Kills who made the call, where an enforcing policy says so.
@@ -121,22 +165,17 @@ impl Pipeline {
         }
     }
 
+    fn tell_panic(&self, panic: Panic, told: &Told<'_>) {
+        let decision = told.decision("deny", None, panic.reason);
+        self.send(Event::Decision(decision));
+    }
+
     fn tell_decision(&self, decision: &Decision, told: &Told<'_>) {
         let refuses = decision.effect().refuses();
         let ruling = decision.binding.as_ref().filter(|_| refuses).unwrap_or(&decision.ruling);
-        self.send(Event::Decision(event::Decision {
-            time: told.time,
-            process: told.process.clone(),
-            server: told.server.clone(),
-            provider: Some(told.provider.to_owned()),
-            decision: ruling.effect.as_str(),
-            ruling: Ruled::of(ruling),
-            enforced: told.cut != 0,
-            layer: told.layer,
-            error: (told.cut != 0).then_some("ECONNABORTED"),
-            reason: ruling.reason.as_deref().unwrap_or_default().to_owned(),
-            bytes_sent: told.bytes_sent,
-        }));
+        let reason = ruling.reason.as_deref().unwrap_or_default().to_owned();
+        let decision = told.decision(ruling.effect.as_str(), Ruled::of(ruling), reason);
+        self.send(Event::Decision(decision));
     }
 }
 

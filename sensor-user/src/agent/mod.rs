@@ -340,8 +340,11 @@ fn control_socket(
         return Ok(None);
     }
     let listener = control::listen(path)?;
-    let control =
-        Control { state: config.files.state.clone(), picture: Arc::clone(&telemetry.picture) };
+    let control = Control {
+        state: config.files.state.clone(),
+        picture: Arc::clone(&telemetry.picture),
+        engine: telemetry.policies.shared(),
+    };
     let until = async { drop(stopped.await) };
     Ok(Some(tokio::spawn(control::serve(listener, control, until))))
 }

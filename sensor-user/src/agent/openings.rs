@@ -11,6 +11,7 @@ use sensor_common::record::{
 use crate::bpf::OpeningMap;
 use crate::capture;
 use crate::destination::client_hello::{Assembler, Progress};
+use crate::destination::dns_stream::Streams;
 use crate::destination::{ClientHello, Resolved, quic};
 use crate::probes::Why;
 
@@ -30,6 +31,8 @@ pub(super) struct Openings {
     kernel: OpeningMap,
     under_way: HashMap<Place, Opening>,
     pub(super) resolved: Resolved,
+    /// Answers of name servers over TCP.
+    pub(super) answers: Streams,
 }
 
 /// A hello on its way.
@@ -89,7 +92,12 @@ fn sequence_of(header: &Header) -> u32 {
 
 impl Openings {
     pub(super) fn new(kernel: OpeningMap) -> Self {
-        Self { kernel, under_way: HashMap::new(), resolved: Resolved::default() }
+        Self {
+            kernel,
+            under_way: HashMap::new(),
+            resolved: Resolved::default(),
+            answers: Streams::default(),
+        }
     }
 
     /// Takes the next bytes; gives a hello that is whole, and whether the kernel half has told of its name.

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use sensor_common::record::{FLAG_AI_NAME, FLAG_FRESH, FLAG_SENT, SOCKET_AI};
 use sensor_common::state::{VERDICT_IGNORE, VERDICT_WATCH};
 
+use crate::bpf::GateMaps;
 use crate::bpf::VerdictMap;
 use crate::capture::{self, Body, Record};
 use crate::credential::Keyring;
@@ -57,6 +58,8 @@ pub(super) struct Pipeline {
     pub(super) policies: Arc<Policies>,
     /// Whether this node refuses anything.
     pub(super) enforces: bool,
+    /// The gate's maps, for panics about what only a request tells; none where nothing is enforced.
+    pub(super) alarms: Option<GateMaps>,
     /// Processes and connections whose plaintext cannot be seen.
     pub(super) blind: Blind,
     /// Models that were seen used, for what cannot be seen.

@@ -42,7 +42,7 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     folder: PathBuf,
-    engine: Mutex<Arc<Engine>>,
+    engine: Arc<Mutex<Arc<Engine>>>,
     standing: Mutex<Standing>,
     /// How often the gate was told what they say.
     changes: AtomicU64,
@@ -72,6 +72,11 @@ impl Policies {
     /// The engine of the last good documents.
     pub(super) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.engine.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The engine of the last good documents, also of those to come.
+    pub(super) fn shared(&self) -> Arc<Mutex<Arc<Engine>>> {
+        Arc::clone(&self.engine)
     }
 
     /// What they say of themselves.

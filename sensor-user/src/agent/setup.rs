@@ -231,6 +231,7 @@ pub(super) fn stages(
         models: Models::default(),
         policies: Arc::clone(&policies),
         enforces: enforcer.is_some(),
+        alarms: if enforcer.is_some() { gate::maps(&config)? } else { None },
     };
     let intent_stage = Intent {
         kernel,

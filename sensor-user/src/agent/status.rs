@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 15] = [
+const COUNTERS: [&str; 16] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -43,6 +43,7 @@ const COUNTERS: [&str; 15] = [
     "probes_rejected",
     "hello_not_read",
     "killed",
+    "answer_dropped",
 ];
 
 #[derive(Clone, Copy)]
@@ -62,6 +63,7 @@ enum Count {
     ProbesRejected,
     HelloNotRead,
     Killed,
+    AnswerDropped,
 }
 
 impl Status {
@@ -136,6 +138,11 @@ impl Status {
     /// The ClientHello of a connection to AI is malformed, has a gap or is too long, or too many were under way.
     pub(super) fn hello_not_read(&self) {
         self.count(Count::HelloNotRead);
+    }
+
+    /// Too many connections to name servers had an answer under way.
+    pub(super) fn answer_dropped(&self) {
+        self.count(Count::AnswerDropped);
     }
 
     /// A record of the kernel half was malformed.

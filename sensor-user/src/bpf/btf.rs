@@ -22,7 +22,7 @@ const KIND_ENUM64: u32 = 19;
 /// Anonymous structures within structures are followed this deep.
 const DEPTH_MAX: u32 = 8;
 
-/// Byte offsets of the members of `task_struct` that the kernel half reads.
+/// Byte offsets of the members of `task_struct`, and of one structure behind it, that the kernel half reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskOffsets {
     /// `group_leader`.
@@ -33,6 +33,10 @@ pub struct TaskOffsets {
     pub pid: u32,
     /// `tgid`.
     pub tgid: u32,
+    /// `signal`, with what the threads of a process share; 0 where it is not known.
+    pub signal: u32,
+    /// `live` of `signal_struct`, how many threads have not ended; 0 where it is not known.
+    pub live: u32,
 }
 
 /// Reads the offsets from the running kernel.
@@ -50,6 +54,8 @@ pub fn task_offsets() -> Result<TaskOffsets, Error> {
         start_boottime: member("start_boottime").or_else(|_| member("real_start_time"))?,
         pid: member("pid")?,
         tgid: member("tgid")?,
+        signal: member("signal").unwrap_or_default(),
+        live: types.member_offset("signal_struct", "live").unwrap_or_default(),
     })
 }
 
@@ -166,6 +172,7 @@ mod tests {
         let Ok(offsets) = task_offsets() else { return };
         assert_eq!(offsets.tgid, offsets.pid + 4);
         assert!(offsets.group_leader > offsets.tgid);
+        assert!(offsets.signal > offsets.tgid && offsets.live > 0, "{offsets:?}");
     }
 
     #[test]

@@ -61,15 +61,17 @@ const CONNECT4: u32 = 10;
 const CONNECT6: u32 = 11;
 const SENDMSG4: u32 = 14;
 const SENDMSG6: u32 = 15;
+const SETSOCKOPT: u32 = 22;
 
 /// Programs at the root of the cgroup tree: what watches stands before what lets sockets in.
-const AT_ROOT: [(&str, u32); 6] = [
+const AT_ROOT: [(&str, u32); 7] = [
     ("gate_state", SOCK_OPS),
     ("gate_connect4", CONNECT4),
     ("gate_connect6", CONNECT6),
     ("gate_sendmsg4", SENDMSG4),
     ("gate_sendmsg6", SENDMSG6),
     ("gate_socket", SOCK_CREATE),
+    ("gate_option", SETSOCKOPT),
 ];
 
 /// Programs of the gate by the observing program at the same place of a TLS library.
@@ -135,7 +137,9 @@ impl Gate {
             .btf(Some(&types))
             .override_global("HAS_SET_RETVAL", &chooses, true)
             .override_global("TASK_PID", &offsets.pid, true)
-            .override_global("TASK_TGID", &offsets.tgid, true);
+            .override_global("TASK_TGID", &offsets.tgid, true)
+            .override_global("TASK_SIGNAL", &offsets.signal, true)
+            .override_global("SIGNAL_LIVE", &offsets.live, true);
         for name in PINNED {
             loader.map_pin_path(name, folder.join(name));
         }
@@ -339,6 +343,7 @@ fn load(program: &mut Program) -> Result<(), aya::programs::ProgramError> {
         Program::RawTracePoint(program) => program.load(),
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
+        Program::CgroupSockopt(program) => program.load(),
         Program::SockOps(program) => program.load(),
         Program::SkMsg(program) => program.load(),
         _ => Err(aya::programs::ProgramError::UnexpectedProgramType),

@@ -114,6 +114,8 @@ impl Kernel {
             .override_global("TASK_START_BOOTTIME", &offsets.start_boottime, true)
             .override_global("TASK_PID", &offsets.pid, true)
             .override_global("TASK_TGID", &offsets.tgid, true)
+            .override_global("TASK_SIGNAL", &offsets.signal, true)
+            .override_global("SIGNAL_LIVE", &offsets.live, true)
             .load(OBJECT)
             .map_err(|source| Error::Load(Box::new(source)))?;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -195,8 +197,10 @@ impl Kernel {
         offset: u64,
         pid: Option<u32>,
     ) -> Result<ProbeLink, Error> {
-        if let Some(pid) = pid {
-            self.attach_beside(program, file, offset, pid)?;
+        if let (Some(pid), Some((gate, judged))) = (pid, &self.gate)
+            && let Some(start) = judged.get(&pid)
+        {
+            gate.attach_probe(program, file, offset, (pid, *start))?;
         }
         if let Some(multi) = &self.multi {
             return multi
@@ -214,22 +218,6 @@ impl Kernel {
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
         Ok(ProbeLink { _held: Held::Perf(link) })
-    }
-
-    /// Attaches what the gate has beside `program`, where the calls of the process are judged.
-    pub fn attach_beside(
-        &self,
-        program: &str,
-        file: BorrowedFd<'_>,
-        offset: u64,
-        pid: u32,
-    ) -> Result<(), Error> {
-        if let Some((gate, judged)) = &self.gate
-            && let Some(start) = judged.get(&pid)
-        {
-            gate.attach_probe(program, file, offset, (pid, *start))?;
-        }
-        Ok(())
     }
 
     /// Has probes set in a hurry.
@@ -253,9 +241,11 @@ impl Kernel {
         self.gate = Some((gate, HashMap::new()));
     }
 
-    /// Has the calls of a process judged; `start` tells it from others of the same id. Says whether that is new.
-    pub fn judge(&mut self, pid: u32, start: u64) -> bool {
-        self.gate.as_mut().is_some_and(|(_, judged)| judged.insert(pid, start) != Some(start))
+    /// Has the calls of a process judged; `start` tells it from others of the same id.
+    pub fn judge(&mut self, pid: u32, start: u64) {
+        if let Some((_, judged)) = &mut self.gate {
+            judged.insert(pid, start);
+        }
     }
 
     /// Takes the gate's probes out of a process that has ended.

@@ -54,10 +54,10 @@ pub struct PanicScope {
     /// One provider, as "openai".
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// One key, by its fingerprint; for subjects whose content is judged.
+    /// One key, by its fingerprint; needs an agent that enforces, and holds for what it can read.
     #[arg(long, value_name = "FINGERPRINT")]
     pub key: Option<String>,
-    /// One model, by its whole name; for subjects whose content is judged.
+    /// One model, by its whole name; as with a key.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// One subject of the orders, by its name.

@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod bytes;
 pub mod client_hello;
 pub mod dns;
+pub mod dns_stream;
 pub mod look_alike;
 pub mod quic;
 pub mod resolved;

@@ -72,7 +72,7 @@ impl Enforcer {
         }
         self.subjects(orders)?;
         // Also without orders: the agent's proofs are subjects too.
-        let switches = Switches { active: 1, ancestors: 1, panic_until_ns: 0 };
+        let switches = Switches { active: 1, ancestors: 1, ..Switches::default() };
         self.maps.set_switches(Owner::Agent, switches)?;
         for key in rules.keys() {
             let is_panic = key.class == CLASS_EVERY || key.kind == RULE_CLASS;
@@ -125,18 +125,17 @@ impl Enforcer {
         Ok(())
     }
 
-    /// Says that a process's calls are judged, if its class says so; `cgroup` is its cgroup's folder.
-    pub fn admit(&mut self, pid: u32, cgroup: &Path) -> Result<bool, Error> {
-        let own = self.maps.process(pid).map(|subject| subject.class);
-        let Some(class) = own.or_else(|| self.class_of(cgroup)) else { return Ok(false) };
-        if self.maps.scope(class) & SCOPE_CONTENT == 0 {
-            return Ok(false);
+    /// Puts a process into the class of its cgroup, if content is judged there; `cgroup` is its cgroup's folder.
+    pub fn admit(&mut self, pid: u32, cgroup: &Path) -> Result<(), Error> {
+        if self.maps.process(pid).is_some() {
+            return Ok(());
         }
-        if own.is_none() {
+        let Some(class) = self.class_of(cgroup) else { return Ok(()) };
+        if self.maps.scope(class) & SCOPE_CONTENT != 0 {
             let subject = Subject { class, ..Subject::default() };
             self.maps.set_process(pid, Some(subject))?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Puts a process into the class of what it is told; a class that is new comes before its first process.

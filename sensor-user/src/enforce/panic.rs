@@ -2,7 +2,7 @@
 
 use sensor_common::gate::{
     ACTION_DENY, CLASS_EVERY, DESTINATION_ANY, RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION,
-    RULE_MODEL, RuleKey, Switches, Verdict,
+    RULE_MODEL, RuleKey, SCOPE_CONTENT, Switches, Verdict,
 };
 
 use crate::bpf::GateMaps;
@@ -18,9 +18,9 @@ pub enum Scope {
     Everything,
     /// Calls to one provider.
     Provider(String),
-    /// Calls with one key, by its fingerprint, of subjects whose content is judged.
+    /// Calls with one key, by its fingerprint.
     Key(String),
-    /// Calls for one model, of subjects whose content is judged.
+    /// Calls for one model.
     Model(String),
     /// Calls of one class of subjects.
     Workload(String),
@@ -37,7 +37,25 @@ pub struct Panic {
     pub reason: String,
 }
 
+/// Whether a panic is about what only a request tells.
+fn is_about_content(key: &RuleKey) -> bool {
+    matches!(key.kind, RULE_CREDENTIAL | RULE_MODEL)
+}
+
+/// Keeps the switches on as long as a panic lasts.
+fn extend(switches: &mut Switches, key: &RuleKey, until_ns: u64) {
+    switches.panic_until_ns = switches.panic_until_ns.max(until_ns);
+    if is_about_content(key) {
+        switches.content_until_ns = switches.content_until_ns.max(until_ns);
+    }
+}
+
 impl Scope {
+    /// Whether requests have to be judged for it.
+    pub fn is_about_content(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Model(_))
+    }
+
     /// Where the gate looks for it.
     pub fn key(&self) -> Result<RuleKey, String> {
         let key = |class, kind, value| Ok(RuleKey { class, kind, value });
@@ -66,24 +84,23 @@ impl Panic {
             ..Verdict::default()
         };
         maps.set_rule(key, Some(verdict))?;
-        let before = maps.switches(Owner::Panic)?.panic_until_ns;
-        let switches = Switches { panic_until_ns: before.max(until_ns), ..Switches::default() };
+        let mut switches = maps.switches(Owner::Panic)?;
+        extend(&mut switches, &key, until_ns);
         Ok(maps.set_switches(Owner::Panic, switches)?)
     }
 
     /// Lifts one panic, or all; says how many.
     pub fn off(maps: &mut GateMaps, which: Option<RuleKey>, now_ns: u64) -> Result<usize, Error> {
         let mut lifted = 0_usize;
-        let mut last = 0;
+        let mut switches = Switches::default();
         for panic in Self::all(maps) {
             if which.is_none_or(|key| key == panic.key) {
                 maps.set_rule(panic.key, None)?;
                 lifted = lifted.saturating_add(usize::from(panic.until_ns > now_ns));
             } else {
-                last = last.max(panic.until_ns);
+                extend(&mut switches, &panic.key, panic.until_ns);
             }
         }
-        let switches = Switches { panic_until_ns: last, ..Switches::default() };
         maps.set_switches(Owner::Panic, switches)?;
         Ok(lifted)
     }
@@ -102,16 +119,35 @@ impl Panic {
             .collect()
     }
 
-    /// Whether a panic stops a socket of this class to this destination, as far as the socket itself tells.
-    pub fn stops(key: &RuleKey, class: u32, destination: u32) -> bool {
+    /// The panic that is on about the key, by its fingerprint, or the model of a call.
+    pub fn about(
+        maps: &GateMaps,
+        (key, model): (Option<&str>, Option<&str>),
+        now_ns: u64,
+    ) -> Option<Self> {
+        // Nearly always there is none, and nothing more is asked.
+        if maps.switches(Owner::Panic).ok()?.content_until_ns <= now_ns {
+            return None;
+        }
+        let key = key.map(|key| Scope::Key(key.to_owned()));
+        let model = model.map(|model| Scope::Model(model.to_owned()));
+        let keys: Vec<_> =
+            [key, model].into_iter().flatten().filter_map(|scope| scope.key().ok()).collect();
+        let is_on = |panic: &Self| panic.until_ns > now_ns && keys.contains(&panic.key);
+        Self::all(maps).into_iter().find(is_on)
+    }
+
+    /// Whether an open connection is to be cut for a panic: its class, the scope of that, and where it leads.
+    pub fn stops(key: &RuleKey, (class, scope): (u32, u32), destination: u32) -> bool {
         match key.kind {
             RULE_DESTINATION => {
                 let wanted = key.value.first().copied().unwrap_or(0);
                 wanted == u64::from(DESTINATION_ANY) || wanted == u64::from(destination)
             }
             RULE_CLASS => key.class == class,
-            // Which key or model an open connection uses is not written at its socket.
-            _ => false,
+            // Which key or model an open connection uses is not written at its socket. Where requests were judged before the
+            // panic, the next one is; another connection is not watched for that, and has to be made anew.
+            _ => scope & SCOPE_CONTENT == 0,
         }
     }
 }

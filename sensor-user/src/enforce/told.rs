@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_CONTENT, SCOPE_ENFORCED,
-    SCOPE_NAMES, SCOPE_REFUSE_QUIC, Verdict,
+    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_NAMES,
+    SCOPE_REFUSE_QUIC, Verdict,
 };
 
 use crate::policy::Attribute;
@@ -117,11 +117,6 @@ impl Told {
     /// Whether anything is refused.
     pub fn refuses(&self) -> bool {
         !self.rules.is_empty() || self.scope & SCOPE_REFUSE_QUIC != 0
-    }
-
-    /// Whether requests are judged by what is in them.
-    pub fn is_about_content(&self) -> bool {
-        self.scope & SCOPE_CONTENT != 0
     }
 
     /// A number that follows from what is told.

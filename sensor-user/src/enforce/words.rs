@@ -4,8 +4,8 @@ use sensor_common::gate::{
     DESTINATION_FIRST, LAYER_ADDRESS, LAYER_CHANGE, LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE,
     LAYER_QUIC, LAYER_SOCKET, NAME_HEAD_AND_TAIL, NAME_TAIL, NAME_WHOLE, REASON_HEAD_UNREADABLE,
     REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE, REASON_HTTP_2, REASON_MPTCP, REASON_NOT_HTTP,
-    REASON_OWN, REASON_QUIC, REASON_RECORD_UNSEEN, REASON_UNFINISHED, REASON_UNMAPPED,
-    REASON_UNREADABLE, name_key,
+    REASON_OWN, REASON_QUIC, REASON_RAW, REASON_RECORD_UNSEEN, REASON_ULP, REASON_UNFINISHED,
+    REASON_UNMAPPED, REASON_UNREADABLE, name_key,
 };
 use sensor_common::state::{NAME_HASH_PRIME, NAME_HASH_START, name_hash_step};
 
@@ -83,6 +83,8 @@ pub fn reason_words(reason: u32) -> Option<&'static str> {
         REASON_NOT_HTTP => Some("not_http"),
         REASON_UNREADABLE => Some("write_unreadable"),
         REASON_UNFINISHED => Some("judging_unfinished"),
+        REASON_RAW => Some("raw_socket"),
+        REASON_ULP => Some("records_made_by_the_kernel"),
         _ => None,
     }
 }

@@ -148,6 +148,9 @@ fn categories() -> Vec<&'static str> {
 fn closed(what: &str, text: &At<String>, known: &[&str], notes: &mut Notes<'_>) {
     // What is no pattern at all is noted where it is compiled.
     let Ok(pattern) = Pattern::new(&text.value, b'/') else { return };
+    if notes.is_full() {
+        return;
+    }
     if !known.iter().any(|word| pattern.matches(word)) {
         let near = advice(&text.value, known.iter().copied());
         notes.error(text, format!("unknown {what} `{}`; {near}", shown(&text.value)));

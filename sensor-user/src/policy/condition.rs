@@ -60,7 +60,15 @@ pub(super) struct Patterns {
 impl Patterns {
     /// Whether every value of the other patterns is one of these; `false` where that cannot be told.
     pub(super) fn cover(&self, others: &Self) -> bool {
-        others.iter().all(|other| self.iter().any(|pattern| pattern.covers(other)))
+        others.iter().all(|other| {
+            self.exact.contains(other.as_str())
+                || self.wild.iter().any(|pattern| pattern.covers(other))
+        })
+    }
+
+    /// How many comparisons that takes at most.
+    fn cost(&self, others: &Self) -> usize {
+        others.all.len().saturating_mul(self.wild.len().saturating_add(1))
     }
 
     pub(super) fn new(all: Vec<Pattern>) -> Self {
@@ -180,6 +188,24 @@ impl Conditions {
         conditions
             && self.window.is_none()
             && (self.approved.is_none() || self.approved == other.approved)
+    }
+
+    /// How many comparisons of patterns `cover` takes at most.
+    pub(super) fn cost(&self, other: &Self) -> usize {
+        let mut cost = self.all.len().saturating_mul(other.all.len());
+        for (mine, theirs) in self.all.iter().flat_map(|mine| {
+            let same = |theirs: &&Condition| mine.attribute == theirs.attribute;
+            other.all.iter().filter(same).map(move |theirs| (mine, theirs))
+        }) {
+            cost = cost.saturating_add(mine.any.cost(&theirs.any));
+            cost = cost.saturating_add(theirs.not.cost(&mine.not));
+        }
+        cost
+    }
+
+    /// How many comparisons of patterns `is_contradictory` takes at most.
+    pub(super) fn own_cost(&self) -> usize {
+        self.all.iter().fold(0, |sum: usize, one| sum.saturating_add(one.not.cost(&one.any)))
     }
 
     /// Whether nothing can match: what must match is all among what may not.

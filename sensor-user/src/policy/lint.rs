@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::policy::Document;
+use crate::policy::Effect;
 use crate::policy::Problem;
 use crate::policy::Source;
 use crate::policy::asked;
@@ -14,6 +15,8 @@ use crate::policy::pattern::Pattern;
 use crate::policy::problem::Notes;
 use crate::policy::problem::advice;
 use crate::policy::read;
+use crate::policy::shadow::Budget;
+use crate::policy::shadow::Shadows;
 
 /// Warns of rules that can never match or change anything. `providers` are the names that calls can carry.
 pub fn lint(sources: &[Source], providers: &[&str], now: Timestamp) -> Vec<Problem> {
@@ -33,12 +36,13 @@ pub fn lint(sources: &[Source], providers: &[&str], now: Timestamp) -> Vec<Probl
     let mut known: Vec<&str> = providers.iter().copied().chain(local).chain(["unlisted"]).collect();
     known.sort_unstable();
     known.dedup();
+    let budget = &mut Budget::default();
     for (file, document) in &documents {
         if let Document::Policy(policy) = document {
             let notes = &mut Notes::new(file, &mut found);
             check_names(policy, &known, notes);
             check_reach(policy, now, notes);
-            check_shadows(policy, notes);
+            check_shadows(policy, budget, notes);
         }
     }
     found
@@ -50,6 +54,9 @@ fn check_names(policy: &EgressPolicy, known: &[&str], notes: &mut Notes<'_>) {
         let Some(values) = &rule.value.r#match.value.provider else { continue };
         for name in placed(values).iter().chain(&values.value.not) {
             let Ok(pattern) = Pattern::new(&name.value, b'/') else { continue };
+            if notes.is_full() {
+                return;
+            }
             if !known.iter().any(|provider| pattern.matches(provider)) {
                 let near = advice(&name.value, known.iter().copied());
                 notes.warning(name, format!("no provider `{}` is known; {near}", name.value));
@@ -71,38 +78,38 @@ fn check_reach(policy: &EgressPolicy, now: Timestamp, notes: &mut Notes<'_>) {
     }
 }
 
-/// A rule that changes nothing because another one is at least as wide and as strong, or the default says the same.
-fn check_shadows(policy: &EgressPolicy, notes: &mut Notes<'_>) {
+/// A rule that changes nothing because another one is at least as wide and as strong.
+fn check_shadows(policy: &EgressPolicy, budget: &mut Budget, notes: &mut Notes<'_>) {
     let mut scratch = Vec::new();
-    let rules: Vec<_> = policy.spec.rules.iter().flatten().collect();
-    let compiled: Vec<Conditions> = rules
+    let rules: Vec<_> = policy.spec.rules.iter().flatten().map(|rule| &rule.value).collect();
+    let compiled: Vec<(Conditions, Effect)> = rules
         .iter()
-        .map(|rule| asked::rule(&rule.value.r#match, &mut Notes::new("", &mut scratch)))
+        .map(|rule| {
+            let conditions = asked::rule(&rule.r#match, &mut Notes::new("", &mut scratch));
+            (conditions, effect(rule.action))
+        })
         .collect();
-    for (at, rule) in rules.iter().enumerate() {
-        let Some(mine) = compiled.get(at) else { continue };
-        if mine.is_contradictory() {
-            notes.warning(
-                &rule.value.name,
-                format!(
-                    "rule `{}` can never match: `not` takes all that `in` gives",
-                    rule.value.name.value
-                ),
-            );
-            continue;
-        }
-        let shadow =
-            rules.iter().zip(&compiled).enumerate().find(|(other, (theirs, conditions))| {
-                let (stronger, weaker) = (effect(theirs.value.action), effect(rule.value.action));
-                let same_either_way = stronger == weaker && mine.cover(conditions) && *other > at;
-                *other != at && stronger >= weaker && conditions.cover(mine) && !same_either_way
-            });
-        if let Some((_, (theirs, _))) = shadow {
-            let message = format!(
-                "rule `{}` changes nothing: `{}` matches all of it and is as strong or stronger",
-                rule.value.name.value, theirs.value.name.value
-            );
-            notes.warning(&rule.value.name, message);
+    let shadows = Shadows::new(&compiled);
+    for (at, (rule, (conditions, _))) in rules.iter().zip(&compiled).enumerate() {
+        let name = &rule.name;
+        let found = budget.take(conditions.own_cost()).ok_or(()).and_then(|()| {
+            if conditions.is_contradictory() {
+                return Ok(Some("can never match: `not` takes all that `in` gives".to_owned()));
+            }
+            let other = shadows.find(at, budget)?.and_then(|other| rules.get(other));
+            Ok(other.map(|other| {
+                let other = &other.name.value;
+                format!("changes nothing: `{other}` matches all of it and is as strong or stronger")
+            }))
+        });
+        match found {
+            Ok(None) => {}
+            Ok(Some(what)) => notes.warning(name, format!("rule `{}` {what}", name.value)),
+            Err(()) => {
+                let message = "from here on nothing says which rules change nothing: too many patterns to compare";
+                notes.warning(name, message);
+                return;
+            }
         }
     }
 }

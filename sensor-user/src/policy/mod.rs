@@ -17,6 +17,7 @@ mod rollout;
 mod decision;
 mod engine;
 mod given;
+mod shadow;
 mod lint;
 pub mod rows;
 mod schema;

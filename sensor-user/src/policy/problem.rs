@@ -9,6 +9,9 @@ const LIKE: f64 = 0.75;
 /// Names listed where none is near.
 const LISTED_MAX: usize = 12;
 
+/// Problems told of one folder: who mends these sees the others then.
+const PROBLEMS_MAX: usize = 1_000;
+
 /// Whether a problem stops a document from coming into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -66,7 +69,17 @@ impl<'a> Notes<'a> {
         self.push(at, Severity::Warning, message.into());
     }
 
+    /// Whether nothing more is told: then nothing more has to be looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() > PROBLEMS_MAX
+    }
+
     fn push<T>(&mut self, at: &At<T>, severity: Severity, message: String) {
+        if self.is_full() {
+            return;
+        }
+        let is_last = self.found.len() == PROBLEMS_MAX;
+        let message = if is_last { "and more, which is not told".to_owned() } else { message };
         let (line, column) = (at.line, at.column);
         let problem = Problem { file: self.file.to_owned(), line, column, severity, message };
         self.found.push(problem);

@@ -20,6 +20,8 @@ use crate::policy::problem::advice;
 pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Documents in one file.
 pub(super) const DOCUMENTS_MAX: usize = 1024;
+/// Lines of a file with several documents: each is read behind as many empty lines as stand before it.
+const LINES_MAX: u64 = 65_536;
 /// Depth of nested collections; documents need ten.
 const DEPTH_MAX: usize = 32;
 
@@ -67,6 +69,12 @@ pub(super) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Doc
     let parts = split(&source.text);
     if parts.len() > DOCUMENTS_MAX {
         problems.push(whole(format!("holds more than {DOCUMENTS_MAX} documents")));
+        return Vec::new();
+    }
+    if parts.last().is_some_and(|last| last.lines_before > LINES_MAX) {
+        let many =
+            format!("holds several documents in more than {LINES_MAX} lines: use several files");
+        problems.push(whole(many));
         return Vec::new();
     }
     let mut documents = Vec::new();

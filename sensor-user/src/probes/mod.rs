@@ -18,7 +18,6 @@ pub mod pclntab;
 mod plan;
 pub mod prologue;
 mod registry;
-mod set;
 pub mod row;
 pub mod rustls;
 pub mod search;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::bpf::Kernel;
@@ -11,8 +12,7 @@ use super::Error;
 use super::attached::{Attached, Rejected, Why};
 use super::library::{Carried, Library, Resolution};
 use super::mapped::{Mapping, executable_mappings, identity_of};
-use super::plan::{Plan, Planner, Searched};
-use super::set::{set_beside, set_probes};
+use super::plan::{Part, Plan, Planner, Searched};
 use super::trust::Trust;
 
 /// Processes that carry probes at once; the same bound as the kernel's table.
@@ -253,20 +253,6 @@ impl Registry {
         Ok(attached)
     }
 
-    /// Sets the gate's probes beside those that a process carries: its calls are judged from now on.
-    pub fn judge_too(&mut self, kernel: &mut Kernel, pid: u32) -> Result<(), Error> {
-        let Some(process) = self.processes.get(&pid) else { return Ok(()) };
-        for mapping in executable_mappings(pid)? {
-            let identity = (mapping.device.clone(), mapping.inode);
-            if process.files.contains(&identity)
-                && let Ok(file) = mapping.open(pid)
-            {
-                set_beside(kernel, &file, &*self.planner.plan(&file)?, pid)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Gives the probes of a process back; dropping them is slow and belongs off the hot path.
     pub fn detach(&mut self, pid: u32) -> Vec<ProbeLink> {
         let Some(Process { links, guessed, .. }) = self.processes.remove(&pid) else {
@@ -360,6 +346,23 @@ impl Registry {
     pub fn planner(&mut self) -> &mut Planner {
         &mut self.planner
     }
+}
+
+fn set_probes(
+    kernel: &mut Kernel,
+    file: &File,
+    plan: &Plan,
+    pid: Option<u32>,
+) -> Result<Vec<(Library, ProbeLink)>, Error> {
+    let mut links = Vec::new();
+    for Part { library, probes, .. } in &plan.parts {
+        let probes = probes.iter().map(|probe| (probe.program, probe.offset));
+        let set = kernel
+            .attach_probes(probes, file.as_fd(), pid)
+            .map_err(|source| Error::Attach { library: library.as_str(), source })?;
+        links.extend(set.into_iter().map(|link| (*library, link)));
+    }
+    Ok(links)
 }
 
 fn sends_by_libc(plan: &Plan) -> bool {

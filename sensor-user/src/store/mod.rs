@@ -141,6 +141,30 @@ pub struct Figures {
     pub decision: String,
 }
 
+/// Whether the policies in force approve of a use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Approved {
+    /// They let it pass without a word.
+    Yes,
+    /// They tell of it or refuse it.
+    No,
+    /// None is about it, or what they ask about is not known.
+    #[default]
+    Unknown,
+}
+
+impl Approved {
+    /// The word that reports carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// One row of the inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Entry {
@@ -150,6 +174,9 @@ pub struct Entry {
     /// How much.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Whether the policies in force approve of it. It is not kept: whoever answers for the inventory says it.
+    #[serde(default)]
+    pub approved: Approved,
 }
 
 impl Figures {
@@ -249,7 +276,11 @@ impl Store {
             if known {
                 schema::put(&transaction, entry)
             } else {
-                let folded = Entry { used: folded(&entry.used), figures: entry.figures.clone() };
+                let folded = Entry {
+                    used: folded(&entry.used),
+                    figures: entry.figures.clone(),
+                    approved: Approved::Unknown,
+                };
                 schema::put(&transaction, &folded)
             }
             .map_err(failed("writing"))?;

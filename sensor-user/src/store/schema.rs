@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
 
+use super::Approved;
 use super::Entry;
 use super::Error;
 use super::Figures;
@@ -185,7 +186,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         opaque_tokens: count(25)?,
         opaque_microdollars: count(26)?,
     };
-    Ok(Entry { used, figures })
+    Ok(Entry { used, figures, approved: Approved::Unknown })
 }
 
 /// Counts are stored as signed numbers; none comes near the bound.

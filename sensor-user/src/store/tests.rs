@@ -20,7 +20,7 @@ fn sighting(model: &str, at: i64, picodollars: i64) -> Entry {
         ..Figures::default()
     };
     figures.add_amount(picodollars);
-    Entry { used, figures }
+    Entry { used, figures, ..Entry::default() }
 }
 
 #[test]

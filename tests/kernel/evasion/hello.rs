@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tollgate_tests::lab::net::address_of;
 
-use super::rows::{Row, not_covered, refused};
+use super::rows::{Row, detected, not_covered, refused};
 use super::stage::{DENIED, Stage, compare};
 
-pub(super) const ROWS: [Row; 8] = [
+pub(super) const ROWS: [Row; 10] = [
     refused("hello cut at each byte", "parts pass until the last, which completes the name"),
     refused("hello in single bytes", "as above"),
     refused("hello in several records", "a hello that cannot be read counts as a forbidden one"),
@@ -21,6 +21,11 @@ pub(super) const ROWS: [Row; 8] = [
         "an address nobody asked for is nobody's (here from a file of hosts): the call is reported, not refused; call such addresses `dedicated`",
     ),
     refused("host behind an allowed name", "the request is judged too, where content is"),
+    detected(
+        "hidden name (ECH)",
+        "to an address that DNS gave for the denied name, under another name: browsers hide names too, so it is told as `name_hidden`",
+    ),
+    refused("hidden name (ECH), no opaque", "the same with `refuse_opaque = true`"),
 ];
 
 /// A way of the script under the name of a row, with other fields.
@@ -65,5 +70,20 @@ fn hellos_without_the_name() {
     for (place, (row, orders, changes)) in cases.into_iter().enumerate() {
         let stage = Stage::new(&format!("nameless-{place}"), orders).unwrap();
         compare(&[(row, stage.try_in(0, &with(&stage, row, changes)))]);
+    }
+}
+
+#[test]
+fn hellos_that_hide_another() {
+    for (row, refuses) in [(&ROWS[8], false), (&ROWS[9], true)] {
+        let orders = format!("refuse_opaque = {refuses}\n");
+        let stage = Stage::new(&format!("hidden-{refuses}"), &orders).unwrap();
+        let tries = if refuses { 200 } else { 40 };
+        let changes = [
+            ("way", json!(ROWS[8].way)),
+            ("name", json!("www.example.com")),
+            ("tries", json!(tries)),
+        ];
+        compare(&[(row, stage.try_told(0, &with(&stage, row, &changes)))]);
     }
 }

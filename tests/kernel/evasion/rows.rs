@@ -56,7 +56,7 @@ Each row is tried by a test, with a process in an enforced cgroup that may not r
 - **detected**: the request arrives, and an event says so.
 - **not covered**: the request arrives, and nothing is refused. What helps is said.
 
-Not tried: raw sockets and `ptrace` of another process, which need `CAP_NET_RAW` and `CAP_SYS_PTRACE` (take them away); kTLS; another kernel module or root that detaches programs by their ids.
+Not tried: another kernel module; packets of `AF_PACKET`, which need `CAP_NET_RAW` (take it away).
 ";
 
 #[test]

@@ -1,7 +1,7 @@
 //! A lab, an enforced cgroup and a sensor come in; a way is tried there, and what arrived and what was told goes out.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tollgate_tests::harness::{Process, temp_folder, wait_until};
 use tollgate_tests::lab::clients::run::set_environment;
 use tollgate_tests::lab::clients::spec::{OPENAI_KEY, PROMPT};
-use tollgate_tests::lab::net::{Options, address_of};
+use tollgate_tests::lab::net::{DNS_ADDRESS, Options, address_of, address_v6_of};
 use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
 use crate::gate::place::Place;
@@ -18,8 +18,10 @@ use crate::sensor::Sensor;
 
 use super::rows::{Outcome, Row};
 
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("evade.py", include_str!("../../clients/evade.py")),
+    ("around.py", include_str!("../../clients/around.py")),
+    ("detach.py", include_str!("../../clients/detach.py")),
     ("say.py", include_str!("../../clients/say.py")),
 ];
 const STATIC: &str = include_str!("../../clients/static.c");
@@ -82,18 +84,42 @@ impl Stage {
             "cgroup": self.place.cgroup, "static": self.program,
             "certificate": self.folder.path().join(CERTIFICATE),
             "allowed": address_of("api.openai.com").map(|address| address.to_string()),
+            "address6": address_v6_of(DENIED).map(|address| address.to_string()),
+            "names": DNS_ADDRESS.to_string(), "tries": 200,
         })
     }
 
     /// Tries a way in one of the lab's namespaces; what is refused is told.
     pub(super) fn try_in(&self, client: usize, spec: &Value) -> Result<Tried> {
+        self.try_by(self.prepared(client)?, spec)
+    }
+
+    /// Has a prepared process try a way; what is refused is told.
+    pub(super) fn try_by(&self, process: Process, spec: &Value) -> Result<Tried> {
         let told_before = self.decisions().len();
-        let (outcome, leaked) = self.attempt(client, spec)?;
+        let (outcome, leaked) = self.outcome(process, spec)?;
         if !leaked {
             self.wait_told(told_before).with_context(|| format!("{outcome} in silence"))?;
         }
         let decisions = self.decisions().split_off(told_before);
         Ok(Tried { outcome, leaked, decisions })
+    }
+
+    /// Tries a way that is not refused but told.
+    pub(super) fn try_told(&self, client: usize, spec: &Value) -> Result<Tried> {
+        let told_before = self.decisions().len();
+        let (outcome, leaked) = self.attempt(client, spec)?;
+        self.wait_told(told_before).with_context(|| format!("{outcome} in silence"))?;
+        let decisions = self.decisions().split_off(told_before);
+        Ok(Tried { outcome, leaked, decisions })
+    }
+
+    /// Detaches a link as root may do it.
+    pub(super) fn detach(&self, pin: &Path) -> Result<()> {
+        let mut command = Command::new("/usr/bin/python3");
+        let done = command.arg(self.folder.path().join("detach.py")).arg(pin).status()?;
+        ensure!(done.success(), "{} is not detached", pin.display());
+        Ok(())
     }
 
     /// Waits until more decisions are told than so many.
@@ -104,16 +130,33 @@ impl Stage {
 
     /// Tries a way; gives what its process saw, and whether anything reached the server that it answered.
     pub(super) fn attempt(&self, client: usize, spec: &Value) -> Result<(Value, bool)> {
+        self.outcome(self.prepared(client)?, spec)
+    }
+
+    /// A process that waits for a line before it becomes the script, with the same id.
+    pub(super) fn prepared(&self, client: usize) -> Result<Process> {
+        // Not by `ip`, which hides the cgroups.
+        let mut command = Command::new("sh");
+        let become_it = format!(
+            "read -r line; exec nsenter --net=/run/netns/{} /usr/bin/python3 \"$@\"",
+            self.lab.net().client(client)?
+        );
+        command.args(["-c", &become_it, "sh"]).arg(self.folder.path().join("evade.py"));
+        command.arg(self.spec_file());
+        set_environment(&mut command, self.folder.path(), &self.lab.ca_file());
+        Process::start(&mut command, &self.folder.path().join("errors"))
+    }
+
+    fn spec_file(&self) -> PathBuf {
+        self.folder.path().join("spec.json")
+    }
+
+    /// Has a prepared process try a way.
+    pub(super) fn outcome(&self, mut process: Process, spec: &Value) -> Result<(Value, bool)> {
         let scenario = spec["scenario"].as_str().unwrap_or_default();
         let id = scenario.trim_start_matches("id=").to_owned();
-        let file = self.folder.path().join("spec.json");
-        fs::write(&file, spec.to_string())?;
-        // Not by `ip`, which hides the cgroups.
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.lab.net().client(client)?));
-        command.arg("/usr/bin/python3").arg(self.folder.path().join("evade.py")).arg(&file);
-        set_environment(&mut command, self.folder.path(), &self.lab.ca_file());
-        let mut process = Process::start(&mut command, &self.folder.path().join("errors"))?;
+        fs::write(self.spec_file(), spec.to_string())?;
+        process.tell("go")?;
         let line = process.line(CLIENT_DEADLINE)?.with_context(|| process.errors())?;
         process.wait(CLIENT_DEADLINE)?;
         let outcome: Value = serde_json::from_str(&line)?;

@@ -10,7 +10,7 @@ use tollgate_tests::harness::wait_until;
 use super::rows::{Row, detected, refused};
 use super::stage::{Stage, pins};
 
-pub(super) const ROWS: [Row; 3] = [
+pub(super) const ROWS: [Row; 4] = [
     refused(
         "agent stopped",
         "by `SIGSTOP`: verdicts are in the kernel; the decision is told once it runs again",
@@ -19,6 +19,10 @@ pub(super) const ROWS: [Row; 3] = [
     detected(
         "pin removed",
         "the program is detached with it; the node is not ready until an agent puts it back",
+    ),
+    detected(
+        "link detached",
+        "by `bpf` (or `bpftool link detach`): the node is not ready until an agent starts, which attaches its programs again",
     ),
 ];
 
@@ -29,6 +33,11 @@ fn plain(stage: &Stage, row: &Row) -> Value {
     let mut spec = stage.spec(row.way);
     spec["way"] = "plain".into();
     spec
+}
+
+fn wait_ready(stage: &Stage, status: u16) {
+    let is = || stage.sensor.scrape("/readyz").ok().filter(|(code, _)| *code == status).map(drop);
+    wait_until(RED_DEADLINE, &format!("readiness {status}"), is).unwrap();
 }
 
 #[test]
@@ -48,14 +57,26 @@ fn against_the_sensor() {
     assert!(!leaked, "{outcome}");
     stage.sensor.start_again().unwrap();
 
-    let ready = |status| {
-        let sensor = &stage.sensor;
-        let is = || sensor.scrape("/readyz").ok().filter(|(code, _)| *code == status).map(drop);
-        wait_until(RED_DEADLINE, &format!("readiness {status}"), is).unwrap();
-    };
-    ready(200);
+    wait_ready(&stage, 200);
     fs::remove_file(pins(&stage.place).unwrap().join("link_gate_state")).unwrap();
-    ready(503);
+    wait_ready(&stage, 503);
     let (outcome, leaked) = stage.attempt(0, &plain(&stage, &ROWS[2])).unwrap();
     assert!(leaked, "{outcome}");
+}
+
+#[test]
+fn link_detached_by_root() {
+    let mut stage = Stage::new("detach", "").unwrap();
+    wait_ready(&stage, 200);
+    stage.detach(&pins(&stage.place).unwrap().join("link_gate_connect4")).unwrap();
+    wait_ready(&stage, 503);
+    let (outcome, leaked) = stage.attempt(0, &plain(&stage, &ROWS[3])).unwrap();
+    assert!(leaked, "{outcome}");
+    stage.sensor.kill().unwrap();
+    stage.sensor.start_again().unwrap();
+    wait_ready(&stage, 200);
+    let mut again = plain(&stage, &ROWS[3]);
+    again["scenario"] = "id=attached-again".into();
+    let (outcome, leaked) = stage.attempt(0, &again).unwrap();
+    assert!(!leaked, "{outcome}");
 }

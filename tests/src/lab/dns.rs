@@ -1,12 +1,15 @@
-//! DNS questions come in on UDP; the addresses of the lab's hosts go out, and the names asked for are kept.
+//! DNS questions come in on UDP and TCP; the addresses of the lab's hosts go out, and the names asked for are kept.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 
 use crate::lab::net::{address_of, address_v6_of};
 
@@ -15,6 +18,11 @@ const QUESTION_BYTES_MAX: usize = 4096;
 
 /// Questions kept: far above any test, so that a loop in a client cannot fill memory.
 const QUESTIONS_MAX: usize = 100_000;
+
+/// Connections answered at once.
+const CONNECTIONS_MAX: usize = 64;
+/// Longest life of a connection.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Seconds that a client may keep an answer.
 const TTL_SECS: u32 = 60;
@@ -38,9 +46,50 @@ impl Questions {
     }
 }
 
-/// Binds the name server's socket in the namespace of the calling thread.
-pub async fn bind(address: Ipv4Addr) -> Result<UdpSocket> {
-    UdpSocket::bind(SocketAddr::from((address, 53))).await.context("binding the name server")
+/// Binds the name server's sockets in the namespace of the calling thread.
+pub async fn bind(address: Ipv4Addr) -> Result<(UdpSocket, TcpListener)> {
+    let place = SocketAddr::from((address, 53));
+    let socket = UdpSocket::bind(place).await.context("binding the name server")?;
+    let listener = TcpListener::bind(place).await.context("binding the name server")?;
+    Ok((socket, listener))
+}
+
+/// Answers questions over TCP until the listener fails; each answer leaves in three segments.
+pub async fn serve_tcp(listener: TcpListener, questions: Questions, ipv6: bool) -> std::io::Error {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+            return std::io::Error::other("the name server is closed");
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => return error,
+        };
+        let questions = questions.clone();
+        tokio::spawn(async move {
+            // A client that goes away is no fault of the server.
+            let _ended = tokio::time::timeout(IDLE, answer(stream, questions, ipv6)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut stream: TcpStream, questions: Questions, ipv6: bool) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let length = usize::from(stream.read_u16().await?);
+        let mut question = vec![0; length.min(QUESTION_BYTES_MAX)];
+        stream.read_exact(&mut question).await?;
+        let Some(answer) = reply(&question, &questions, ipv6) else { return Ok(()) };
+        let length = u16::try_from(answer.len()).map_err(std::io::Error::other)?;
+        stream.write_all(&length.to_be_bytes()).await?;
+        stream.flush().await?;
+        let (first, second) = answer.split_at(answer.len() / 2);
+        for part in [first, second] {
+            stream.write_all(part).await?;
+            stream.flush().await?;
+        }
+    }
 }
 
 /// Answers questions until the socket fails; a name the lab does not have does not exist.

@@ -56,6 +56,8 @@ pub enum Names {
     Hosts,
     /// From the lab's name server.
     Dns,
+    /// From the lab's name server, over TCP.
+    DnsOverTcp,
 }
 
 /// What a network should look like.
@@ -280,6 +282,9 @@ fn write_names(namespace: &str, options: &Options) -> Result<()> {
         // Nothing listens there: a name that is not in the file fails at once.
         Names::Hosts => "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n".to_owned(),
         Names::Dns => format!("nameserver {DNS_ADDRESS}\noptions timeout:2 attempts:2\n"),
+        Names::DnsOverTcp => {
+            format!("nameserver {DNS_ADDRESS}\noptions use-vc timeout:2 attempts:2\n")
+        }
     };
     fs::write(folder.join("resolv.conf"), resolver).context("writing the namespace's resolv.conf")
 }

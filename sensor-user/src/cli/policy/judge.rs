@@ -17,6 +17,9 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::Output;
+use crate::cli::policy::changes;
+use crate::cli::policy::changes::calls;
+use crate::cli::policy::changes::text;
 use crate::cli::policy::write::maker;
 use crate::cli::policy::write::object;
 use crate::policy;
@@ -31,9 +34,6 @@ use crate::policy::Severity;
 use crate::policy::rows;
 use crate::provider::Catalogue;
 use crate::store::policies as store;
-
-/// Bytes of one recorded event; what is longer is no event of ours.
-const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Writes problems, one a line.
 pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
@@ -181,30 +181,6 @@ pub(super) fn explain(
     Ok(true)
 }
 
-/// Recorded calls, each with its time.
-fn calls(path: &Path) -> anyhow::Result<Vec<(Timestamp, Map<String, Value>)>> {
-    let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
-    let mut calls = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.with_context(|| format!("reading {}", path.display()))?;
-        if line.trim().is_empty() || line.len() > EVENT_BYTES_MAX {
-            continue;
-        }
-        let place = || format!("{}:{}", path.display(), number.saturating_add(1));
-        let event: Map<String, Value> = serde_json::from_str(&line).with_context(place)?;
-        if event.get("event.name").and_then(Value::as_str) != Some("tollgate.call") {
-            continue;
-        }
-        let time = event.get("time").and_then(Value::as_str).unwrap_or_default();
-        calls.push((time.parse().with_context(place)?, event));
-    }
-    Ok(calls)
-}
-
-fn text<'a>(event: &'a Map<String, Value>, name: &str) -> &'a str {
-    event.get(name).and_then(Value::as_str).unwrap_or("-")
-}
-
 pub(super) fn replay(
     events: &Path,
     paths: &[PathBuf],
@@ -260,35 +236,6 @@ pub(super) fn diff(
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
     let (old, new) = (engine(&[old.to_owned()])?, engine(&[new.to_owned()])?);
-    let calls = calls(events)?;
-    let mut sums: BTreeMap<[String; 5], u64> = BTreeMap::new();
-    for (time, event) in &calls {
-        let given = Given::of_event(event);
-        let (before, after) =
-            (old.decide(&given.facts(), *time), new.decide(&given.facts(), *time));
-        let effects = |one: &Decision| (one.ruling.effect, one.effect());
-        if effects(&before) == effects(&after) {
-            continue;
-        }
-        let names = ["process.executable.path", "gen_ai.provider.name", "gen_ai.request.model"];
-        let [who, provider, model] = names.map(|name| text(event, name).escape_debug().to_string());
-        let told =
-            |one: &Decision| format!("{} ({})", one.ruling.effect.as_str(), maker(&one.ruling));
-        let sum = sums.entry([who, provider, model, told(&before), told(&after)]).or_default();
-        *sum = sum.saturating_add(1);
-    }
-    for ([who, provider, model, before, after], sum) in &sums {
-        if output == Output::Json {
-            let line = json!({"process.executable.path": who, "gen_ai.provider.name": provider,
-                "gen_ai.request.model": model, "before": before, "after": after, "calls": sum});
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{sum:>8} {who} {provider} {model}: {before} -> {after}")?;
-        }
-    }
-    if output == Output::Text {
-        let changed: u64 = sums.values().sum();
-        writeln!(out, "{changed} of {} calls are decided differently", calls.len())?;
-    }
+    changes::write((&old, &new), &changes::recorded(events)?, output, out)?;
     Ok(true)
 }

@@ -1,10 +1,16 @@
 //! The options of `tollgate policy` come in; policies are checked, tried out, compared and put into force.
 
+mod changes;
+mod edit;
 mod judge;
 mod versions;
 mod write;
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod tests;
+
+pub use edit::Edit;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -97,6 +103,8 @@ pub enum PolicyAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Edit a file in force: what comes of it is checked, compared and put into force as a new version.
+    Edit(Edit),
     /// List the versions kept.
     History {
         /// Folder that keeps the versions.
@@ -135,6 +143,7 @@ impl PolicyAction {
                 Ok(true)
             }
             Self::Apply { paths, folder, dry_run } => versions::apply(paths, folder, *dry_run, out),
+            Self::Edit(edit) => edit.run(out, now),
             Self::History { folder, output } => versions::history(folder, *output, out),
             Self::Rollback { number, folder } => versions::rollback(*number, folder, out),
         }

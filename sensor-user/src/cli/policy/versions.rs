@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::Output;
 use crate::cli::policy::judge::problems;
 use crate::policy::Set;
+use crate::policy::Source;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -33,9 +34,20 @@ pub(super) fn apply(
         writeln!(out, "would put {policies} policies with {rules} rules into force")?;
         return Ok(true);
     }
-    let number = History::new(folder).apply(&sources)?;
-    writeln!(out, "version {number} is in force: {policies} policies with {rules} rules")?;
+    put(folder, &sources, (policies, rules), out)?;
     Ok(true)
+}
+
+/// Keeps checked documents as a new version and puts it into force.
+pub(super) fn put(
+    folder: &Path,
+    sources: &[Source],
+    (policies, rules): (usize, usize),
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let number = History::new(folder).apply(sources)?;
+    writeln!(out, "version {number} is in force: {policies} policies with {rules} rules")?;
+    Ok(())
 }
 
 /// Lists versions.

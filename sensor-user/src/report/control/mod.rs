@@ -21,12 +21,16 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::net::UnixListener;
 
+use crate::policy::Engine;
 use crate::report::Error;
+use crate::report::inventory::approved;
 use crate::report::metrics::Covered;
+use crate::store;
 use crate::store::Store;
 
 /// Path of the agent's state.
@@ -69,6 +73,8 @@ pub struct Control {
     pub state: PathBuf,
     /// The newest picture.
     pub picture: Arc<Mutex<Picture>>,
+    /// The policies in force.
+    pub engine: Arc<Mutex<Arc<Engine>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,7 +123,15 @@ async fn status(State(control): State<Control>) -> Json<Picture> {
 }
 
 async fn inventory(State(control): State<Control>, Query(query): Query<Since>) -> Response {
-    let read = move || Store::open_to_read(&control.state)?.entries(query.since);
+    let engine = Arc::clone(&control.engine.lock().unwrap_or_else(PoisonError::into_inner));
+    let read = move || {
+        let mut entries = Store::open_to_read(&control.state)?.entries(query.since)?;
+        let now = Timestamp::now();
+        for entry in &mut entries {
+            entry.approved = approved(&engine, entry, now);
+        }
+        Ok::<_, store::Error>(entries)
+    };
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(entries)) => Json(entries).into_response(),
         Ok(Err(error)) => {
@@ -147,7 +161,7 @@ mod tests {
         assert!(matches!(listen(&path), Err(Error::Socket { .. })), "a live agent is not replaced");
         let mut store = Store::open(folder.path()).unwrap();
         let entry = Entry {
-            figures: crate::store::Figures { last_seen: 5, calls: 2, ..Default::default() },
+            figures: store::Figures { last_seen: 5, calls: 2, ..Default::default() },
             ..Entry::default()
         };
         store.add(std::slice::from_ref(&entry)).unwrap();
@@ -155,6 +169,7 @@ mod tests {
         let control = Control {
             state: folder.path().to_owned(),
             picture: Arc::new(Mutex::new(picture.clone())),
+            engine: Arc::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, control, async { stopped.await.unwrap() }));

@@ -1,9 +1,12 @@
 //! Rows of the inventory come in; the shadow-AI report goes out as text, JSON, CSV or one self-contained page.
 
+mod approved;
 mod page;
 mod sums;
 mod text;
 
+pub use approved::approved;
+pub use approved::given;
 pub use page::html;
 pub use text::text;
 
@@ -39,6 +42,7 @@ struct Line<'a> {
     truncated: u64,
     opaque: u64,
     listed: bool,
+    approved: &'static str,
     decision: &'a str,
     connections_whole: u64,
     connections_partial: u64,
@@ -72,6 +76,7 @@ impl<'a> Line<'a> {
             truncated: figures.truncated,
             opaque: figures.opaque,
             listed: is_listed(entry),
+            approved: entry.approved.as_str(),
             decision: &figures.decision,
             connections_whole: figures.whole,
             connections_partial: figures.partial,

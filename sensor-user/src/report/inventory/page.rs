@@ -19,7 +19,7 @@ struct Page {
     made: String,
     cards: Vec<(&'static str, String, &'static str)>,
     groups: Vec<Group>,
-    rows: Vec<[String; 11]>,
+    rows: Vec<[String; 12]>,
     more: usize,
 }
 
@@ -40,6 +40,7 @@ struct Bar {
     since: String,
     last: String,
     listed: bool,
+    approved: &'static str,
 }
 
 /// The report as one HTML page; `host` and `made` (a time) stand in its head.
@@ -105,12 +106,13 @@ fn group(title: &'static str, sums: &[Sum]) -> Group {
             since: text::day(sum.figures.first_seen),
             last: text::day(sum.figures.last_seen),
             listed: sum.listed,
+            approved: sum.approved,
         })
         .collect();
     Group { title, rows }
 }
 
-fn row(entry: &Entry) -> [String; 11] {
+fn row(entry: &Entry) -> [String; 12] {
     let (used, figures) = (&entry.used, &entry.figures);
     let seen = match (figures.calls, figures.opaque) {
         (0, _) if figures.whole > 0 || figures.partial > 0 => "connections",
@@ -129,6 +131,7 @@ fn row(entry: &Entry) -> [String; 11] {
         numbers::grouped(figures.calls),
         text::cost(figures),
         seen.to_owned(),
+        entry.approved.as_str().to_owned(),
         text::day(figures.last_seen),
     ]
     .map(|cell| crate::report::escape::plain(&cell).into_owned())

@@ -6,6 +6,8 @@ use crate::report::escape;
 use crate::store::Entry;
 use crate::store::Figures;
 
+/// What stands for different answers.
+const PARTLY: &str = "partly";
 /// Name of what is not known.
 const UNKNOWN: &str = "(unknown)";
 
@@ -18,6 +20,8 @@ pub(super) struct Sum {
     pub(super) users: usize,
     /// Whether all of it stands in the catalogue.
     pub(super) listed: bool,
+    /// Whether policies approve of it; `partly` where not of all.
+    pub(super) approved: &'static str,
 }
 
 /// Sums over all rows, by what a reader asks for.
@@ -69,9 +73,13 @@ fn group(entries: &[&Entry], name: impl Fn(&Entry) -> String) -> Vec<Sum> {
     let mut groups: BTreeMap<String, (Sum, Vec<&str>)> = BTreeMap::new();
     for entry in entries {
         let name = escape::plain(&name(entry)).into_owned();
-        let (sum, users) = groups
-            .entry(name.clone())
-            .or_insert_with(|| (Sum { name, listed: true, ..Sum::default() }, Vec::new()));
+        let approved = entry.approved.as_str();
+        let (sum, users) = groups.entry(name.clone()).or_insert_with(|| {
+            (Sum { name, approved, listed: true, ..Sum::default() }, Vec::new())
+        });
+        if sum.approved != approved {
+            sum.approved = PARTLY;
+        }
         sum.figures.add(&entry.figures);
         sum.listed &= super::is_listed(entry);
         users.push(&entry.used.user);

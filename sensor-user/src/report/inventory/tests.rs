@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::report::sinks::terminal::Look;
+use crate::store::Approved;
 use crate::store::Figures;
 use crate::store::Use;
 
@@ -25,7 +26,7 @@ fn entry(provider: &str, model: &str, user: &str, picodollars: i64) -> Entry {
         ..Figures::default()
     };
     figures.add_amount(picodollars);
-    Entry { used, figures }
+    Entry { used, figures, ..Entry::default() }
 }
 
 fn entries() -> Vec<Entry> {
@@ -37,9 +38,10 @@ fn entries() -> Vec<Entry> {
         last_seen: 1_800_000_000,
         ..Figures::default()
     };
+    let approved = |entry: Entry, approved| Entry { approved, ..entry };
     vec![
-        entry("openai", "gpt-4o", "ana", 1_500_000_000_000),
-        entry("openai", "=cmd()", "bob", 500_000_000_000),
+        approved(entry("openai", "gpt-4o", "ana", 1_500_000_000_000), Approved::Yes),
+        approved(entry("openai", "=cmd()", "bob", 500_000_000_000), Approved::No),
         entry("unlisted", "<script>x</script>\u{1b}[31m", "ana", 0),
         blind,
     ]
@@ -54,8 +56,10 @@ fn text_sums_what_belongs_together() {
     };
     assert_eq!(
         line("openai"),
-        ["openai", "2", "4", "0", "222", "$2.000000", "2027-01-15", "2027-01-16"]
+        ["openai", "2", "4", "0", "222", "$2.000000", "partly", "2027-01-15", "2027-01-16"]
     );
+    assert_eq!(line("gpt-4o")[6], "yes");
+    assert_eq!(line("=cmd()")[6], "no");
     assert!(said.contains("unlisted.example (unlisted)"), "{said}");
     // Whoever is not seen lowers the share; what it may have carried stands beside the sums.
     assert_eq!(line("all")[1..7], ["6", "3", "0", "%", "333", "$2.000000"]);
@@ -88,6 +92,8 @@ fn json_has_one_object_a_row() {
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[0]["cost_usd"], "1.5");
     assert_eq!(rows[2]["listed"], false);
+    let approved: Vec<_> = rows.iter().map(|row| row["approved"].as_str().unwrap()).collect();
+    assert_eq!(approved, ["yes", "no", "unknown", "unknown"]);
 }
 
 #[test]
@@ -98,4 +104,5 @@ fn page_is_self_contained_and_escapes_what_peers_say() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("not in the catalogue") && page.contains("opaque"));
+    assert!(page.contains("<td>no</td>") && page.contains("<td>yes</td>"), "{page}");
 }

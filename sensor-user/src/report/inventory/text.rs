@@ -17,13 +17,14 @@ const ROWS_SHOWN: usize = 15;
 /// Width of a name.
 const NAME: usize = 40;
 /// Titles and widths of the columns behind the name.
-const COLUMNS: [(&str, usize); 8] = [
+const COLUMNS: [(&str, usize); 9] = [
     ("USERS", 6),
     ("CALLS", 8),
     ("OPAQUE", 7),
     ("WHOLE", 6),
     ("TOKENS", 12),
     ("COST", 12),
+    ("APPROVED", 8),
     ("FIRST SEEN", 11),
     ("LAST SEEN", 11),
 ];
@@ -95,6 +96,7 @@ fn row(sum: &Sum) -> String {
         percent(figures),
         numbers::grouped(tokens),
         cost(figures),
+        sum.approved.to_owned(),
         day(figures.first_seen),
         day(figures.last_seen),
     ];

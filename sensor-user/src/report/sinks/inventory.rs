@@ -87,7 +87,11 @@ impl Inventory {
         let rows: Vec<_> = self
             .pending
             .iter()
-            .map(|(used, figures)| Entry { used: used.clone(), figures: figures.clone() })
+            .map(|(used, figures)| Entry {
+                used: used.clone(),
+                figures: figures.clone(),
+                ..Entry::default()
+            })
             .collect();
         match self.store.add(&rows) {
             Ok(()) => {

@@ -1,7 +1,9 @@
-//! Files and messages that the agent reads go out as inputs: a DNS answer, a small library, configurations.
+//! Files and messages that the agent reads go out as inputs: a DNS answer, a small library, configurations, policies.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Seed;
@@ -19,13 +21,31 @@ const PROVIDERS: &str = "[[provider]]\nid = \"corp\"\ncategory = \"gateway\"\nho
 
 /// All seeds of this file.
 pub(crate) fn seeds() -> io::Result<Vec<Seed>> {
-    Ok(vec![
+    let mut all = vec![
         ("dns", "answer", answer()),
         ("elf", "library", library()?),
         ("config", "settings", SETTINGS.into()),
         ("config", "providers", PROVIDERS.into()),
         ("config", "unknown-key", b"[capture]\nring_byte = 65536\n".to_vec()),
-    ])
+    ];
+    all.extend(policies()?);
+    Ok(all)
+}
+
+/// The policies of the repository, their rows, and documents that are refused.
+fn policies() -> io::Result<Vec<Seed>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut seeds = Vec::new();
+    for folder in ["policies", "tests/corpus/policies_invalid"] {
+        for entry in fs::read_dir(root.join(folder))? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str());
+            if let (Some(name), Some("yaml")) = (name, path.extension().and_then(OsStr::to_str)) {
+                seeds.push(("policy", name.to_owned().leak() as &str, fs::read(&path)?));
+            }
+        }
+    }
+    Ok(seeds)
 }
 
 /// `API.example.` with a CNAME, an A and an AAAA record (RFC 1035, 4).

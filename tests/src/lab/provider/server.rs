@@ -179,9 +179,10 @@ impl Task {
         let plain = listen(settings.address, settings.plain_port).await?;
         let addresses = (tls.local_addr()?, plain.local_addr()?);
         if let Some((address, ipv6)) = settings.dns {
-            let socket = dns::bind(address).await?;
-            let task = async move { drop(dns::serve(socket, questions, ipv6).await) };
-            tasks.spawn(task);
+            let (socket, listener) = dns::bind(address).await?;
+            let asked = questions.clone();
+            tasks.spawn(async move { drop(dns::serve_tcp(listener, asked, ipv6).await) });
+            tasks.spawn(async move { drop(dns::serve(socket, questions, ipv6).await) });
         }
         if let Some(path) = &settings.control {
             let socket = UnixListener::bind(path).context("binding the control socket")?;
