@@ -22,6 +22,7 @@ mod quic;
 mod elf;
 mod bare;
 mod config;
+mod runtime;
 
 /// Name of a target, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("elf", elf::run),
     ("bare", bare::run),
     ("config", config::run),
+    ("runtime", runtime::run),
 ];
 
 /// Runs the target of that name.
