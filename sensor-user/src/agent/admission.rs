@@ -40,7 +40,7 @@ impl Intent {
     }
 
     /// Tells the gate what is certain by the policies about a process.
-    fn tell(&mut self, pid: u32) {
+    pub(super) fn tell(&mut self, pid: u32) {
         let engine = self.policies.engine();
         if self.enforcer.is_none() || !ruling::enforces(&engine) {
             return;

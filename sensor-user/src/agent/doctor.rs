@@ -9,6 +9,9 @@ use crate::probes::learned::Program;
 use crate::probes::{Planner, connections, executable_mappings};
 use crate::report::Finding;
 use crate::report::doctor::State;
+use crate::workload::runtime::Source;
+
+use super::runtimes;
 
 /// TLS libraries that are recognised by their file name and not yet probed.
 const UNSUPPORTED: [(&str, &str); 2] =
@@ -34,7 +37,27 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         findings.extend(enforcement(config));
     }
     findings.extend(libraries(config));
+    findings.extend(containers(config));
     findings
+}
+
+/// Which container runtimes answer here.
+fn containers(config: &Config) -> Vec<Finding> {
+    let sources = runtimes::examine(&config.runtimes);
+    let why = "calls out of its containers carry an id only, and policies do not know their pod, labels or image";
+    let action = "see `[runtimes]` in the configuration: the agent needs the runtime's socket";
+    let told = |source: &Source| {
+        let well = source.is_connected();
+        let (state, why, action) =
+            if well { (State::Ok, "", "") } else { (State::Limited, why, action) };
+        Some(finding("containers", state, runtimes::line(source)?, why, action))
+    };
+    let found: Vec<_> = sources.iter().filter_map(told).collect();
+    if found.is_empty() {
+        let what = "no container runtime on this machine";
+        return vec![finding("containers", State::Ok, what, "", "")];
+    }
+    found
 }
 
 /// Fails where this machine lacks what the agent cannot do without, and says what, why and what to do about it.

@@ -14,6 +14,7 @@ use crate::probes::learned::{Known, Learned, Program};
 use crate::probes::{Registry, Why};
 use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
+use crate::workload::runtime::Index;
 
 use super::attached::TRIES_MAX;
 use super::listening::Listening;
@@ -44,6 +45,8 @@ pub(super) struct Intent {
     pub(super) programs: ProgramMap,
     pub(super) openings: Openings,
     pub(super) workloads: Arc<Mutex<Workloads>>,
+    /// What is known of containers.
+    pub(super) containers: Arc<Index>,
     pub(super) detached: SyncSender<Vec<ProbeLink>>,
     pub(super) pipeline: SyncSender<ToPipeline>,
     pub(super) status: Arc<Status>,
@@ -295,9 +298,9 @@ impl Intent {
         }
     }
 
-    /// When `try_again` has something to do.
+    /// When `try_again` has something to do, or a container may become known at any moment.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.containers.is_asking()
     }
 
     pub(super) fn attach(&mut self, pid: u32, why: Why, now: u64) {

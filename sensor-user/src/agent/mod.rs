@@ -34,6 +34,8 @@ mod pipeline;
 mod policies;
 mod proofs;
 mod ruling;
+mod runtimes;
+mod serving;
 mod setup;
 mod stacks;
 mod status;
@@ -49,9 +51,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sensor_common::limits::EVENT_RING_BYTES;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::bpf::Ring;
 use crate::capture;
@@ -59,9 +59,6 @@ use crate::config::Config;
 use crate::probes::search;
 use crate::probes::search::{Searcher, Spent};
 use crate::report::Event;
-use crate::report::control;
-use crate::report::control::{Control, Picture};
-use crate::report::server;
 use crate::report::server::Readiness;
 
 pub use self::alarm::alarm;
@@ -71,6 +68,7 @@ use self::intent::{Intent, LOOK_OVER};
 use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
 use self::proofs::Proofs;
+use self::runtimes::{Asker, Runtimes};
 pub use self::setup::Outputs;
 use self::setup::Stages;
 pub use self::setup::make_state_folder;
@@ -103,22 +101,20 @@ const BATCH: usize = 512;
 
 /// Runs the agent until a signal ends it, or one of its threads does.
 pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting tokio")?;
+    let runtime = tokio_on_this_thread()?;
     let (events, events_out) = sync_channel(EVENTS_MAX);
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
     let (detached, detached_out) = sync_channel(DETACHED_MAX);
     let (searcher, requests, answers) = searcher();
     let senders = (events.clone(), to_pipeline, to_intent, detached);
-    let stages = setup::stages(config, senders, searcher)?;
-    let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
-    let Stages { diagnostics, watch: gate_watch, ruling, policies, status, config, .. } = stages;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut ends) = mpsc::channel(8);
     let watch = |name| Watched { name, ended: ended.clone() };
+    let (containers, asker) = Asker::start(&config.runtimes, watch("runtimes"))?;
+    let stages = setup::stages(config, senders, searcher, Arc::clone(&containers))?;
+    let Stages { intent, pipeline, event_ring, data_ring, counters, .. } = stages;
+    let Stages { diagnostics, watch: gate_watch, ruling, policies, status, config, .. } = stages;
     let outputs_metrics = Arc::clone(&outputs.metrics);
     let wants_totals = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&wants_totals);
@@ -141,21 +137,22 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
     let clock = Clock::read();
     say(&events, clock, "started");
-    let (metrics, readiness) = (outputs_metrics, Arc::new(Readiness::default()));
     let mut telemetry = Telemetry {
-        metrics,
-        readiness,
+        metrics: outputs_metrics,
+        readiness: Arc::new(Readiness::default()),
         status,
         counters,
         diagnostics,
         proofs: Proofs::new(&config),
         policies,
+        runtimes: Runtimes::new(containers),
         events: events.clone(),
         clock,
         lost: HashMap::new(),
-        picture: Arc::new(Mutex::new(picture(clock))),
+        picture: Arc::new(Mutex::new(serving::picture(clock))),
     };
-    let outcome = runtime.block_on(serve(&config, &mut telemetry, (&wants_totals, &mut ends)));
+    let outcome =
+        runtime.block_on(serving::serve(&config, &mut telemetry, (&wants_totals, &mut ends)));
     say(&events, clock, "stopping");
     stop.store(true, Ordering::Relaxed);
     let detached = join("intent", attacher);
@@ -167,13 +164,20 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         join("links", closer),
         join("gate", watcher),
         join("policies", ruler),
+        join("search", search),
+        asker.stop(),
     ];
-    let searched = join("search", search);
     telemetry.publish();
     say(&events, clock, "stopped");
     drop((events, telemetry));
     let reported = join("reporter", reporter);
-    outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(searched).and(reported)
+    outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
+}
+
+/// The one tokio of the main thread.
+fn tokio_on_this_thread() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("starting tokio")
 }
 
 /// Says what the agent does; with a full queue or a dead reporter this line is the least of it.
@@ -249,6 +253,7 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
         notices.try_iter().take(NOTICES_MAX).for_each(|notice| intent.on_notice(notice, now));
         intent.follow_policies();
         intent.try_again(now);
+        intent.tell_resolved();
         if looked.elapsed() >= LOOK_OVER {
             looked = Instant::now();
             intent.look_over(now);
@@ -274,92 +279,6 @@ fn searcher() -> (Searcher, Receiver<search::Request>, SyncSender<search::Answer
 fn tell_spent(Spent { bytes, took, found }: Spent) {
     let took_us = took.as_micros();
     tracing::debug!(bytes, took_us, found, "file searched");
-}
-
-/// Answers signals and HTTP requests until the agent is to stop.
-async fn serve(
-    config: &Config,
-    telemetry: &mut Telemetry,
-    (wants_totals, ends): (&AtomicBool, &mut mpsc::Receiver<&'static str>),
-) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut totals = signal(SignalKind::user_defined1()).context("listening for SIGUSR1")?;
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = match config.report.listen.parse() {
-        Ok(address) => {
-            let listener = server::listen(address).await?;
-            let address = listener.local_addr().context("asking for the address of the server")?;
-            tracing::info!(%address, "metrics and health are served");
-            let (metrics, readiness) =
-                (Arc::clone(&telemetry.metrics), Arc::clone(&telemetry.readiness));
-            let until = async { drop(stopped.await) };
-            Some(tokio::spawn(server::serve(listener, metrics, readiness, until)))
-        }
-        // An empty address means that no server is wanted; a wrong one was refused with the configuration.
-        Err(_) => None,
-    };
-    telemetry.metrics.set_ring_bytes(DATA_RING, u64::from(config.capture.ring_bytes));
-    telemetry.metrics.set_ring_bytes(EVENT_RING, u64::from(EVENT_RING_BYTES));
-    let (stop_control, control_stopped) = oneshot::channel::<()>();
-    let controlled = control_socket(config, telemetry, control_stopped)?;
-    telemetry.ready();
-    let outcome = loop {
-        tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            _ = totals.recv() => wants_totals.store(true, Ordering::Relaxed),
-            Some(name) = ends.recv() => break Err(anyhow::anyhow!("the {name} thread has ended; the log says why")),
-            _ = second.tick() => telemetry.publish(),
-        }
-    };
-    telemetry.stopping();
-    telemetry.publish();
-    drop((stop, stop_control));
-    if let Some(controlled) = controlled {
-        let _finished = tokio::time::timeout(SLEEP, controlled).await;
-        // A newer agent may have its own there by now; then this fails, and nothing is lost.
-        let _removed = std::fs::remove_file(&config.control.socket);
-    }
-    if let Some(server) = server {
-        // A slow reader of metrics does not hold the agent up.
-        let _finished = tokio::time::timeout(SLEEP, server).await;
-    }
-    outcome
-}
-
-/// Opens the control socket, where one is wanted.
-fn control_socket(
-    config: &Config,
-    telemetry: &Telemetry,
-    stopped: oneshot::Receiver<()>,
-) -> anyhow::Result<Option<tokio::task::JoinHandle<Result<(), crate::report::Error>>>> {
-    let path = &config.control.socket;
-    if path.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    let listener = control::listen(path)?;
-    let control = Control {
-        state: config.files.state.clone(),
-        picture: Arc::clone(&telemetry.picture),
-        engine: telemetry.policies.shared(),
-    };
-    let until = async { drop(stopped.await) };
-    Ok(Some(tokio::spawn(control::serve(listener, control, until))))
-}
-
-/// What does not change while the agent runs.
-fn picture(clock: Clock) -> Picture {
-    let now = Clock::monotonic_ns();
-    Picture {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: setup::kernel_release().unwrap_or_default(),
-        pid: std::process::id(),
-        started: clock.wall_seconds(now),
-        missing: vec!["starting".to_owned()],
-        ..Picture::default()
-    }
 }
 
 /// The time of the wall clock.

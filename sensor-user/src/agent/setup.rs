@@ -28,6 +28,7 @@ use crate::report;
 use crate::report::{Event, Filter, Metrics, Sink, event};
 use crate::spend::Prices;
 use crate::workload;
+use crate::workload::runtime::Index;
 
 use super::blind::Blind;
 use super::clock::Clock;
@@ -56,6 +57,8 @@ const WELL_KNOWN: [&str; 6] = [
     "/usr/local/bin/node",
 ];
 
+/// Longest wait for what container runtimes list, at the start of an agent that enforces.
+const FIRST_LISTS: Duration = Duration::from_secs(3);
 /// How often the reporter looks whether totals are wanted.
 const TOTALS_LOOK: Duration = Duration::from_millis(200);
 
@@ -166,6 +169,7 @@ pub(super) fn stages(
     config: Config,
     (events, pipeline, intent, detached): Senders,
     searcher: Searcher,
+    containers: Arc<Index>,
 ) -> anyhow::Result<Stages> {
     let config = Arc::new(config);
     make_state_folder(&config)?;
@@ -201,6 +205,7 @@ pub(super) fn stages(
     let workloads = Arc::new(Mutex::new(workload::Table::new(
         workload::Roots::default(),
         config.workload.clone(),
+        Arc::clone(&containers),
     )));
     let watch = Watch::new(&config, &catalogue, Arc::clone(&workloads), Arc::clone(&status));
     let mut ruling = Ruling {
@@ -210,6 +215,10 @@ pub(super) fn stages(
         workloads: Arc::clone(&workloads),
         clock: Clock::read(),
     };
+    if enforcer.is_some() {
+        // Who runs already is not to be taken for unknown: what policies say of unknown ones may cut connections.
+        containers.wait_first(FIRST_LISTS);
+    }
     ruling.start();
     let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
@@ -246,6 +255,7 @@ pub(super) fn stages(
         programs,
         openings,
         workloads,
+        containers,
         detached,
         pipeline,
         status: Arc::clone(&status),

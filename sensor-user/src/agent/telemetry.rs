@@ -17,6 +17,7 @@ use crate::report::{Event, Metrics};
 use super::clock::Clock;
 use super::policies::Policies;
 use super::proofs::Proofs;
+use super::runtimes::Runtimes;
 use super::status::Status;
 
 /// Counters of the kernel half that tell of something lost; the others tell of work done.
@@ -48,6 +49,8 @@ pub(super) struct Telemetry {
     pub(super) proofs: Proofs,
     /// Say what is in force, and what is wrong with what is not.
     pub(super) policies: Arc<Policies>,
+    /// Say which containers there are.
+    pub(super) runtimes: Runtimes,
     pub(super) events: SyncSender<Event>,
     pub(super) clock: Clock,
     /// Losses reported so far.
@@ -81,6 +84,7 @@ impl Telemetry {
             self.report_loss("reassembly_evicted", evicted, Some(reassembly.evicted_bytes));
         }
         self.prove();
+        let containers = self.runtimes.publish(&self.metrics, &mut counters);
         for (why, count) in self.status.attached_by_reason() {
             self.metrics.set_attachments(why, "attached", count);
         }
@@ -104,7 +108,7 @@ impl Telemetry {
         picture.missing = self.readiness.missing();
         (picture.probes, picture.processes, picture.connections) = (probes, processes, connections);
         picture.coverage = self.metrics.covered();
-        picture.counters = counters;
+        (picture.counters, picture.runtimes) = (counters, containers);
     }
 
     /// Says whether what is to be enforced is, and which policies judge.

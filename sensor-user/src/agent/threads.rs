@@ -14,7 +14,7 @@ pub(super) struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // With eight places and seven threads there is room; without a receiver the agent is stopping anyway.
+        // There are as many places as threads; without a receiver the agent is stopping anyway.
         let _told = self.ended.try_send(self.name);
     }
 }

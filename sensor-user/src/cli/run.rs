@@ -62,8 +62,14 @@ pub struct Show {
     #[arg(long, value_name = "NAME")]
     pub user: Vec<String>,
     /// Of this container.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID|NAME")]
     pub container: Vec<String>,
+    /// Of this pod, as "web-7f9c" or "shop/web-*".
+    #[arg(long, value_name = "NAME")]
+    pub pod: Vec<String>,
+    /// Of pods in this namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Vec<String>,
     /// Of this systemd unit.
     #[arg(long, value_name = "NAME")]
     pub unit: Vec<String>,
@@ -132,6 +138,8 @@ impl Run {
             process: show.process,
             user: show.user,
             container: show.container,
+            pod: show.pod,
+            namespace: show.namespace,
             unit: show.unit,
             key: show.key,
             min_cost: show.min_cost,

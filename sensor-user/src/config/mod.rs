@@ -28,6 +28,7 @@ use crate::provider;
 use crate::reassembly;
 use crate::store;
 use crate::workload;
+use crate::workload::runtime;
 
 /// Where the configuration is looked for; without it the defaults hold.
 pub const DEFAULT_PATH: &str = "/etc/tollgate/tollgate.toml";
@@ -56,6 +57,8 @@ pub struct Config {
     pub report: Report,
     /// How much is remembered of processes.
     pub workload: workload::Config,
+    /// Who is asked about containers and pods. What they say names the places of calls, and the subjects of policies.
+    pub runtimes: runtime::Config,
     /// Bounds of putting plaintext together.
     pub reassembly: reassembly::Config,
     /// Bounds of decoding HTTP.
@@ -150,6 +153,7 @@ impl Config {
         for (key, value) in [
             ("report.label_values_max", self.report.label_values_max),
             ("workload.processes_max", self.workload.processes_max),
+            ("runtimes.containers_max", self.runtimes.containers_max),
             ("reassembly.connections_max", self.reassembly.connections_max),
             ("http.streams_max", self.http.streams_max),
             ("provider.exchanges_max", self.provider.exchanges_max),

@@ -11,7 +11,7 @@ use toml::Value;
 use super::*;
 
 /// Sections in the order of the file, each with the name of its type and the source that documents its fields.
-const SECTIONS: [(&str, &str, &str); 12] = [
+const SECTIONS: [(&str, &str, &str); 13] = [
     ("log", "Log", include_str!("sections.rs")),
     ("capture", "Capture", include_str!("sections.rs")),
     ("files", "Files", include_str!("sections.rs")),
@@ -19,6 +19,7 @@ const SECTIONS: [(&str, &str, &str); 12] = [
     ("enforce", "Config", include_str!("../enforce/mod.rs")),
     ("report", "Report", include_str!("sections.rs")),
     ("workload", "Config", include_str!("../workload/config.rs")),
+    ("runtimes", "Config", include_str!("../workload/runtime/config.rs")),
     ("reassembly", "Config", include_str!("../reassembly/mod.rs")),
     ("http", "Config", include_str!("../http/config.rs")),
     ("provider", "Config", include_str!("../provider/tracker.rs")),

@@ -96,6 +96,11 @@ impl Attribute {
         matches!(self, Self::Operation | Self::Model | Self::Credential | Self::CredentialKind)
     }
 
+    /// Whether it says who makes the call, not what the call is.
+    pub fn is_subject(self) -> bool {
+        self as usize <= Self::Labels as usize
+    }
+
     /// The character that parts its values into the segments which a `*` does not leave.
     pub(super) fn separator(self) -> u8 {
         if self == Self::Host { b'.' } else { b'/' }

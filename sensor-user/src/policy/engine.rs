@@ -67,12 +67,13 @@ impl Engine {
 
     /// Decides with what is known. What is unknown is read as each policy's `unknown:` and `opaque:` say.
     pub fn decide(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
-        Self::combine(&self.judge(facts, now), facts)
+        Self::combine(&self.judge(facts, now, false), facts)
     }
 
-    /// Says whether what is unknown can still change the effects of the decision.
+    /// Says whether what is unknown can still change the effects of the decision. Of a subject that was looked up, what is
+    /// still unknown is read as each policy's `unknown:` says: nobody will know more before the call is made.
     pub fn outlook(&self, facts: &Facts<'_>, now: Timestamp) -> Outlook {
-        let judged = self.judge(facts, now);
+        let judged = self.judge(facts, now, facts.is_looked_up());
         let low = judged.iter().filter_map(|one| one.low).max().unwrap_or_default();
         let high = judged.iter().map(|one| one.high).max().unwrap_or_default();
         let (bound, binding) = bounds(&judged);
@@ -98,7 +99,7 @@ impl Engine {
     /// What enforcing policies say, where nothing that is still unknown can make them refuse less, or refuse at all;
     /// `None` where it depends.
     pub fn bound(&self, facts: &Facts<'_>, now: Timestamp) -> Option<Decision> {
-        let judged = self.judge(facts, now);
+        let judged = self.judge(facts, now, facts.is_looked_up());
         let (low, high) = bounds(&judged);
         (low == high || low.refuses()).then(|| Self::combine(&judged, facts))
     }
@@ -115,16 +116,16 @@ impl Engine {
             .min()
     }
 
-    fn judge(&self, facts: &Facts<'_>, now: Timestamp) -> Vec<Judged<'_>> {
+    fn judge(&self, facts: &Facts<'_>, now: Timestamp, is_final: bool) -> Vec<Judged<'_>> {
         let candidates = self.set.index.candidates(facts);
         let policies = candidates.iter().filter_map(|at| self.set.policies.get(*at as usize));
         let mut judged: Vec<_> = policies
             .filter(|policy| policy.holds_at(now))
-            .filter_map(|policy| policy.judge(facts, &self.set, now))
+            .filter_map(|policy| policy.judge(facts, &self.set, (now, is_final)))
             .collect();
         for suspender in self.suspenders.iter().filter_map(|at| self.set.policies.get(*at)) {
             if suspender.holds_at(now) {
-                suspend(suspender, facts, &self.set, (now, &mut judged));
+                suspend(suspender, facts, &self.set, (now, is_final), &mut judged);
             }
         }
         judged
@@ -166,7 +167,8 @@ fn suspend(
     by: &Policy,
     facts: &Facts<'_>,
     set: &Set,
-    (now, judged): (Timestamp, &mut Vec<Judged<'_>>),
+    (now, is_final): (Timestamp, bool),
+    judged: &mut Vec<Judged<'_>>,
 ) {
     let named = |one: &Judged<'_>| {
         one.policy.name != by.name && by.suspends.iter().any(|name| name.matches(&one.policy.name))
@@ -174,6 +176,7 @@ fn suspend(
     match by.applies(facts, set, now) {
         Answer::No => {}
         Answer::Yes => judged.retain(|one| !named(one)),
+        answer @ Answer::Depends(_) if is_final && is_about_subject(answer) => {}
         // An exception that is not certain is none; but the outlook stays open.
         Answer::Depends(on) => {
             for one in judged.iter_mut().filter(|one| named(one)) {
@@ -198,19 +201,32 @@ impl Policy {
         })
     }
 
-    fn judge<'a>(&'a self, facts: &Facts<'_>, set: &Set, now: Timestamp) -> Option<Judged<'a>> {
-        let applies = self.applies(facts, set, now);
+    /// What it says; where the subject is `is_final`, nothing of it stays open.
+    fn judge<'a>(
+        &'a self,
+        facts: &Facts<'_>,
+        set: &Set,
+        (now, is_final): (Timestamp, bool),
+    ) -> Option<Judged<'a>> {
+        let mut applies = self.applies(facts, set, now);
+        if is_final && is_about_subject(applies) {
+            applies = if self.unknown == Presume::Deny { Answer::Yes } else { Answer::No };
+        }
         if applies == Answer::No {
             return None;
         }
         let mut on = Attributes::default();
         let mut certain: Option<Taken> = None;
         let mut possible: Vec<(Taken, Presume)> = Vec::new();
+        let mut presumed = Vec::new();
         for at in self.index.candidates(facts) {
             let Some(rule) = self.rules.get(at as usize) else { continue };
             let taken = Taken { effect: rule.effect, rule: Some(at) };
             match rule.conditions.answer(facts, &set.approved, now) {
                 Answer::No => {}
+                answer @ Answer::Depends(_) if is_final && is_about_subject(answer) => {
+                    presumed.push((taken, self.unknown));
+                }
                 Answer::Yes if certain.is_some_and(|known| known.effect >= taken.effect) => {}
                 Answer::Yes => certain = Some(taken),
                 Answer::Depends(unknown) => {
@@ -220,6 +236,7 @@ impl Policy {
             }
         }
         let base = certain.unwrap_or(Taken { effect: self.default, rule: None });
+        let base = read(base, certain.is_some(), &presumed);
         let effects = || possible.iter().map(|(taken, _)| taken.effect);
         let high = effects().fold(base.effect, Effect::max);
         let low =
@@ -234,6 +251,8 @@ impl Policy {
         let mode = match rollout::holds(&self.name, self.rollout, facts) {
             Ok(true) => Ok(self.mode),
             Ok(false) => Ok(Mode::Observe),
+            Err(_) if is_final && self.unknown == Presume::Deny => Ok(self.mode),
+            Err(_) if is_final => Ok(Mode::Observe),
             Err(unknown) => Err(unknown),
         };
         Some(Judged { policy: self, low, high, taken, mode, on })
@@ -244,6 +263,11 @@ impl Policy {
         let opaque = facts.transport(Transport::Opaque) == Fact::Known(true);
         if opaque && on.iter().all(Attribute::is_content) { self.opaque } else { self.unknown }
     }
+}
+
+/// Whether an answer depends on who it is, and on nothing else.
+fn is_about_subject(answer: Answer) -> bool {
+    matches!(answer, Answer::Depends(on) if on.iter().all(Attribute::is_subject))
 }
 
 /// What a policy comes to where some rules may match: the strictest of those that are to be read strictly, else the

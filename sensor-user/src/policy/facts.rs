@@ -5,6 +5,7 @@ use crate::policy::Attribute;
 use crate::provider::Call;
 use crate::provider::Operation;
 use crate::provider::catalogue::Category;
+use crate::workload::About;
 use crate::workload::Workload;
 
 /// One attribute of one call.
@@ -69,6 +70,10 @@ pub struct Facts<'a> {
     texts: [Fact<&'a str>; Attribute::COUNT],
     parents: Fact<Vec<&'a str>>,
     labels: Fact<Vec<(&'a str, &'a str)>>,
+    /// Whether there may be more labels than those.
+    labels_cut: bool,
+    /// Whether the subject was looked up: then `unknown:` says how the rest of it is read.
+    looked_up: bool,
     /// Plaintext and opaque are one fact.
     opaque: Fact<bool>,
     quic: Fact<bool>,
@@ -157,9 +162,11 @@ impl<'a> Facts<'a> {
     /// The value of one label of the pod.
     pub fn label(&self, key: &str) -> Fact<&'a str> {
         match &self.labels {
-            Fact::Known(labels) => {
-                Fact::of(labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))
-            }
+            Fact::Known(labels) => match labels.iter().find(|(name, _)| *name == key) {
+                Some((_, value)) => Fact::Known(*value),
+                None if self.labels_cut => Fact::Unknown,
+                None => Fact::Absent,
+            },
             Fact::Absent => Fact::Absent,
             Fact::Unknown => Fact::Unknown,
         }
@@ -187,16 +194,47 @@ impl<'a> Facts<'a> {
         self.set(Attribute::Cgroup, Fact::Known(&workload.cgroup));
         let container = workload.container.as_ref();
         self.set(Attribute::ContainerId, Fact::of(container.map(|one| one.id.as_str())));
-        self.set(Attribute::Runtime, Fact::of(container.map(|one| one.runtime)));
-        if container.is_none() {
-            // Outside of a container there is no image and no pod; inside, somebody else has to say which.
-            for attribute in
-                [Attribute::Image, Attribute::Namespace, Attribute::Pod, Attribute::Container]
+        self.looked_up = true;
+        let Some(container) = container else {
+            // Outside of a container there is no image and no pod.
+            let of_container = [Attribute::Runtime, Attribute::Image, Attribute::Container];
+            for attribute in of_container.into_iter().chain([Attribute::Namespace, Attribute::Pod])
             {
                 self.set(attribute, Fact::Absent);
             }
             self.set_labels(Fact::Absent);
+            return;
+        };
+        let runtime = container.runtime();
+        self.set(Attribute::Runtime, runtime.map_or(Fact::Unknown, Fact::Known));
+        // Inside of one, its runtime has to say which; until it does, nothing is known.
+        if let Some(about) = container.about() {
+            self.set_container(about);
         }
+    }
+
+    /// Sets what a runtime says of a container.
+    fn set_container(&mut self, about: &'a About) {
+        // What was too long to be kept is not known.
+        let of = |value: Option<&'a str>| match value {
+            None if !about.is_whole => Fact::Unknown,
+            value => Fact::of(value),
+        };
+        let pod = about.pod.as_deref();
+        self.set(Attribute::Image, of(about.image.as_deref()));
+        self.set(Attribute::Container, of(about.name.as_deref()));
+        self.set(Attribute::Namespace, of(pod.map(|pod| pod.namespace.as_str())));
+        self.set(Attribute::Pod, of(pod.map(|pod| pod.name.as_str())));
+        if let Some(labels) = &about.labels {
+            let pairs = labels.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            self.set_labels(Fact::Known(pairs.collect()));
+            self.labels_cut = !labels.is_whole;
+        }
+    }
+
+    /// Whether somebody has looked up who it is: what is still unknown of the subject then is not found out before a call.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.looked_up
     }
 
     /// Sets what a request whose plaintext was seen says of itself, and the key it carried.

@@ -21,7 +21,7 @@ pub struct Given {
 }
 
 /// Attributes of events that tell of the attributes of policies.
-const RECORDED: [(&str, Attribute); 18] = [
+const RECORDED: [(&str, Attribute); 19] = [
     ("process.executable.path", Attribute::Executable),
     ("user.name", Attribute::User),
     ("tollgate.login_user", Attribute::LoginUser),
@@ -33,6 +33,7 @@ const RECORDED: [(&str, Attribute); 18] = [
     ("k8s.namespace.name", Attribute::Namespace),
     ("k8s.pod.name", Attribute::Pod),
     ("k8s.container.name", Attribute::Container),
+    ("container.name", Attribute::Container),
     ("gen_ai.provider.name", Attribute::Provider),
     ("tollgate.provider.category", Attribute::Category),
     ("server.address", Attribute::Host),
@@ -41,6 +42,11 @@ const RECORDED: [(&str, Attribute); 18] = [
     ("tollgate.credential.fingerprint", Attribute::Credential),
     ("tollgate.credential.kind", Attribute::CredentialKind),
 ];
+
+/// Attributes of events that tell of labels.
+const LABELS: [&str; 2] = ["k8s.pod.label.", "container.label."];
+/// Labels that an event tells of at most: there may be more.
+const LABELS_SHOWN_MAX: usize = 16;
 
 /// Attributes of the process: without its executable nothing of it is known.
 const OF_PROCESS: [Attribute; 12] = [
@@ -99,11 +105,7 @@ impl Given {
         if text("process.executable.path").is_none() {
             given.unknown.extend(OF_PROCESS);
         } else if text("container.id").is_some() {
-            let said =
-                [Attribute::Image, Attribute::Namespace, Attribute::Pod, Attribute::Container];
-            let missing =
-                said.into_iter().filter(|one| !given.texts.iter().any(|(known, _)| known == one));
-            given.unknown.extend(missing.chain([Attribute::Labels]).collect::<Vec<_>>());
+            given.put_container(event);
         }
         if text("tollgate.coverage") != Some("complete") {
             let content = Attribute::all().filter(|one| one.is_content());
@@ -116,6 +118,23 @@ impl Given {
             given.transports.push(Transport::Unlisted);
         }
         given
+    }
+
+    /// What an event tells of a container: with its image or its pod it tells all but some labels, else nothing.
+    fn put_container(&mut self, event: &Map<String, Value>) {
+        let labels = event.iter().filter_map(|(name, value)| {
+            let key = LABELS.iter().find_map(|prefix| name.strip_prefix(prefix))?;
+            Some((key.to_owned(), value.as_str()?.to_owned()))
+        });
+        self.labels.extend(labels);
+        let known = |one: &Attribute| self.texts.iter().any(|(known, _)| known == one);
+        let said = [Attribute::Image, Attribute::Namespace, Attribute::Pod, Attribute::Container];
+        let is_told = known(&Attribute::Image) || known(&Attribute::Pod);
+        let missing: Vec<_> = said.into_iter().filter(|one| !is_told && !known(one)).collect();
+        self.unknown.extend(missing);
+        if self.labels.is_empty() || self.labels.len() >= LABELS_SHOWN_MAX {
+            self.unknown.push(Attribute::Labels);
+        }
     }
 
     /// The facts.

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::report::escape;
 use crate::report::event::Process;
+use crate::workload::Container;
 
+/// Labels of a pod that an event carries; all that are known count for policies.
+const LABELS_SHOWN_MAX: usize = 16;
 /// Microseconds in a millisecond, nanoseconds in a microsecond.
 const THOUSAND: u64 = 1000;
 
@@ -54,14 +57,31 @@ impl Attributes {
         self.put("user.name", workload.user.as_deref());
         self.put("user.id", Some(workload.uid.to_string()));
         self.put("tollgate.login_user", workload.login_user.as_deref());
-        self.put(
-            "container.id",
-            workload.container.as_ref().map(|container| container.id.as_str()),
-        );
-        let runtime = workload.container.as_ref().map(|container| container.runtime);
-        self.put("container.runtime.name", runtime.filter(|runtime| *runtime != "unknown"));
+        self.put("tollgate.login_session", workload.login_session);
+        if let Some(container) = &workload.container {
+            self.put_container(container);
+        }
         self.put("systemd.unit", workload.systemd_unit.as_deref());
         self.put("tollgate.cgroup", Some(workload.cgroup.as_str()));
+    }
+
+    /// Puts all that is known of a container, by the names of OpenTelemetry.
+    fn put_container(&mut self, container: &Container) {
+        self.put("container.id", Some(container.id.as_str()));
+        self.put("container.runtime.name", container.runtime());
+        let Some(about) = container.about() else { return };
+        let pod = about.pod.as_deref();
+        let name = if pod.is_some() { "k8s.container.name" } else { "container.name" };
+        self.put(name, about.name.as_deref());
+        self.put("container.image.name", about.image.as_deref());
+        self.put("k8s.namespace.name", pod.map(|pod| pod.namespace.as_str()));
+        self.put("k8s.pod.name", pod.map(|pod| pod.name.as_str()));
+        self.put("k8s.pod.uid", pod.map(|pod| pod.uid.as_str()).filter(|uid| !uid.is_empty()));
+        let prefix = if pod.is_some() { "k8s.pod.label" } else { "container.label" };
+        let labels = about.labels.iter().flat_map(|labels| &labels.pairs);
+        for (key, value) in labels.take(LABELS_SHOWN_MAX) {
+            self.put(&format!("{prefix}.{key}"), Some(value.as_str()));
+        }
     }
 
     /// The object on one line, without its end.

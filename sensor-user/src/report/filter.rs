@@ -14,8 +14,12 @@ pub struct Filter {
     pub process: Vec<String>,
     /// User or login user.
     pub user: Vec<String>,
-    /// Container id, or its beginning.
+    /// Container id, or its beginning; or its name.
     pub container: Vec<String>,
+    /// Name of the pod, or `namespace/name`.
+    pub pod: Vec<String>,
+    /// Namespace of the pod.
+    pub namespace: Vec<String>,
     /// systemd unit, with or without `.service`.
     pub unit: Vec<String>,
     /// Fingerprint of the key, or its beginning.
@@ -37,14 +41,19 @@ impl Filter {
             workload.and_then(|workload| workload.user.as_deref()),
             workload.and_then(|workload| workload.login_user.as_deref()),
         ];
-        let container =
-            workload.and_then(|workload| workload.container.as_ref()).map(|one| one.id.as_str());
+        let container = workload.and_then(|workload| workload.container.as_ref());
+        let called = container.and_then(|one| one.about()?.name.as_deref());
+        let pod = container.and_then(|one| one.pod());
+        let path = pod.map(|pod| format!("{}/{}", pod.namespace, pod.name));
         let key = event.identity.as_ref().map(|key| key.fingerprint.as_str());
         any(&self.provider, &[Some(&call.provider)])
             && any(&self.model, &[call.request_model.as_deref(), call.response_model.as_deref()])
             && any(&self.process, &[executable, executable.map(words::file_name), pid.as_deref()])
             && any(&self.user, &users)
-            && begins(&self.container, container)
+            && (begins(&self.container, container.map(|one| one.id.as_str()))
+                || any(&self.container, &[called]))
+            && any(&self.pod, &[pod.map(|pod| pod.name.as_str()), path.as_deref()])
+            && any(&self.namespace, &[pod.map(|pod| pod.namespace.as_str())])
             && any(&self.unit, &[unit, unit.and_then(|unit| unit.strip_suffix(".service"))])
             && begins(&self.key, key)
             && self
@@ -121,6 +130,8 @@ mod tests {
             process: list("python3*"),
             user: list("ana"),
             container: list("3f2a"),
+            pod: Vec::new(),
+            namespace: Vec::new(),
             unit: Vec::new(),
             key: list("9f3c"),
             min_cost: Some(1),
@@ -142,6 +153,19 @@ mod tests {
             let mut filter = all.clone();
             change(&mut filter);
             assert!(!filter.matches(&event), "{filter:?}");
+        }
+        for (event, is_shown) in [(sample::in_pod(), true), (event.clone(), false)] {
+            let list = |text: &str| vec![text.to_owned()];
+            for filter in [
+                Filter { pod: list("web-*"), ..Filter::default() },
+                Filter { pod: list("shop/web-7f9c"), ..Filter::default() },
+                Filter { namespace: list("shop"), ..Filter::default() },
+                Filter { container: list("nginx"), ..Filter::default() },
+            ] {
+                assert_eq!(filter.matches(&event), is_shown, "{filter:?}");
+            }
+            let other = Filter { pod: list("shop/*-db"), ..Filter::default() };
+            assert!(!other.matches(&event));
         }
         let by_pid = Filter { process: vec!["4711".to_owned()], ..Filter::default() };
         assert!(by_pid.matches(&event));

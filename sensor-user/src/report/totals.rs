@@ -120,13 +120,16 @@ fn workload(event: &CallEvent) -> String {
     }
 }
 
-/// Where a process runs: `docker:3f2a91bc3f2a`, `nginx.service`; `None` for a login session.
+/// Where a process runs: `shop/web-7f9c`, `docker:web`, `docker:3f2a91bc3f2a`, `nginx.service`; `None` for a login session.
 pub(super) fn place(event: &CallEvent) -> Option<String> {
     let workload = event.process.workload.as_deref()?;
     if let Some(container) = &workload.container {
+        if let Some(pod) = container.pod() {
+            return Some(format!("{}/{}", pod.namespace, pod.name));
+        }
         let id = container.id.get(..12).unwrap_or(&container.id);
-        let runtime = if container.runtime == "unknown" { "container" } else { container.runtime };
-        return Some(format!("{runtime}:{id}"));
+        let name = container.about().and_then(|about| about.name.as_deref()).unwrap_or(id);
+        return Some(format!("{}:{name}", container.runtime().unwrap_or("container")));
     }
     let unit = workload.systemd_unit.as_deref()?;
     let is_session =

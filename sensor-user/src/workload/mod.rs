@@ -5,6 +5,7 @@ mod cgroup;
 mod config;
 mod metrics;
 mod procfs;
+pub mod runtime;
 mod table;
 mod users;
 
@@ -13,7 +14,12 @@ pub use config::Config;
 pub use metrics::Metrics;
 pub use procfs::Roots;
 pub use procfs::ticks_of_boot_ns;
+pub use runtime::About;
+pub use runtime::Labels;
+pub use runtime::Pod;
 pub use table::Table;
+
+use runtime::Cell;
 
 /// One ancestor of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +35,39 @@ pub struct Ancestor {
 pub struct Container {
     /// Full container id.
     pub id: String,
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, or `unknown`.
-    pub runtime: &'static str,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, or `unknown`, as its cgroup says.
+    runtime: &'static str,
+    /// What its runtime says of it, as soon as it does.
+    about: Cell,
+}
+
+impl Container {
+    /// A container of which no more is known.
+    pub fn new(id: impl Into<String>, runtime: &'static str) -> Self {
+        Self { id: id.into(), runtime, about: Cell::default() }
+    }
+
+    /// A container with what its runtime says of it.
+    #[must_use]
+    pub fn with(self, about: About) -> Self {
+        Self { about: Cell::new(about.into()), ..self }
+    }
+
+    /// What its runtime says of it; `None` where no runtime has said anything, or not yet.
+    pub fn about(&self) -> Option<&About> {
+        self.about.get()
+    }
+
+    /// Pod it is in, where that is known.
+    pub fn pod(&self) -> Option<&Pod> {
+        self.about()?.pod.as_deref()
+    }
+
+    /// Name of its runtime, where one is known.
+    pub fn runtime(&self) -> Option<&'static str> {
+        let told = self.about().map(|about| about.runtime);
+        told.or(Some(self.runtime).filter(|runtime| *runtime != "unknown"))
+    }
 }
 
 /// Who made a call. The texts are what processes say of themselves: a sink escapes control characters.
@@ -52,6 +89,8 @@ pub struct Workload {
     pub user: Option<String>,
     /// Login user (`/proc/PID/loginuid`), where set.
     pub login_user: Option<String>,
+    /// Id of that login's audit session (`/proc/PID/sessionid`), where there is one.
+    pub login_session: Option<u32>,
     /// cgroup path below the root of the v2 hierarchy (or of a v1 one where v2 says `/`).
     pub cgroup: String,
     /// Container, where there is one.

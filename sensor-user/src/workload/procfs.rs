@@ -14,7 +14,7 @@ const TEXT_BYTES_MAX: u64 = 64 * 1024;
 const TRIES_MAX: u32 = 4;
 /// `/proc` counts start times in ticks of 1/100 s on every architecture.
 const NS_PER_TICK: u64 = 10_000_000;
-/// `loginuid` of a process that no login stands behind.
+/// `loginuid` and `sessionid` of a process that no login stands behind.
 const LOGIN_UNSET: u32 = u32::MAX;
 
 /// Where the facts are read from; another root lets a test, or an agent in a container, look elsewhere.
@@ -55,6 +55,8 @@ pub(super) struct Facts {
     /// Effective user.
     pub(super) uid: u32,
     pub(super) login: Option<u32>,
+    /// Audit session of that login.
+    pub(super) session: Option<u32>,
     /// Text of `/proc/PID/cgroup`.
     pub(super) cgroups: String,
 }
@@ -71,9 +73,8 @@ pub(super) fn read(proc: &Path, pid: u32) -> Option<Facts> {
             executable: executable(link.as_deref(), &first.comm),
             command_line: arguments::redact(&bytes(&folder.join("cmdline")).unwrap_or_default()),
             uid: effective_user(&status)?,
-            login: text(&folder.join("loginuid"))
-                .and_then(|uid| uid.trim().parse().ok())
-                .filter(|uid| *uid != LOGIN_UNSET),
+            login: of_login(&folder.join("loginuid")),
+            session: of_login(&folder.join("sessionid")),
             cgroups: text(&folder.join("cgroup")).unwrap_or_default(),
             stat: stat(proc, pid)?,
         };
@@ -113,6 +114,11 @@ fn parse_stat(line: &str) -> Option<Stat> {
     let parent = fields.nth(1)?.parse().ok()?;
     let start_ticks = fields.nth(17)?.parse().ok()?;
     Some(Stat { comm: comm.to_owned(), parent, start_ticks })
+}
+
+/// A number that is set at login and inherited from then on.
+fn of_login(path: &Path) -> Option<u32> {
+    text(path)?.trim().parse().ok().filter(|number| *number != LOGIN_UNSET)
 }
 
 /// Second number of the `Uid:` line: real, effective, saved, file system.
@@ -168,6 +174,16 @@ mod tests {
         assert_eq!(facts.uid, rustix::process::geteuid().as_raw());
         assert!(facts.cgroups.lines().count() > 0);
         assert!(facts.stat.start_ticks > 0);
+    }
+
+    #[test]
+    fn login_is_none_where_the_kernel_says_unset() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessionid");
+        for (text, expected) in [("4294967295", None), ("7\n", Some(7)), ("", None), ("x", None)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(of_login(&path), expected, "{text}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod elf;
 mod bare;
 mod config;
 mod policy;
+mod runtime;
 
 /// Name of a target, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -55,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     ("bare", bare::run),
     ("config", config::run),
     ("policy", policy::run),
+    ("runtime", runtime::run),
 ];
 
 /// Runs the target of that name.

@@ -54,6 +54,8 @@ pub struct Picture {
     pub missing: Vec<String>,
     /// Which policies are in force, and what is wrong with others; empty where there are none.
     pub policies: String,
+    /// Which container runtimes are asked, one a line; empty where there are none.
+    pub runtimes: Vec<String>,
     /// Processes that carry probes.
     pub processes: u64,
     /// Probes set.

@@ -38,7 +38,8 @@ impl Picture {
         let unseen = self.unseen_line().map(|text| ("not seen", text));
         let policies = Some(&self.policies).filter(|text| !text.is_empty());
         let policies = policies.map(|text| ("policies", text.clone()));
-        for (name, value) in lines.into_iter().chain(unseen).chain(policies) {
+        let runtimes = self.runtimes.iter().map(|text| ("runtimes", text.clone()));
+        for (name, value) in lines.into_iter().chain(unseen).chain(policies).chain(runtimes) {
             // Writing into a string cannot fail.
             let _written = writeln!(out, "{name:<10}{value}");
         }

@@ -48,6 +48,8 @@ pub struct Metrics {
     layers: IntGaugeVec,
     policies: IntGaugeVec,
     policies_current: IntGaugeVec,
+    runtimes: IntGaugeVec,
+    containers: IntGaugeVec,
     memory: IntGaugeVec,
     ready: IntGaugeVec,
     absolutes: Mutex<Absolutes>,
@@ -114,6 +116,12 @@ impl Metrics {
                 "1 while the documents in the folder are those in force, 0 while they are refused.",
                 &[],
             )?,
+            runtimes: r.gauge(
+                "tollgate_workload_runtimes_connected",
+                "Container runtimes that answer, by the language they are asked in.",
+                &["kind"],
+            )?,
+            containers: r.gauge("tollgate_workload_containers_known", "Containers whose facts are known.", &[])?,
             memory: r.gauge("tollgate_agent_resident_memory_bytes", "Resident memory of the agent.", &[])?,
             ready: r.gauge("tollgate_agent_ready", "1 while the agent sees all it should see.", &[])?,
             absolutes: Mutex::default(),
@@ -151,6 +159,16 @@ impl Metrics {
         let policies = i64::try_from(policies).unwrap_or(i64::MAX);
         self.policies.with_label_values::<&str>(&[]).set(policies);
         self.policies_current.with_label_values::<&str>(&[]).set(i64::from(current));
+    }
+
+    /// Says how many runtimes of a kind answer.
+    pub fn set_runtimes(&self, kind: &'static str, connected: u64) {
+        self.runtimes.with_label_values(&[kind]).set(signed(connected));
+    }
+
+    /// Says of how many containers the facts are known.
+    pub fn set_containers(&self, known: u64) {
+        self.containers.with_label_values::<&str>(&[]).set(signed(known));
     }
 
     /// Brings a counter that a stage, or the kernel half, keeps up to its absolute value.

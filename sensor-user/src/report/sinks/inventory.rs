@@ -28,6 +28,7 @@ use crate::store::Figures;
 use crate::store::OTHERS;
 use crate::store::Store;
 use crate::store::Use;
+use crate::workload::Container;
 
 /// Time between two writes.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -246,8 +247,23 @@ fn who(used: &mut Use, process: &Process) {
     let Some(workload) = process.workload.as_deref() else { return };
     words::file_name(&workload.executable).clone_into(&mut used.program);
     used.user = workload.user.clone().unwrap_or_else(|| workload.uid.to_string());
-    let container = workload.container.as_ref().map(|container| container.id.clone());
-    used.place = container.or_else(|| workload.systemd_unit.clone()).unwrap_or_default();
+    used.place = workload
+        .container
+        .as_ref()
+        .map_or_else(|| workload.systemd_unit.clone().unwrap_or_default(), place);
+}
+
+/// A use is the workload's, not that of one of its pods: of a pod that will have another name tomorrow, namespace and
+/// container stay.
+fn place(container: &Container) -> String {
+    let Some(about) = container.about() else { return container.id.clone() };
+    let name = about.name.as_deref();
+    match &about.pod {
+        Some(pod) => format!("{}/{}", pod.namespace, name.unwrap_or(&pod.name)),
+        None => {
+            name.map_or_else(|| container.id.clone(), |name| format!("{}:{name}", about.runtime))
+        }
+    }
 }
 
 #[cfg(test)]

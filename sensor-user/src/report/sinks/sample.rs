@@ -38,8 +38,11 @@ use crate::spend::Basis;
 use crate::spend::Cost;
 use crate::spend::Gap;
 use crate::spend::Tokens;
+use crate::workload::About;
 use crate::workload::Ancestor;
 use crate::workload::Container;
+use crate::workload::Labels;
+use crate::workload::Pod;
 use crate::workload::Workload;
 
 const MILLI: u64 = 1_000_000;
@@ -69,8 +72,9 @@ pub(crate) fn process() -> Process {
         uid: 1000,
         user: Some("ana".to_owned()),
         login_user: Some("ana".to_owned()),
+        login_session: Some(7),
         cgroup: "/system.slice/docker-3f2a.scope".to_owned(),
-        container: Some(Container { id: "3f2a91bc".repeat(8), runtime: "docker" }),
+        container: Some(Container::new("3f2a91bc".repeat(8), "docker")),
         systemd_unit: None,
     };
     Process {
@@ -139,6 +143,27 @@ pub(crate) fn call() -> CallEvent {
         tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
         decision: None,
     }
+}
+
+/// A call out of a pod.
+pub(crate) fn in_pod() -> CallEvent {
+    let pod =
+        Pod { namespace: "shop".to_owned(), name: "web-7f9c".to_owned(), uid: "7f1d".to_owned() };
+    let pairs = vec![("app".to_owned(), "web".to_owned()), ("team".to_owned(), "a".to_owned())];
+    let about = About {
+        runtime: "containerd",
+        name: Some("nginx".to_owned()),
+        image: Some("registry.example/nginx:1.27".to_owned()),
+        pod: Some(pod.into()),
+        labels: Some(Labels { pairs, is_whole: true }.into()),
+        is_whole: true,
+    };
+    let mut event = call();
+    let mut workload = event.process.workload.as_deref().cloned().unwrap();
+    workload.cgroup = "/kubepods/pod7f1d/3f2a".to_owned();
+    workload.container = Some(Container::new("3f2a91bc".repeat(8), "unknown").with(about));
+    event.process.workload = Some(Arc::new(workload));
+    event
 }
 
 /// A call of which almost nothing is known: it was cut, and nobody could be named.
@@ -289,6 +314,7 @@ pub(crate) fn events() -> Vec<Event> {
             kernel: Some("6.12.0".to_owned()),
         }),
         Event::Call(Box::new(call())),
+        Event::Call(Box::new(in_pod())),
         bare(),
         Event::Connection(Connection {
             time: time(),

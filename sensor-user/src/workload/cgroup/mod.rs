@@ -1,5 +1,7 @@
 //! The text of `/proc/PID/cgroup` comes in; the process's cgroup, container and systemd unit go out.
 
+pub(in crate::workload) mod tree;
+
 use crate::workload::Container;
 
 /// Hexadecimal digits of a full container id.
@@ -89,7 +91,7 @@ fn container(path: &str) -> Option<(Container, &str)> {
 }
 
 fn of_name(folder: &str, name: &str) -> Option<Container> {
-    let made = |id: &str, runtime| Some(Container { id: id.to_owned(), runtime });
+    let made = |id: &str, runtime| Some(Container::new(id, runtime));
     let bare = name.strip_suffix(".scope").unwrap_or(name);
     // A slice given to the cgroupfs driver: `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
     if let Some((before, id)) = bare.rsplit_once(':') {

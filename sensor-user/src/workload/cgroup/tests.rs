@@ -102,7 +102,7 @@ fn place_is_told_from_the_path() {
     for (path, runtime, unit) in CASES {
         let path = path.replace("ID", ID);
         let place = Place::parse(&format!("0::{path}\n"));
-        let expected = runtime.map(|runtime| Container { id: ID.to_owned(), runtime });
+        let expected = runtime.map(|runtime| Container::new(ID, runtime));
         assert_eq!(place.container, expected, "{path}");
         assert_eq!(place.unit, unit.map(|unit| unit.replace("ID", ID)), "{path}");
     }
@@ -119,7 +119,7 @@ fn other_kinds_of_container_keep_their_own_ids() {
     ];
     for (path, id, runtime) in cases {
         let place = Place::parse(&format!("0::{path}"));
-        assert_eq!(place.container, Some(Container { id: id.to_owned(), runtime }), "{path}");
+        assert_eq!(place.container, Some(Container::new(id, runtime)), "{path}");
     }
 }
 
@@ -132,7 +132,7 @@ fn hybrid_machine_is_read_from_the_hierarchy_that_knows() {
     );
     let place = Place::parse(&docker);
     assert_eq!(place.cgroup, format!("/docker/{ID}"));
-    assert_eq!((place.container.unwrap().runtime, place.unit), ("docker", None));
+    assert_eq!((place.container.unwrap().runtime(), place.unit), (Some("docker"), None));
     let memory_only = "4:memory:/process_api/f83c\n0::/\n";
     assert_eq!(Place::parse(memory_only).cgroup, "/process_api/f83c");
 }

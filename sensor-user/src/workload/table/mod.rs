@@ -13,9 +13,11 @@ use crate::workload::Metrics;
 use crate::workload::Place;
 use crate::workload::Roots;
 use crate::workload::Workload;
+use crate::workload::cgroup::tree;
 use crate::workload::procfs;
 use crate::workload::procfs::Facts;
 use crate::workload::procfs::Stat;
+use crate::workload::runtime::Index;
 use crate::workload::users::Users;
 
 /// Ancestors kept of a process.
@@ -56,15 +58,17 @@ pub struct Table {
     roots: Roots,
     config: Config,
     users: Users,
+    containers: Arc<Index>,
     processes: BTreeMap<Key, Process>,
     metrics: Metrics,
 }
 
 impl Table {
-    /// Makes an empty table.
-    pub fn new(roots: Roots, config: Config) -> Self {
+    /// Makes an empty table, which knows of containers what `containers` does.
+    pub fn new(roots: Roots, config: Config, containers: Arc<Index>) -> Self {
         let users = Users::new(roots.users.clone());
-        Self { roots, config, users, processes: BTreeMap::new(), metrics: Metrics::default() }
+        let (processes, metrics) = (BTreeMap::new(), Metrics::default());
+        Self { roots, config, users, containers, processes, metrics }
     }
 
     /// A process has executed a program: what was known of its executable and arguments is over.
@@ -115,7 +119,27 @@ impl Table {
         let is_same = Place::parse(&cgroups).cgroup == known.cgroup
             // A thread of the kernel has none.
             && (executable.as_os_str().is_empty() || executable.to_string_lossy() == known.executable.as_str());
-        if is_same { Some(known) } else { self.read(pid, now, false) }
+        if !is_same {
+            return self.read(pid, now, false);
+        }
+        if let Some(container) = known.container.as_ref().filter(|one| one.about().is_none()) {
+            // Who was given up may be known to somebody by now.
+            let later = self.containers.seen(&container.id, &known.cgroup);
+            if later.get().is_some() {
+                return self.read(pid, now, false);
+            }
+        }
+        Some(known)
+    }
+
+    /// Processes of a container that run, as far as they are remembered.
+    pub fn processes_of(&self, container: &str) -> Vec<u32> {
+        let is_in = |workload: &Workload| {
+            workload.container.as_ref().is_some_and(|one| one.id == container)
+        };
+        let running = self.processes.iter().filter(|(_, process)| process.ended_ns.is_none());
+        let inside = running.filter(|(_, process)| process.newest().is_some_and(|one| is_in(&one)));
+        inside.map(|(key, _)| key.pid).collect()
     }
 
     /// Who is remembered under this id. Without a start, only where one process alone it could be is known.
@@ -205,6 +229,7 @@ impl Table {
 
     fn workload(&mut self, pid: u32, facts: Facts, ancestors: Vec<Ancestor>) -> Workload {
         let place = Place::parse(&facts.cgroups);
+        let container = self.container(&place, &facts.cgroups);
         Workload {
             pid,
             start_ticks: facts.stat.start_ticks,
@@ -215,11 +240,25 @@ impl Table {
             login_user: facts
                 .login
                 .map(|uid| self.users.name(uid).unwrap_or_else(|| uid.to_string())),
+            login_session: facts.session,
             cgroup: place.cgroup,
-            container: place.container.map(|container| with_runtime(container, &ancestors)),
+            container: container.map(|container| with_runtime(container, &ancestors)),
             systemd_unit: place.unit,
             ancestors,
         }
+    }
+
+    /// The container of a place, by its name or else by the id of its cgroup, with what is known of it.
+    fn container(&self, place: &Place, cgroups: &str) -> Option<Container> {
+        let container = place.container.clone().or_else(|| {
+            if !self.containers.knows_cgroups() {
+                return None;
+            }
+            let found = self.containers.by_cgroup(tree::ids_of(tree::path_of(cgroups)?));
+            found.map(|(id, runtime)| Container::new(id, runtime))
+        })?;
+        let about = self.containers.seen(&container.id, &place.cgroup);
+        Some(Container { about, ..container })
     }
 
     /// Forgets ended processes whose time is over; of a full table, also the longest ended and the least recent ones.

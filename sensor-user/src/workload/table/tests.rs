@@ -11,6 +11,11 @@ use std::process::Stdio;
 
 const SEC: u64 = NS_PER_SEC;
 
+/// What is known of containers where no runtime is asked.
+fn nobody() -> Arc<Index> {
+    Arc::new(Index::new(1, Vec::new()))
+}
+
 /// A folder that looks like `/proc`.
 struct Proc(tempfile::TempDir);
 
@@ -22,7 +27,8 @@ impl Proc {
     fn table(&self, config: Config) -> Table {
         let users = self.0.path().join("passwd");
         fs::write(&users, "root:x:0:0\nana:x:1000:1000\n").unwrap();
-        Table::new(Roots { proc: self.0.path().to_owned(), users }, config)
+        let roots = Roots { proc: self.0.path().to_owned(), users };
+        Table::new(roots, config, nobody())
     }
 
     fn add(&self, pid: u32, parent: u32, start: u64, executable: &str) {
@@ -147,7 +153,7 @@ fn full_table_forgets_ended_processes_first() {
 
 #[test]
 fn real_child_is_known_before_and_after_its_exec_and_after_its_end() {
-    let mut table = Table::new(Roots::default(), Config::default());
+    let mut table = Table::new(Roots::default(), Config::default(), nobody());
     let mut child = Command::new("sh")
         .args(["-c", "echo; read line; exec cat"])
         .stdin(Stdio::piped())
@@ -176,7 +182,7 @@ fn real_child_is_known_before_and_after_its_exec_and_after_its_end() {
 
 #[test]
 fn unread_child_that_has_ended_but_was_not_waited_for_is_named_by_its_short_name() {
-    let mut table = Table::new(Roots::default(), Config::default());
+    let mut table = Table::new(Roots::default(), Config::default(), nobody());
     let mut child =
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdin.take());

@@ -19,6 +19,13 @@ const SETTINGS: &str = "[capture]\nattach = \"eager\"\nring_bytes = 65536\nscan_
 const PROVIDERS: &str = "[[provider]]\nid = \"corp\"\ncategory = \"gateway\"\nhosts = [\"llm.corp.example\"]\n\
     source = \"test\"\nchecked = 2026-11-23\n";
 
+/// As Docker answers, behind the byte that says where a stream is cut.
+const DOCKER_LIST: &str = "\x07[{\"Id\":\"aa\",\"Names\":[\"/web\"],\"Image\":\"nginx:1.27\",\"Labels\":{\"app\":\"web\"}},\
+    {\"Id\":\"bb\",\"Labels\":{\"io.kubernetes.pod.namespace\":\"ns\",\"io.kubernetes.pod.name\":\"p\"}},{\"Id\":\"cc\",\"Labels\":null}]";
+const DOCKER_EVENTS: &str = "\x21{\"Action\":\"start\",\"Actor\":{\"ID\":\"aa\"}}\n{}\n{\"Action\":\"die\",\"Actor\":{\"ID\":\"bb\"}}\n";
+/// As podman writes.
+const PODMAN_LIST: &str = "\x00[{\"id\":\"aa\",\"names\":[\"web\"],\"metadata\":\"{\\\"image-name\\\":\\\"nginx:1.27\\\"}\"}]";
+
 /// All seeds of this file.
 pub(crate) fn seeds() -> io::Result<Vec<Seed>> {
     let mut all = vec![
@@ -26,6 +33,11 @@ pub(crate) fn seeds() -> io::Result<Vec<Seed>> {
         ("elf", "library", library()?),
         ("config", "settings", SETTINGS.into()),
         ("config", "providers", PROVIDERS.into()),
+        ("runtime", "docker-list", DOCKER_LIST.into()),
+        ("runtime", "docker-events", DOCKER_EVENTS.into()),
+        ("runtime", "podman-list", PODMAN_LIST.into()),
+        ("runtime", "sandboxes", sandboxes()),
+        ("runtime", "event", event()),
         ("config", "unknown-key", b"[capture]\nring_byte = 65536\n".to_vec()),
     ];
     all.extend(policies()?);
@@ -57,6 +69,27 @@ fn answer() -> Vec<u8> {
     message.extend(b"\xc0\x29\x00\x1c\x00\x01\x00\x00\x00\x1e\x00\x10");
     message.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     message
+}
+
+/// A field of a protobuf message that holds bytes of at most 127.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+    [&[number << 3 | 2, len], bytes].concat()
+}
+
+/// A pod with one label, as the CRI lists it.
+fn sandboxes() -> Vec<u8> {
+    let name = [field(1, b"web-7f9c"), field(2, b"7f1d"), field(3, b"shop")].concat();
+    let label = [field(1, b"app"), field(2, b"web")].concat();
+    let sandbox = [field(1, b"aa"), field(2, &name), field(5, &label)].concat();
+    [vec![0], field(1, &sandbox)].concat()
+}
+
+/// A task that containerd is about to start.
+fn event() -> Vec<u8> {
+    let task = [field(1, b"aa"), vec![6 << 3, 42]].concat();
+    let any = [field(1, b"containerd.events.TaskCreate"), field(2, &task)].concat();
+    [vec![0], field(2, b"k8s.io"), field(3, b"/tasks/create"), field(4, &any)].concat()
 }
 
 fn library() -> io::Result<Vec<u8>> {

@@ -1,0 +1,158 @@
+//! Pods that are known, or not known yet, come in; what is settled about them before a call is compared.
+
+use jiff::Timestamp;
+
+use crate::policy::Attribute;
+use crate::policy::Engine;
+use crate::policy::Fact;
+use crate::policy::Facts;
+use crate::policy::Given;
+use crate::policy::Outlook;
+use crate::policy::Set;
+use crate::policy::Source;
+use crate::workload::About;
+use crate::workload::Container;
+use crate::workload::Labels;
+use crate::workload::Pod;
+use crate::workload::Workload;
+
+/// A process in a container of which its runtime has said this, or nothing yet.
+fn workload(about: Option<About>) -> Workload {
+    let container = Container::new("ab".repeat(32), "unknown");
+    let container = about.map_or(container.clone(), |about| container.with(about));
+    Workload {
+        pid: 1,
+        start_ticks: 1,
+        executable: "/bin/x".to_owned(),
+        command_line: Vec::new(),
+        ancestors: Vec::new(),
+        uid: 0,
+        user: None,
+        login_user: None,
+        login_session: None,
+        cgroup: "/kubepods/x".to_owned(),
+        container: Some(container),
+        systemd_unit: None,
+    }
+}
+
+fn in_pod(namespace: &str, labels: Labels) -> About {
+    let pod = Pod { namespace: namespace.to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+    About {
+        runtime: "containerd",
+        pod: Some(pod.into()),
+        labels: Some(labels.into()),
+        is_whole: true,
+        ..About::default()
+    }
+}
+
+fn team(name: &str) -> Labels {
+    Labels { pairs: vec![("team".to_owned(), name.to_owned())], is_whole: true }
+}
+
+/// Whether a call to Groq is refused for certain; of the subject, what a workload says is known.
+fn refuses(unknown: &str, rest: &str, workload: Option<&Workload>) -> bool {
+    let default = if rest.contains("default:") { "" } else { "  default: allow\n" };
+    let text = format!(
+        "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n{default}  unknown: {unknown}\n  reason: ask us\n{rest}"
+    );
+    let source = Source { file: "test.yaml".to_owned(), text };
+    let engine = Engine::new(Set::read(&[source]).unwrap().0);
+    let mut facts = Facts::default();
+    if let Some(workload) = workload {
+        facts.set_workload(workload);
+    }
+    facts.set(Attribute::Provider, Fact::Known("groq"));
+    let Outlook::Settled(decision) = engine.outlook(&facts, Timestamp::UNIX_EPOCH) else {
+        return false;
+    };
+    // What is settled for a subject is what is decided about its call.
+    let decided = engine.decide(&facts, Timestamp::UNIX_EPOCH);
+    assert_eq!(decided.effect(), decision.effect());
+    decision.binding.is_some_and(|ruling| ruling.effect.refuses())
+}
+
+#[test]
+fn pod_that_is_not_known_yet_is_told_what_unknown_says_and_nobody_in_particular_nothing() {
+    const BY_SUBJECT: &str = "  subjects: [{namespace: shop}]\n  rules: [{name: a, action: deny, match: {provider: groq}}]\n";
+    const BY_RULE: &str =
+        "  rules: [{name: a, action: deny, match: {provider: groq, labels: {team: shop}}}]\n";
+    const BESIDE_ALERT: &str = "  rules: [{name: a, action: deny, match: {provider: groq}}, {name: b, action: alert, match: {namespace: shop}}]\n";
+    const SHARED_OUT: &str = "  rollout: 100%\n  rules: [{name: a, action: deny, match: {provider: groq, pod: p, image: x}}]\n";
+    // Whether it is refused: a pod not known, with `unknown: deny` and `allow`; another's pod; the shop's; anybody.
+    let cases = [
+        (BY_SUBJECT, [true, false, false, true, false]),
+        (BY_RULE, [true, false, false, true, false]),
+        (BESIDE_ALERT, [true, true, true, true, true]),
+        (SHARED_OUT, [true, false, false, false, false]),
+    ];
+    let [unknown, other, shop] = [
+        workload(None),
+        workload(Some(in_pod("other", team("other")))),
+        workload(Some(in_pod("shop", team("shop")))),
+    ];
+    for (rest, expected) in cases {
+        let found = [
+            refuses("deny", rest, Some(&unknown)),
+            refuses("allow", rest, Some(&unknown)),
+            refuses("deny", rest, Some(&other)),
+            refuses("allow", rest, Some(&shop)),
+            refuses("deny", rest, None),
+        ];
+        assert_eq!(found, expected, "{rest}");
+    }
+}
+
+#[test]
+fn default_that_denies_is_lifted_as_unknown_says() {
+    const SHOP: &str =
+        "  default: deny\n  rules: [{name: a, action: allow, match: {namespace: shop}}]\n";
+    let [unknown, other, shop] = [
+        workload(None),
+        workload(Some(in_pod("other", team("other")))),
+        workload(Some(in_pod("shop", team("shop")))),
+    ];
+    let cases = [
+        ("deny", &unknown, true),
+        ("allow", &unknown, false),
+        ("deny", &other, true),
+        ("deny", &shop, false),
+    ];
+    for (read, one, is_refused) in cases {
+        assert_eq!(refuses(read, SHOP, Some(one)), is_refused, "{read} {one:?}");
+    }
+}
+
+#[test]
+fn label_that_was_left_out_for_its_length_is_not_known() {
+    let rest = "  rules: [{name: a, action: deny, match: {provider: groq, labels: {large: x}}}]\n";
+    for (is_whole, is_refused) in [(true, false), (false, true)] {
+        let labels = Labels { pairs: Vec::new(), is_whole };
+        let workload = workload(Some(in_pod("shop", labels)));
+        assert_eq!(refuses("deny", rest, Some(&workload)), is_refused);
+    }
+}
+
+#[test]
+fn recorded_event_tells_what_its_runtime_told_and_leaves_the_rest_unknown() {
+    let of = |rest: &str| {
+        let text = format!(
+            "{{\"process.executable.path\":\"/bin/x\",\"container.id\":\"aa\",\"tollgate.coverage\":\"complete\"{rest}}}"
+        );
+        Given::of_event(&serde_json::from_str(&text).unwrap())
+    };
+    let nothing = of("");
+    assert!(nothing.facts().text(Attribute::Namespace).is_unknown());
+    assert!(nothing.facts().label("app").is_unknown());
+    let pod =
+        of(",\"k8s.namespace.name\":\"shop\",\"k8s.pod.name\":\"p\",\"k8s.pod.label.app\":\"web\"");
+    assert_eq!(pod.facts().text(Attribute::Namespace), Fact::Known("shop"));
+    assert_eq!(pod.facts().label("app"), Fact::Known("web"));
+    assert_eq!(pod.facts().label("other"), Fact::Absent);
+    assert_eq!(pod.facts().text(Attribute::Image), Fact::Absent);
+    let docker = of(",\"container.name\":\"web\",\"container.image.name\":\"nginx\"");
+    assert_eq!(docker.facts().text(Attribute::Container), Fact::Known("web"));
+    assert_eq!(docker.facts().text(Attribute::Pod), Fact::Absent);
+    assert!(docker.facts().label("app").is_unknown());
+}
