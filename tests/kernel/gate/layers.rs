@@ -24,12 +24,12 @@ const CLIENTS: [(&str, u32); 6] = [
 ];
 const CURLS: [&str; 2] = ["curl-h1", "curl-h2"];
 /// A key that is not the one of the other calls; as fake as that one.
-const OTHER_KEY: &str = "sk-proj-LABFAKE1111LABFAKE1111LABFAKE1111LABFAKE1111oa02";
+pub(super) const OTHER_KEY: &str = "sk-proj-LABFAKE1111LABFAKE1111LABFAKE1111LABFAKE1111oa02";
 
 /// What a client saw: the denied calls, and the allowed ones beside them.
-type Both = [Vec<SeenCall>; 2];
+pub(super) type Both = [Vec<SeenCall>; 2];
 
-fn both(place: &Place, lab: &Lab, denied: Spec, allowed: Spec) -> Both {
+pub(super) fn both(place: &Place, lab: &Lab, denied: Spec, allowed: Spec) -> Both {
     let name = denied.client.clone();
     if name.starts_with("curl") {
         let seen = place.curl(lab, [&denied, &allowed]);
@@ -42,7 +42,13 @@ fn both(place: &Place, lab: &Lab, denied: Spec, allowed: Spec) -> Both {
 }
 
 /// Compares what a client saw with what the server knows.
-fn assert_both(lab: &Lab, sensor: &Sensor, what: &str, ids: [&str; 2], [denied, allowed]: &Both) {
+pub(super) fn assert_both(
+    lab: &Lab,
+    sensor: &Sensor,
+    what: &str,
+    ids: [&str; 2],
+    [denied, allowed]: &Both,
+) {
     let count = usize::try_from(calls()).unwrap();
     assert_eq!((denied.len(), allowed.len()), (count, count), "{what}");
     for call in denied {
@@ -63,7 +69,7 @@ fn assert_both(lab: &Lab, sensor: &Sensor, what: &str, ids: [&str; 2], [denied, 
     assert_eq!(arrived, 0, "{what}: denied requests arrived\n{}", sensor.log());
 }
 
-fn assert_told(sensor: &Sensor, layer: &str, reason: &str, error: &str) {
+pub(super) fn assert_told(sensor: &Sensor, layer: &str, reason: &str, error: &str) {
     let told = || {
         let events = sensor.events();
         let told = events.iter().any(|event| {
@@ -89,19 +95,28 @@ fn assert_told_unseen(sensor: &Sensor, reason: &str) {
 }
 
 /// One call of each client, so that its program is known: the first call of an unknown one may pass before it is seen.
-fn make_known(place: &Place, lab: &Lab, name: &str) {
+pub(super) fn make_known(place: &Place, lab: &Lab, name: &str) {
     let seen = place.run(lab, &Spec::new(name, Api::Chat).scenario("id=known")).unwrap();
     assert!(seen.calls.iter().all(SeenCall::is_complete), "{name}: {seen:?}");
 }
 
-fn specs(name: &str, at_once: u32, [denied, allowed]: [(&str, Api, &str); 2]) -> [Spec; 2] {
+pub(super) fn specs(
+    name: &str,
+    at_once: u32,
+    [denied, allowed]: [(&str, Api, &str); 2],
+) -> [Spec; 2] {
     [denied, allowed].map(|(host, api, id)| {
         Spec::new(name, api).host(host).calls(calls(), at_once).scenario(&format!("id={id}"))
     })
 }
 
+/// Of a thousand calls or more, those of a client that tries each again, one after the other, would take half an hour.
+fn clients() -> impl Iterator<Item = (&'static str, u32)> {
+    CLIENTS.into_iter().filter(|(name, _)| calls() < 1_000 || *name != "openai-sync")
+}
+
 fn each_client(work: impl Fn(&str, u32)) {
-    for (name, at_once) in CLIENTS {
+    for (name, at_once) in clients() {
         work(name, at_once);
     }
     for name in CURLS {
@@ -115,7 +130,7 @@ fn request_denied_by_its_path_never_arrives_and_allowed_ones_on_the_same_connect
     let place = Place::new("path").unwrap();
     let orders = "deny_paths = [\"openai POST /v1/embeddings\"]\nreason = \"no embeddings here\"\n";
     let sensor = place.sensor(orders).unwrap();
-    for (name, at_once) in CLIENTS.into_iter().chain([("curl-h1", 1)]) {
+    for (name, at_once) in clients().chain([("curl-h1", 1)]) {
         make_known(&place, &lab, name);
         let (bad, good) = (format!("denied-{name}"), format!("allowed-{name}"));
         let host = "api.openai.com";

@@ -25,20 +25,20 @@ const IN_FORCE_MAX_NS: i128 = 1_000_000_000;
 const ROUNDS: usize = 3;
 
 /// A folder as Kubernetes mounts a `ConfigMap`: its files lead through one link, which is changed by one rename.
-struct Folder {
+pub(super) struct Folder {
     folder: TempDir,
     versions: u32,
 }
 
 impl Folder {
-    fn new(text: &str) -> Result<Self> {
+    pub(super) fn new(text: &str) -> Result<Self> {
         let mut folder = Self { folder: temp_folder("policies")?, versions: 0 };
         folder.put(text)?;
         symlink("..data/policies.yaml", folder.path().join("policies.yaml"))?;
         Ok(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -56,19 +56,19 @@ impl Folder {
 }
 
 /// One policy for the test's own cgroup.
-fn policy(place: &Place, mode: &str, rules: &str) -> String {
+pub(super) fn policy(place: &Place, mode: &str, rules: &str) -> String {
     let cgroup = place.cgroup.file_name().unwrap_or_default().to_string_lossy();
     format!(
         "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: test}}\nspec:\n  mode: {mode}\n  default: allow\n  reason: ask us\n  subjects:\n    - cgroup: \"/{cgroup}\"\n  rules:\n{rules}"
     )
 }
 
-const NO_GROQ: &str = "    - {name: no-groq, action: deny, match: {provider: groq}}\n";
+pub(super) const NO_GROQ: &str = "    - {name: no-groq, action: deny, match: {provider: groq}}\n";
 const NOTHING: &str = "    - {name: nothing, action: deny, match: {provider: none-such}}\n";
 const NO_MINI: &str =
     "    - {name: no-mini, action: deny, match: {provider: openai, model: gpt-4o-mini}}\n";
 
-fn options(place: &Place, folder: &Path) -> String {
+pub(super) fn options(place: &Place, folder: &Path) -> String {
     format!(
         "[policy]\nfolder = {folder:?}\n[enforce]\nenabled = true\nproof_seconds = 1\npins = {:?}",
         place.pins
@@ -91,7 +91,7 @@ fn wait_event(sensor: &Sensor, wanted: &[(&str, Value)]) -> Value {
 }
 
 /// Calls until the outcome is the wanted one.
-fn wait_call(place: &Place, lab: &Lab, host: &str, passes: bool) {
+pub(super) fn wait_call(place: &Place, lab: &Lab, host: &str, passes: bool) {
     let tried = || (call(place, lab, host, "tried").is_complete() == passes).then_some(());
     wait_until(CLIENT_DEADLINE, &format!("calls to {host} to pass: {passes}"), tried).unwrap();
 }
