@@ -11,6 +11,11 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(payload.len(), captured, "the payload is what the header says");
             assert_plain(capture::host_name(payload));
         }
+        Body::Opening(socket, bytes) => {
+            let rest = captured.saturating_sub(size_of_val(socket));
+            assert_eq!(bytes.len(), rest, "the bytes are what the header says");
+            let _ends = (capture::remote_of(socket), capture::local_of(socket));
+        }
         Body::Hello(hello) | Body::Question(hello) => {
             assert_plain(capture::name_of(hello));
             let _ends = (capture::remote_of(&hello.socket), capture::local_of(&hello.socket));

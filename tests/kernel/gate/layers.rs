@@ -95,7 +95,7 @@ fn assert_told_unseen(sensor: &Sensor, reason: &str) {
 }
 
 /// One call of each client, so that its program is known: the first call of an unknown one may pass before it is seen.
-fn make_known(place: &Place, lab: &Lab, name: &str) {
+pub(super) fn make_known(place: &Place, lab: &Lab, name: &str) {
     let seen = place.run(lab, &Spec::new(name, Api::Chat).scenario("id=known")).unwrap();
     assert!(seen.calls.iter().all(SeenCall::is_complete), "{name}: {seen:?}");
 }
@@ -110,8 +110,13 @@ pub(super) fn specs(
     })
 }
 
+/// Of a thousand calls or more, those of a client that tries each again, one after the other, would take half an hour.
+fn clients() -> impl Iterator<Item = (&'static str, u32)> {
+    CLIENTS.into_iter().filter(|(name, _)| calls() < 1_000 || *name != "openai-sync")
+}
+
 fn each_client(work: impl Fn(&str, u32)) {
-    for (name, at_once) in CLIENTS {
+    for (name, at_once) in clients() {
         work(name, at_once);
     }
     for name in CURLS {
@@ -125,7 +130,7 @@ fn request_denied_by_its_path_never_arrives_and_allowed_ones_on_the_same_connect
     let place = Place::new("path").unwrap();
     let orders = "deny_paths = [\"openai POST /v1/embeddings\"]\nreason = \"no embeddings here\"\n";
     let sensor = place.sensor(orders).unwrap();
-    for (name, at_once) in CLIENTS.into_iter().chain([("curl-h1", 1)]) {
+    for (name, at_once) in clients().chain([("curl-h1", 1)]) {
         make_known(&place, &lab, name);
         let (bad, good) = (format!("denied-{name}"), format!("allowed-{name}"));
         let host = "api.openai.com";

@@ -1,7 +1,9 @@
 //! Subjects in a cgroup of the test's own get orders: what is denied never arrives, what is allowed beside it is not harmed.
 
+mod alarms;
 mod health;
 mod layers;
+mod many;
 mod panic;
 pub(crate) mod place;
 mod policies;

@@ -21,7 +21,7 @@ const ROUNDS: usize = 5;
 const REFUSED: [i64; 2] = [13, 103];
 
 /// Runs `tollgate panic`; gives what it printed and when it had ended.
-fn panic(sensor: &Sensor, arguments: &[&str]) -> Result<(String, u64)> {
+pub(super) fn panic(sensor: &Sensor, arguments: &[&str]) -> Result<(String, u64)> {
     let output = Command::new(binary()?)
         .args(["panic", "--config"])
         .arg(sensor.config())

@@ -6,10 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tollgate_tests::harness::{Process, note, temp_folder, wait_until};
+use tollgate_tests::lab::clients::load::{self, Figures, Load};
 use tollgate_tests::lab::clients::run::{prepare, set_environment};
 use tollgate_tests::lab::clients::{Seen, SeenCall, Spec};
 use tollgate_tests::lab::net::command_in;
@@ -19,6 +21,9 @@ use crate::sensor::Sensor;
 
 /// Denied calls of each client, and as many allowed ones beside them.
 const CALLS: u32 = 100;
+
+/// Time for many calls of one process.
+const LOAD_DEADLINE: Duration = Duration::from_mins(10);
 
 /// Begin of the names of what tests of the gate make: the id of the test's process and a name of its own follow.
 const OWN: &str = "gate-test-";
@@ -155,6 +160,16 @@ impl Place {
         self.start(lab, spec)?.finish()
     }
 
+    /// Runs a load in the cgroup to its end.
+    pub(super) fn load(&self, lab: &Lab, load: &Load) -> Result<Figures> {
+        let folder = temp_folder("load")?;
+        let mut bare = load::prepare(lab.kit(), lab.net().client(0)?, &lab.ca_file(), load)?;
+        set_environment(&mut bare, folder.path(), &lab.ca_file());
+        let process = Process::start(&mut self.inside(&bare), &folder.path().join("errors"))?;
+        let line = process.line(LOAD_DEADLINE)?.with_context(|| process.errors())?;
+        serde_json::from_str(&line).with_context(|| format!("reading {line}"))
+    }
+
     /// Has one curl process make the calls of two specifications by turns; gives what it saw of each.
     pub(super) fn curl(&self, lab: &Lab, pair: [&Spec; 2]) -> Result<[Vec<SeenCall>; 2]> {
         let folder = temp_folder("curl")?;
@@ -223,7 +238,7 @@ impl Client {
     /// Waits for the end and gives what the client saw.
     pub(super) fn finish(self) -> Result<Seen> {
         let mut lines = Vec::new();
-        while let Some(line) = self.process.line(CLIENT_DEADLINE)? {
+        while let Some(line) = self.process.line(LOAD_DEADLINE)? {
             lines.push(line);
         }
         let last = lines.pop().with_context(|| self.process.errors())?;

@@ -63,7 +63,7 @@ pub(super) fn policy(place: &Place, mode: &str, rules: &str) -> String {
     )
 }
 
-const NO_GROQ: &str = "    - {name: no-groq, action: deny, match: {provider: groq}}\n";
+pub(super) const NO_GROQ: &str = "    - {name: no-groq, action: deny, match: {provider: groq}}\n";
 pub(super) const NOTHING: &str =
     "    - {name: nothing, action: deny, match: {provider: none-such}}\n";
 pub(super) const NO_MINI: &str =
@@ -92,7 +92,7 @@ pub(super) fn wait_event(sensor: &Sensor, wanted: &[(&str, Value)]) -> Value {
 }
 
 /// Calls until the outcome is the wanted one.
-fn wait_call(place: &Place, lab: &Lab, host: &str, passes: bool) {
+pub(super) fn wait_call(place: &Place, lab: &Lab, host: &str, passes: bool) {
     let tried = || (call(place, lab, host, "tried").is_complete() == passes).then_some(());
     wait_until(CLIENT_DEADLINE, &format!("calls to {host} to pass: {passes}"), tried).unwrap();
 }

@@ -22,7 +22,7 @@ const QUESTIONS_MAX: usize = 100_000;
 /// Connections answered at once.
 const CONNECTIONS_MAX: usize = 64;
 /// Longest life of a connection.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Seconds that a client may keep an answer.
 const TTL_SECS: u32 = 60;

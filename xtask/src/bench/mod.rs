@@ -4,6 +4,7 @@ mod calls;
 mod connect;
 mod decode;
 mod document;
+mod enforced;
 mod life;
 mod loss;
 mod machine;
@@ -69,6 +70,8 @@ enum Part {
     Pairs,
     /// Connections and packets of others.
     Connect,
+    /// Connections where something is enforced.
+    Enforced,
     /// Start, probes, stop, memory.
     Life,
     /// Decoders; needs no privilege.
@@ -87,6 +90,7 @@ impl Part {
             Self::Loss => loss::TITLE,
             Self::Pairs => pairs::TITLE,
             Self::Connect => connect::TITLE,
+            Self::Enforced => enforced::TITLE,
             Self::Life => life::TITLE,
             Self::Decode => decode::TITLE,
             Self::Policy => policy::TITLE,
@@ -194,6 +198,7 @@ fn system(tools: &Tools, options: &Options, parts: &[Part]) -> Result<Vec<Sectio
             Part::Loss => loss::measure(&bench, &servers)?,
             Part::Pairs => pairs::measure(&bench)?,
             Part::Connect => connect::measure(&bench)?,
+            Part::Enforced => enforced::measure(&bench)?,
             Part::Life => life::measure(&bench, &servers)?,
             Part::Soak => soak::measure(&bench, &servers, minutes)?,
             Part::Decode | Part::Policy => continue,
@@ -216,11 +221,12 @@ fn programs(tools: &Tools) -> Result<Programs> {
         fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
     let (load, pair) = (compiled("load", &load)?, compiled("pair", pairs::SOURCE)?);
     let connect = compiled("connect", connect::SOURCE)?;
+    let enforced = compiled("enforced", enforced::SOURCE)?;
     let tollgate = build::all(tools, Profile::Release)?;
     let lab = build::program("tollgate-tests", "lab", Profile::Release)?;
     let linked = output(Command::new("ldd").arg(&pair))?;
     let libssl = library(&linked).context("the benchmark's programs use no libssl")?;
-    Ok(Programs { tollgate, lab, load, pair, connect, libssl })
+    Ok(Programs { tollgate, lab, load, pair, connect, enforced, libssl })
 }
 
 /// The path behind `libssl.so.3 => …`.

@@ -64,6 +64,9 @@ impl Watcher {
     }
 }
 
+/// Name of the configuration of a sensor that enforces.
+pub const ENFORCING: &str = "enforcing.toml";
+
 /// Programs that are measured and that measure.
 pub struct Programs {
     /// The sensor.
@@ -76,6 +79,8 @@ pub struct Programs {
     pub pair: PathBuf,
     /// Connections and packets.
     pub connect: PathBuf,
+    /// Connections by turns.
+    pub enforced: PathBuf,
     /// The library that all of them use.
     pub libssl: PathBuf,
 }
@@ -87,6 +92,8 @@ pub enum Attach {
     Intent,
     /// In all processes with a TLS library.
     Eager,
+    /// In processes that show intent, by a sensor that enforces as the file [`ENFORCING`] of the run says.
+    Enforcing,
 }
 
 /// A watcher at work.
@@ -109,8 +116,15 @@ pub fn start(watcher: Watcher, bench: &Bench<'_>, attach: Attach) -> Result<Watc
             let mut command = Command::new(&bench.programs.tollgate);
             command.args(["run", "--output", "json", "--listen", "none", "--log", LOG]);
             // What was learnt under one way to attach changes nothing for the other.
-            let attach = if attach == Attach::Eager { "eager" } else { "intent" };
-            command.args(["--attach", attach, "--state"]).arg(bench.net.file(attach));
+            let (attach, state) = match attach {
+                Attach::Eager => ("eager", "eager"),
+                Attach::Intent => ("intent", "intent"),
+                Attach::Enforcing => ("intent", "enforcing"),
+            };
+            if state == "enforcing" {
+                command.arg("--config").arg(bench.net.file(ENFORCING));
+            }
+            command.args(["--attach", attach, "--state"]).arg(bench.net.file(state));
             let mut process = Background::start("tollgate", &mut command, &told)?;
             process.wait_until("readiness", READY_DEADLINE, || {
                 count(&told, "\"tollgate.agent.state\":\"started\"") > 0

@@ -1,6 +1,7 @@
 //! A number of calls and a rate come in; a load over libssl runs in a namespace, and its figures go out.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -74,6 +75,18 @@ impl Figures {
     }
 }
 
+/// Builds the command of a load, for a test that starts it in its own way.
+pub fn prepare(kit: &Kit, namespace: &str, ca: &Path, load: &Load) -> Result<Command> {
+    let address = address_of(&load.host).context("no such host")?;
+    let mut command = command_in(namespace, &kit.load);
+    command.args([&address.to_string(), "443", &load.host]).arg(ca);
+    for number in [load.connections, load.calls, load.request_bytes, load.rate] {
+        command.arg(number.to_string());
+    }
+    command.args([if load.warm { "1" } else { "0" }, &load.scenario]);
+    Ok(command)
+}
+
 /// A load generator in a namespace.
 #[derive(Debug)]
 pub struct RunningLoad {
@@ -85,13 +98,7 @@ impl RunningLoad {
     /// Starts a load; `ca` is the file that makes it trust the lab.
     pub fn start(kit: &Kit, namespace: &str, ca: &Path, load: &Load) -> Result<Self> {
         let folder = temp_folder("load")?;
-        let address = address_of(&load.host).context("no such host")?;
-        let mut command = command_in(namespace, &kit.load);
-        command.args([&address.to_string(), "443", &load.host]).arg(ca);
-        for number in [load.connections, load.calls, load.request_bytes, load.rate] {
-            command.arg(number.to_string());
-        }
-        command.args([if load.warm { "1" } else { "0" }, &load.scenario]);
+        let mut command = prepare(kit, namespace, ca, load)?;
         set_environment(&mut command, folder.path(), ca);
         let process = Process::start(&mut command, &folder.path().join("errors"))?;
         Ok(Self { process, _folder: folder })
