@@ -16,20 +16,27 @@ use crate::openssl::lab;
 use crate::sensor::Sensor;
 
 /// Files that a process in a container may hold; this machine may not allow a runtime's default.
-const FILES_MAX: u32 = 1024;
+pub(crate) const FILES_MAX: u32 = 1024;
 
 /// Time in which what a runtime leaves behind is gone.
 const REMOVAL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A root with nothing in it but curl, its libraries, names and the lab's authority.
-fn root(lab: &Lab, folder: &Path) -> PathBuf {
+pub(crate) fn root(lab: &Lab, folder: &Path) -> PathBuf {
+    root_with(lab, folder, &["/usr/bin/curl"])
+}
+
+/// The same with these programs in it.
+pub(crate) fn root_with(lab: &Lab, folder: &Path, programs: &[&str]) -> PathBuf {
     let root = folder.join("root");
     for name in ["usr/bin", "etc", "proc", "dev", "sys", "tmp", "run"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
-    let listed = run_args("ldd", ["/usr/bin/curl"]).unwrap();
+    let listed = run_args("ldd", programs).unwrap();
     let words = listed.split_whitespace().filter(|word| word.starts_with('/'));
-    let files: BTreeSet<&str> = words.chain(["/usr/bin/curl"]).collect();
+    // `ldd` begins the part of a program with its name and a colon.
+    let libraries = words.filter(|word| !word.ends_with(':'));
+    let files: BTreeSet<&str> = libraries.chain(programs.iter().copied()).collect();
     for file in files {
         let to = root.join(file.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -42,7 +49,7 @@ fn root(lab: &Lab, folder: &Path) -> PathBuf {
 }
 
 /// Arguments of one whole chat completion.
-fn arguments(id: &str) -> Vec<String> {
+pub(crate) fn arguments(id: &str) -> Vec<String> {
     let body = json!({"messages": [{"role": "user", "content": PROMPT}], "model": "gpt-4o-mini"});
     let key = format!("authorization: Bearer {OPENAI_KEY}");
     let knobs = format!("x-lab-scenario: id={id},in=71,out=17");
@@ -81,10 +88,10 @@ fn assert_seen(lab: &Lab, sensor: &Sensor, id: &str, container: &str, runtime: O
 }
 
 /// Removes what a runtime leaves of a cgroup of this test when dropped.
-struct Group(String);
+pub(crate) struct Group(pub(crate) String);
 
 impl Group {
-    fn new(purpose: &str) -> Self {
+    pub(crate) fn new(purpose: &str) -> Self {
         Self(format!("tollgate-{purpose}-{}", std::process::id()))
     }
 

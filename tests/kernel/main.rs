@@ -29,6 +29,8 @@ mod names;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod pods;
+#[cfg(test)]
 mod raw;
 #[cfg(test)]
 mod refusals;

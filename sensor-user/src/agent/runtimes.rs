@@ -176,7 +176,10 @@ impl Runtimes {
         for (at, source) in sources.iter().enumerate() {
             let count = connected.entry(source.kind).or_default();
             *count = count.saturating_add(u64::from(source.is_connected()));
-            if self.told.get(at).is_none_or(|told| told.standing != source.standing) {
+            let is_same = |told: &Source| {
+                told.standing == source.standing && told.connections == source.connections
+            };
+            if !self.told.get(at).is_some_and(is_same) {
                 log(source);
             }
         }

@@ -2,6 +2,8 @@
 
 pub mod ca;
 pub mod clients;
+pub mod containerd;
+pub mod cri;
 pub mod dns;
 pub mod net;
 pub mod provider;

@@ -63,6 +63,8 @@ pub const TEST: &[Package] = &[
         "is the lab's client with GnuTLS and HTTP/2",
     ),
     package("runc", Sign::Program("runc"), "runs a client in a container"),
+    package("containerd", Sign::Program("containerd"), "makes pods"),
+    package("docker.io", Sign::Program("dockerd"), "runs a client in a container"),
     package("podman", Sign::Program("podman"), "runs a client in a container"),
     package("nodejs", Sign::Program("node"), "runs the Node clients"),
     package("npm", Sign::Program("npm"), "installs the Node clients"),

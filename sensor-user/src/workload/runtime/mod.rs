@@ -100,12 +100,15 @@ pub struct Source {
     pub containers: u64,
     /// Full lists it gave.
     pub lists: u64,
+    /// How often it was connected to.
+    pub connections: u64,
 }
 
 impl Source {
     fn new(kind: &'static str, path: &Path) -> Self {
         let path = path.to_owned();
-        Self { kind, path, standing: Standing::Starting, containers: 0, lists: 0 }
+        let standing = Standing::Starting;
+        Self { kind, path, standing, containers: 0, lists: 0, connections: 0 }
     }
 
     /// Whether it may know a container.

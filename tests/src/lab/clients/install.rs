@@ -27,6 +27,8 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
     "libcurl3-gnutls",
     "runc",
     "podman",
+    "containerd",
+    "docker.io",
 ];
 
 /// Debian packages for machines without `node` and `npm`; beside another vendor's `nodejs` they cannot be installed.

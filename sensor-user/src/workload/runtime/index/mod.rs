@@ -255,7 +255,10 @@ impl Index {
     pub(in crate::workload::runtime) fn stands(&self, source: usize, standing: Standing) {
         let mut inner = self.lock();
         if let Some(source) = inner.sources.get_mut(source) {
+            let was_connected = source.is_connected();
             source.standing = standing;
+            let is_new = source.is_connected() && !was_connected;
+            source.connections = source.connections.saturating_add(u64::from(is_new));
         }
         drop(inner);
         self.listed.notify_all();

@@ -136,3 +136,16 @@ fn wait_for_the_first_lists_ends_with_the_last_source_or_with_its_limit() {
     index.stands(0, Standing::Failed("no".to_owned()));
     index.wait_first(Duration::from_hours(1));
 }
+
+#[test]
+fn runtime_that_came_back_within_a_look_was_connected_to_twice() {
+    let index = index(10);
+    let connected = |has_events| Standing::Connected { who: "x".to_owned(), has_events };
+    index.stands(0, connected(true));
+    // The same connection, of which more is known.
+    index.stands(0, connected(false));
+    assert_eq!(index.sources()[0].connections, 1);
+    index.stands(0, Standing::Failed("gone".to_owned()));
+    index.stands(0, connected(false));
+    assert_eq!(index.sources()[0].connections, 2);
+}
