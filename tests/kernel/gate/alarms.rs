@@ -129,7 +129,7 @@ fn call_over_http_2_that_a_panic_is_about_is_told_and_its_connection_is_cut() {
     let spec = Spec::new("httpx-h2", Api::Chat).two_phases().scenario("id=shared");
     let mut client = place.start(&lab, &spec).unwrap();
     while client.process.line(CLIENT_DEADLINE).unwrap().as_deref() != Some("ready") {}
-    assert_told(&sensor, "call", "a wrong model", "ECONNABORTED");
+    assert_told(&sensor, "request", "a wrong model", "ECONNABORTED");
     client.process.tell("go").unwrap();
     client.finish().unwrap();
 }
