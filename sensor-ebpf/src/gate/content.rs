@@ -7,22 +7,19 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
-    ACTION_ALLOW, CLASS_EVERY, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2,
-    HTTP_BODY, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2,
-    REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, RULE_CREDENTIAL, RULE_MODEL,
-    RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_KEYS,
-    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, SCOPE_PATHS, Verdict, value_at,
+    ACTION_ALLOW, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2, HTTP_BODY,
+    HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2, REASON_NOT_HTTP,
+    REASON_UNFINISHED, REASON_UNREADABLE, RULE_PATH, RuleKey, SCOPE_KEYS, SCOPE_MODELS,
+    SCOPE_PATHS, Verdict,
 };
-use sensor_common::limits::{HEAD_BYTES_MAX, MODEL_SCAN_MAX, PATH_SCAN_MAX};
+use sensor_common::limits::{HEAD_BYTES_MAX, PATH_SCAN_MAX};
 use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE};
 use sensor_common::scan::{
-    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY, MARK_KEY_END, MARK_MODEL,
-    MARK_MODEL_END, MARK_PATH, MARK_PATH_END, MARKS_MAX, SCANNER_BODY, SCANNER_HEAD,
-    SCANNER_TABLE_LEN,
+    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_PATH, MARK_PATH_END,
+    MARKS_MAX, SCANNER_BODY, SCANNER_HEAD, SCANNER_TABLE_LEN,
 };
 use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME, NAME_HASH_START};
 
-use crate::credential::fingerprint;
 use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count, now};
 use crate::name::{anew, destination, masked};
 use crate::rules::{is_content_panic, refused, refuses, rule};
@@ -154,7 +151,7 @@ fn scan() -> Option<()> {
 
 /// Key of the object that the thread is inside of.
 #[inline(always)]
-fn held() -> Option<ConnectionKey> {
+pub fn held() -> Option<ConnectionKey> {
     let thread = aya_ebpf::helpers::bpf_get_current_pid_tgid();
     // SAFETY: the value is copied out at once.
     Some(key_of(*unsafe { INSIDE.get(&thread) }?))
@@ -162,7 +159,7 @@ fn held() -> Option<ConnectionKey> {
 
 /// Notes where a part stands; says whether the scanner has found it.
 #[inline(always)]
-fn look_at(head: *mut Head, from: usize, to: usize) -> bool {
+pub fn look_at(head: *mut Head, from: usize, to: usize) -> bool {
     // SAFETY: a live element; the indices are constants below the length.
     unsafe {
         let (found, start, end) = ((*head).counts[to], (*head).marks[from], (*head).marks[to]);
@@ -173,7 +170,7 @@ fn look_at(head: *mut Head, from: usize, to: usize) -> bool {
 
 /// A byte of the request.
 #[inline(always)]
-fn byte(head: *const Head, at: u32) -> u8 {
+pub fn byte(head: *const Head, at: u32) -> u8 {
     // SAFETY: the index was masked to below the length of the array; the head is a live element.
     unsafe {
         core::ptr::read_volatile(
@@ -196,7 +193,7 @@ pub fn gate_judge(ctx: ProbeContext) -> u32 {
 
 /// What a class is judged by; a panic may be about any key or model.
 #[inline(always)]
-fn judged_by(class: u32) -> u32 {
+pub fn judged_by(class: u32) -> u32 {
     let of_panic = if is_content_panic() { SCOPE_KEYS | SCOPE_MODELS } else { 0 };
     scope_of(class) | of_panic
 }
@@ -261,7 +258,7 @@ fn without_port(head: *mut Head) {
 }
 
 #[inline(always)]
-const fn step(hash: u64, byte: u8) -> u64 {
+pub const fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ byte as u64).wrapping_mul(NAME_HASH_PRIME)
 }
 
@@ -306,116 +303,9 @@ fn path(head: *mut Head, class: u32, leads: u32) -> Option<Verdict> {
     None
 }
 
-/// Judges credential and model.
-/// proto: none (only ever tail-called)
-#[uprobe]
-pub fn gate_credential(ctx: ProbeContext) -> u32 {
-    judge_rest();
-    never_tail_call(&ctx);
-    0
-}
-
-#[inline(always)]
-fn judge_rest() -> Option<()> {
-    let key = held()?;
-    let head = HEADS.get_ptr_mut(&key)?;
-    let object = OBJECTS.get_ptr_mut(&key)?;
-    // SAFETY: a live element of the LRU map; only this thread is inside the object.
-    let known = unsafe { *object };
-    let scope = judged_by(known.class);
-    let asked = Asked { class: known.class, leads: known.destination, at: now() };
-    if scope & SCOPE_KEYS != 0
-        && look_at(head, MARK_KEY, MARK_KEY_END)
-        && let Some(value) = fingerprint(head)
-        && let Some(verdict) =
-            asked.own(RULE_CREDENTIAL, value).or_else(|| asked.others(RULE_OTHER_CREDENTIAL))
-        && refuses(&verdict)
-    {
-        leave(object, &verdict, known.destination);
-        return None;
-    }
-    if scope & SCOPE_MODELS != 0 && look_at(head, MARK_MODEL, MARK_MODEL_END) {
-        let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
-        let by_name = || asked.own(RULE_MODEL, [whole, 0]);
-        let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
-        if let Some(verdict) =
-            by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))
-            && refuses(&verdict)
-        {
-            leave(object, &verdict, known.destination);
-        }
-    }
-    None
-}
-
-/// Who asks what of whom, and when.
-#[derive(Clone, Copy)]
-struct Asked {
-    class: u32,
-    leads: u32,
-    at: u64,
-}
-
-impl Asked {
-    /// What is said about one value: by a panic, if it refuses, else to the class.
-    #[inline(always)]
-    fn own(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
-        if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, self.at)
-            && refuses(&verdict)
-        {
-            return Some(verdict);
-        }
-        self.told(kind, value)
-    }
-
-    /// What the class is told about one value: at this destination, else at all.
-    #[inline(always)]
-    fn told(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
-        let here = RuleKey { class: self.class, kind, value: value_at(value, self.leads) };
-        if let Some(verdict) = rule(&here, self.at) {
-            return Some(verdict);
-        }
-        rule(&RuleKey { value, ..here }, self.at)
-    }
-
-    /// What the class is told about values without a rule of their own.
-    #[inline(always)]
-    fn others(&self, kind: u32) -> Option<Verdict> {
-        self.told(kind, [0, 0])
-    }
-}
-
-/// Hash of a model's name, and of the longest begin of it that there is a rule about; zero where there is none.
-#[inline(always)]
-fn model(head: *const Head, asked: &Asked, begins: bool) -> [u64; 2] {
-    // SAFETY: a live element that only this thread changes.
-    let span = unsafe { &raw const (*head).span };
-    let mut hash = NAME_HASH_START;
-    let mut begin = 0;
-    let mut at = 0;
-    while at < MODEL_SCAN_MAX {
-        if at >= anew(span, 1) {
-            break;
-        }
-        let next = byte(head, anew(span, 0) + at);
-        hash = step(hash, next);
-        if begins {
-            // What a pattern leaves open does not go beyond a `/`.
-            if next == b'/' {
-                begin = 0;
-            }
-            if asked.told(RULE_MODEL_PREFIX, [hash, 0]).is_some() {
-                begin = hash;
-            }
-        }
-        at += 1;
-    }
-    [hash, begin]
-}
-
 /// Leaves the verdict where the record will be looked at: at the object, and at its socket once that is known.
 #[inline(always)]
-fn leave(object: *mut Object, verdict: &Verdict, leads: u32) {
+pub fn leave(object: *mut Object, verdict: &Verdict, leads: u32) {
     // SAFETY: a live element of the LRU map; only this thread is inside the object.
     let cookie = unsafe {
         // A refused request ends its connection: a later one on it is refused as well.

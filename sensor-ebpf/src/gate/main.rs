@@ -14,6 +14,7 @@ mod rules;
 mod socket;
 mod subject;
 mod tls;
+mod values;
 
 /// Licence under which the kernel takes the programs.
 #[unsafe(link_section = "license")]

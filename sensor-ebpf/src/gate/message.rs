@@ -19,7 +19,9 @@ use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
 use crate::connect::note;
 use crate::hello::{Said, listen, look_up};
 use crate::maps::{MARKS, MESSAGE_TAILS, OBJECTS, RECORDS, count, now};
-use crate::rules::{EACCES, Report, is_content_panic, is_panic, refusal, refused, refuses, report, rule};
+use crate::rules::{
+    EACCES, Report, is_content_panic, is_panic, refusal, refused, refuses, report, rule,
+};
 use crate::socket::gate;
 use crate::subject::{class_of_process, scope_of, tgid};
 

@@ -105,16 +105,7 @@ fn policy_of_later_judges_the_next_request_of_a_process_that_runs_already() {
     let before = bodies(&lab, "later");
     assert!(before > 0);
     folder.put(&policy(&place, "enforce", NO_MINI)).unwrap();
-    let probed = || {
-        let versions = fs::read_dir(&place.pins).ok()?.flatten();
-        let mut probes =
-            versions.filter_map(|version| fs::read_dir(version.path().join("probes")).ok());
-        let own = format!("{}-", client.process.pid());
-        let is_own = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&own);
-        probes.any(|folder| folder.flatten().any(is_own)).then_some(())
-    };
-    wait_until(CLIENT_DEADLINE, "the gate's probes in the client", probed)
-        .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    wait_followed(&sensor, 2);
     client.process.tell("go").unwrap();
     let seen = client.finish().unwrap();
     assert!(seen.calls.iter().any(|call| call.error.is_some()), "{seen:?}\n{}", sensor.log());

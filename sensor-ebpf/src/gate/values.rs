@@ -1,0 +1,125 @@
+//! The key and the model of a request come in; what is said about them, here or at all, goes out.
+
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use sensor_common::gate::{
+    CLASS_EVERY, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL,
+    RULE_OTHER_MODEL, RuleKey, SCOPE_KEYS, SCOPE_MODEL_PREFIXES, SCOPE_MODELS, Verdict, value_at,
+};
+use sensor_common::limits::MODEL_SCAN_MAX;
+use sensor_common::scan::{Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END};
+use sensor_common::state::NAME_HASH_START;
+
+use crate::content::{byte, held, judged_by, leave, look_at, step};
+use crate::credential::fingerprint;
+use crate::maps::{HEADS, OBJECTS, now};
+use crate::name::anew;
+use crate::rules::{refuses, rule};
+use crate::tls::never_tail_call;
+
+/// Judges credential and model.
+/// proto: none (only ever tail-called)
+#[uprobe]
+pub fn gate_credential(ctx: ProbeContext) -> u32 {
+    judge_rest();
+    never_tail_call(&ctx);
+    0
+}
+
+#[inline(always)]
+fn judge_rest() -> Option<()> {
+    let key = held()?;
+    let head = HEADS.get_ptr_mut(&key)?;
+    let object = OBJECTS.get_ptr_mut(&key)?;
+    // SAFETY: a live element of the LRU map; only this thread is inside the object.
+    let known = unsafe { *object };
+    let scope = judged_by(known.class);
+    let asked = Asked { class: known.class, leads: known.destination, at: now() };
+    if scope & SCOPE_KEYS != 0
+        && look_at(head, MARK_KEY, MARK_KEY_END)
+        && let Some(value) = fingerprint(head)
+        && let Some(verdict) =
+            asked.own(RULE_CREDENTIAL, value).or_else(|| asked.others(RULE_OTHER_CREDENTIAL))
+        && refuses(&verdict)
+    {
+        leave(object, &verdict, known.destination);
+        return None;
+    }
+    if scope & SCOPE_MODELS != 0 && look_at(head, MARK_MODEL, MARK_MODEL_END) {
+        let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
+        let by_name = || asked.own(RULE_MODEL, [whole, 0]);
+        let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
+        if let Some(verdict) =
+            by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))
+            && refuses(&verdict)
+        {
+            leave(object, &verdict, known.destination);
+        }
+    }
+    None
+}
+
+/// Who asks what of whom, and when.
+#[derive(Clone, Copy)]
+struct Asked {
+    class: u32,
+    leads: u32,
+    at: u64,
+}
+
+impl Asked {
+    /// What is said about one value: by a panic, if it refuses, else to the class.
+    #[inline(always)]
+    fn own(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
+        if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, self.at)
+            && refuses(&verdict)
+        {
+            return Some(verdict);
+        }
+        self.told(kind, value)
+    }
+
+    /// What the class is told about one value: at this destination, else at all.
+    #[inline(always)]
+    fn told(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
+        let here = RuleKey { class: self.class, kind, value: value_at(value, self.leads) };
+        if let Some(verdict) = rule(&here, self.at) {
+            return Some(verdict);
+        }
+        rule(&RuleKey { value, ..here }, self.at)
+    }
+
+    /// What the class is told about values without a rule of their own.
+    #[inline(always)]
+    fn others(&self, kind: u32) -> Option<Verdict> {
+        self.told(kind, [0, 0])
+    }
+}
+
+/// Hash of a model's name, and of the longest begin of it that there is a rule about; zero where there is none.
+#[inline(always)]
+fn model(head: *const Head, asked: &Asked, begins: bool) -> [u64; 2] {
+    // SAFETY: a live element that only this thread changes.
+    let span = unsafe { &raw const (*head).span };
+    let mut hash = NAME_HASH_START;
+    let mut begin = 0;
+    let mut at = 0;
+    while at < MODEL_SCAN_MAX {
+        if at >= anew(span, 1) {
+            break;
+        }
+        let next = byte(head, anew(span, 0) + at);
+        hash = step(hash, next);
+        if begins {
+            // What a pattern leaves open does not go beyond a `/`.
+            if next == b'/' {
+                begin = 0;
+            }
+            if asked.told(RULE_MODEL_PREFIX, [hash, 0]).is_some() {
+                begin = hash;
+            }
+        }
+        at += 1;
+    }
+    [hash, begin]
+}
