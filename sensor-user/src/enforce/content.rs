@@ -146,9 +146,10 @@ mod tests {
         let find = |kind, value| told.rules.get(&(kind, value_at(value, leads)));
         let hash = |text: &str| [words::hash(text.as_bytes()), 0];
         let begin = (1..=model.len())
-            .filter(|end| !model[*end..].contains('/'))
-            .rev()
-            .find_map(|end| find(RULE_MODEL_PREFIX, hash(&model[..end])));
+            .filter_map(|end| model.split_at_checked(end))
+            .filter(|(_, rest)| !rest.contains('/'))
+            .rfind(|(begin, _)| find(RULE_MODEL_PREFIX, hash(begin)).is_some())
+            .and_then(|(begin, _)| find(RULE_MODEL_PREFIX, hash(begin)));
         let found = find(RULE_MODEL, hash(model)).or(begin);
         let found = found.or_else(|| find(RULE_OTHER_MODEL, [0, 0]));
         found.is_some_and(|order| order.action == ACTION_DENY)
@@ -186,6 +187,7 @@ mod tests {
 
     #[test]
     fn keys_not_in_a_list_are_refused_and_a_rule_about_two_things_is_left_to_the_agent() {
+        const SUFFIX: &str = "    - {name: a, action: deny, match: {model: [\"*-pro\", big]}}\n";
         let listed = format!("    - {{name: ours, action: allow, match: {{credential: {KEY}}}}}\n");
         let told = told_by(&listed, "default: deny");
         let leads = words::destination("openai");
@@ -198,7 +200,6 @@ mod tests {
         let told = told_by(&both, "default: allow");
         assert!(told.rules.is_empty(), "{told:?}");
         // A suffix may name any model: what no rule names is the agent's, and what is named whole is still certain.
-        const SUFFIX: &str = "    - {name: a, action: deny, match: {model: [\"*-pro\", big]}}\n";
         let told = told_by(SUFFIX, "default: allow");
         assert!(refuses_model(&told, "openai", "big"));
         assert!(!refuses_model(&told, "openai", "o3-pro"));
