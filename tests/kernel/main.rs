@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod boringssl;
 #[cfg(test)]
+mod churn;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod container;

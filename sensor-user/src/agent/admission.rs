@@ -8,6 +8,7 @@ use sensor_common::record::{FLAG_SEGMENT, Header, Socket};
 use crate::destination::dns;
 use crate::destination::dns_stream::Segment;
 use crate::enforce;
+use crate::enforce::Teller;
 use crate::policy::Facts;
 
 use super::clock::Clock;
@@ -49,7 +50,7 @@ impl Intent {
         let Some(workload) = self.workloads().refresh(pid, now) else { return };
         let mut facts = Facts::default();
         facts.set_workload(&workload);
-        let told = enforce::told(&engine, &self.catalogue, &facts, Clock::read().wall(now));
+        let told = Teller::new(&engine, &self.catalogue, Clock::read().wall(now)).told(&facts);
         let Some(enforcer) = &mut self.enforcer else { return };
         if let Err(error) = enforcer.tell(pid, &told) {
             tracing::warn!(pid, error = %super::chain(&error), "the gate does not know the process");

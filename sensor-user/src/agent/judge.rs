@@ -69,11 +69,15 @@ impl Pipeline {
     /// kernel could not know enough; its connection is cut before the answer comes.
     pub(super) fn judge_requests(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let engine = self.policies.engine();
         let cookie = connection.socket.map_or(0, |socket| socket.cookie);
-        let is_asked = !engine.set().is_empty() || self.alarms.is_some();
-        let judged = self.enforces && cookie != 0 && is_asked;
-        let asked = connection.take_asked(judged);
+        let asked = connection.take_asked(self.enforces && cookie != 0);
+        if asked.is_empty() {
+            return;
+        }
+        let engine = self.policies.engine();
+        if engine.set().is_empty() && self.alarms.is_none() {
+            return;
+        }
         for call in asked {
             self.judge_request(&engine, (id, cookie), &call);
         }

@@ -46,6 +46,8 @@ pub(super) struct Policies {
     standing: Mutex<Standing>,
     /// How often the gate was told what they say.
     changes: AtomicU64,
+    /// Why the gate could not be told what they say now.
+    untold: Mutex<Option<String>>,
 }
 
 impl Policies {
@@ -59,8 +61,9 @@ impl Policies {
         Some(&self.folder).filter(|folder| !folder.as_os_str().is_empty())
     }
 
-    /// The gate was told what they say now.
-    pub(super) fn changed(&self) {
+    /// The gate was told what they say now, or could not be.
+    pub(super) fn changed(&self, untold: Option<String>) {
+        *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = untold;
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -90,6 +93,10 @@ impl Policies {
         let standing = self.standing();
         if standing.accepted == 0 {
             return Some(format!("policies: {}", standing.problem.unwrap_or_default()));
+        }
+        let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(why) = untold {
+            return Some(format!("policies: the gate could not be told what they say: {why}"));
         }
         let wanted = super::ruling::enforces(&self.engine());
         let off = "policies: one is in mode enforce, and enforce.enabled is off";

@@ -14,7 +14,7 @@ use rustix::fs::inotify;
 use sensor_common::gate::{ACTION_ALLOW, CLASS_UNKNOWN, Verdict};
 
 use crate::enforce;
-use crate::enforce::{Enforcer, Orders, Told};
+use crate::enforce::{Enforcer, Orders, Teller, Told};
 use crate::policy::{Engine, Facts};
 use crate::probes::connections;
 use crate::provider::Catalogue;
@@ -114,16 +114,19 @@ impl Ruling {
         let plan = self.plan(engine);
         let Some(enforcer) = &mut self.enforcer else { return };
         let cut = spare(enforcer, &plan);
-        match enforcer.apply(&plan.orders) {
+        let untold = match enforcer.apply(&plan.orders) {
             Ok(done) => {
                 let (written, removed) = (done.written, done.removed);
                 tracing::info!(written, removed, classes = plan.told.len(), "the gate is told");
+                None
             }
             Err(error) => {
-                tracing::error!(error = %super::chain(&error), "the gate could not be told");
+                let error = super::chain(&error);
+                tracing::error!(error, "the gate could not be told");
+                Some(error)
             }
-        }
-        self.policies.changed();
+        };
+        self.policies.changed(untold);
         if !cut.is_empty() {
             let done = enforce::cut(&cut);
             tracing::info!(cut = done.cut, "open connections are cut, as policies say");
@@ -137,8 +140,8 @@ impl Ruling {
         if !enforces(engine) {
             return plan;
         }
-        let now = self.now();
-        let anybody = enforce::told(engine, &self.catalogue, &Facts::default(), now);
+        let teller = Teller::new(engine, &self.catalogue, self.now());
+        let anybody = teller.told(&Facts::default());
         plan.add(CLASS_UNKNOWN, &anybody);
         let workloads = self.workloads();
         // Workers of one service are told the same: a machine has far fewer kinds of processes than processes.
@@ -146,9 +149,7 @@ impl Ruling {
         for (pid, workload) in &workloads {
             let mut facts = Facts::default();
             facts.set_workload(workload);
-            let told = known
-                .entry(facts)
-                .or_insert_with_key(|facts| enforce::told(engine, &self.catalogue, facts, now));
+            let told = known.entry(facts).or_insert_with_key(|facts| teller.told(facts));
             if told.rules != anybody.rules || told.scope != anybody.scope {
                 plan.orders.processes.insert(*pid, told.class);
                 plan.add(told.class, told);
@@ -176,6 +177,13 @@ impl Plan {
     fn add(&mut self, class: u32, told: &Told) {
         if self.told.contains_key(&class) {
             return;
+        }
+        if told.left != 0 {
+            let left = told.left;
+            tracing::warn!(
+                left,
+                "verdicts are more than the kernel is told; such requests are cut when they are made"
+            );
         }
         self.orders.tell(class, told);
         self.told.insert(class, told.clone());

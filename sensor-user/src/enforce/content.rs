@@ -1,13 +1,15 @@
 //! Policies, a subject and a provider come in; what the gate refuses by the model and the key of a request goes out.
 //!
 //! The gate looks a model and a key up each by itself, so a rule about both at once stays with the agent. Each value that
-//! some policy names is tried in the engine, and so is one that none names: what it says is what the gate says.
+//! some policy names is tried in the engine, and so is one that none names: what it says is what the gate says. What is the
+//! same at every provider is written once, so that a long list costs its length and no more.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_ALLOW, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
+    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
     RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, SCOPE_CONTENT, SCOPE_KEYS, SCOPE_MODEL_PREFIXES,
     SCOPE_MODELS, value_at,
 };
@@ -39,6 +41,15 @@ pub(super) struct Values<'a> {
 /// One verdict by the kind and value of its rule.
 type Row = ((u32, [u64; 2]), Option<Order>);
 
+/// What is said about calls by what is in them.
+#[derive(PartialEq, Eq)]
+pub(super) struct Content {
+    models: Vec<Row>,
+    keys: Vec<Row>,
+    /// Of calls that cannot be seen.
+    unseen: Option<Order>,
+}
+
 impl<'a> Values<'a> {
     pub(super) fn new(engine: &'a Engine, now: Timestamp) -> Self {
         let named = |attribute| engine.set().named(attribute);
@@ -46,27 +57,18 @@ impl<'a> Values<'a> {
         Self { engine, now, models, keys }
     }
 
-    /// Adds what is refused at a destination by what is in a request, and by that it cannot be seen.
-    pub(super) fn tell(&self, told: &mut Told, destination: u32, facts: &Facts<'_>) {
-        let mut seen = facts.clone();
-        seen.set_transport(Transport::Opaque, Fact::Known(false));
-        let models = self.rows(&seen, Attribute::Model);
-        let keys = self.rows(&seen, Attribute::Credential);
-        if add(told, destination, models) {
-            told.scope |= SCOPE_CONTENT | SCOPE_MODELS;
-            let begins = |(kind, _): &(u32, [u64; 2])| *kind == RULE_MODEL_PREFIX;
-            if told.rules.keys().any(begins) {
-                told.scope |= SCOPE_MODEL_PREFIXES;
-            }
-        }
-        if add(told, destination, keys) {
-            told.scope |= SCOPE_CONTENT | SCOPE_KEYS;
-        }
-        let mut unseen = facts.clone();
-        unseen.set_transport(Transport::Opaque, Fact::Known(true));
-        if let Some(order) = refusal(&self.engine.decide(&unseen, self.now)) {
-            told.scope |= SCOPE_CONTENT;
-            told.rules.insert((RULE_OPAQUE, [u64::from(destination), 0]), order);
+    /// What is said about calls of which everything is known but what is in them.
+    pub(super) fn content(&self, facts: &Facts<'_>) -> Content {
+        let told_of = |opaque| {
+            let mut facts = facts.clone();
+            facts.set_transport(Transport::Opaque, Fact::Known(opaque));
+            facts
+        };
+        let (seen, unseen) = (told_of(false), told_of(true));
+        Content {
+            models: self.rows(&seen, Attribute::Model),
+            keys: self.rows(&seen, Attribute::Credential),
+            unseen: refusal(&self.engine.decide(&unseen, self.now)),
         }
     }
 
@@ -104,19 +106,60 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Adds rows where any of them refuses: what a narrower one allows is written only beside what a wider one refuses.
-fn add(told: &mut Told, destination: u32, rows: Vec<Row>) -> bool {
+/// Adds what is refused by what is in a request, at each of the destinations that who calls does not settle. With `every`,
+/// these are all there are.
+pub(super) fn tell(told: &mut Told, open: &[(u32, Rc<Content>)], every: bool) {
+    tell_values(told, open, every, (SCOPE_MODELS, |content| &content.models));
+    tell_values(told, open, every, (SCOPE_KEYS, |content| &content.keys));
+    if told.rules.keys().any(|(kind, _)| *kind == RULE_MODEL_PREFIX) {
+        told.scope |= SCOPE_MODEL_PREFIXES;
+    }
+    for (destination, content) in open {
+        if let Some(order) = &content.unseen {
+            told.scope |= SCOPE_CONTENT;
+            told.rules.insert((RULE_OPAQUE, [u64::from(*destination), 0]), order.clone());
+        }
+    }
+}
+
+/// Adds the rows of one kind of value.
+fn tell_values(
+    told: &mut Told,
+    open: &[(u32, Rc<Content>)],
+    every: bool,
+    (scope, rows): (u32, fn(&Content) -> &[Row]),
+) {
+    let mut tables: Vec<_> = open.iter().map(|(leads, content)| (*leads, rows(content))).collect();
+    let same = tables.windows(2).all(|pair| matches!(pair, [(_, one), (_, two)] if one == two));
+    if every && same {
+        tables.truncate(1);
+        tables.iter_mut().for_each(|(destination, _)| *destination = DESTINATION_NONE);
+    }
+    for (destination, rows) in tables {
+        if add(told, destination, rows) {
+            told.scope |= SCOPE_CONTENT | scope;
+        }
+    }
+}
+
+/// Adds rows where any of them refuses: what a narrower one allows is written only beside what a wider one refuses. Rows
+/// that are too many are counted, and left to the agent.
+fn add(told: &mut Told, destination: u32, rows: &[Row]) -> bool {
     let refuses = rows.iter().any(|(_, order)| order.is_some());
-    if !refuses || told.rules.len().saturating_add(rows.len()) > RULES_MAX {
+    if !refuses {
+        return false;
+    }
+    if told.rules.len().saturating_add(rows.len()) > RULES_MAX {
+        told.left = told.left.saturating_add(rows.len());
         return false;
     }
     for ((kind, value), order) in rows {
-        let order = order.unwrap_or_else(|| Order {
+        let order = order.clone().unwrap_or_else(|| Order {
             action: ACTION_ALLOW,
             reason: String::new(),
             cuts: false,
         });
-        told.rules.insert((kind, value_at(value, destination)), order);
+        told.rules.insert((*kind, value_at(*value, destination)), order);
     }
     true
 }
@@ -124,10 +167,10 @@ fn add(told: &mut Told, destination: u32, rows: Vec<Row>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enforce::told;
+    use crate::enforce::Teller;
     use crate::policy::{Set, Source};
     use crate::provider::Catalogue;
-    use sensor_common::gate::{ACTION_DENY, DESTINATION_NONE};
+    use sensor_common::gate::ACTION_DENY;
 
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -137,13 +180,17 @@ mod tests {
         );
         let source = Source { file: "test.yaml".to_owned(), text };
         let engine = Engine::new(Set::read(&[source]).unwrap().0);
-        told(&engine, &Catalogue::bundled().unwrap(), &Facts::default(), Timestamp::UNIX_EPOCH)
+        let catalogue = Catalogue::bundled().unwrap();
+        Teller::new(&engine, &catalogue, Timestamp::UNIX_EPOCH).told(&Facts::default())
     }
 
     /// What the gate does with a model at a provider, by the same look-ups.
     fn refuses_model(told: &Told, provider: &str, model: &str) -> bool {
         let leads = words::destination(provider);
-        let find = |kind, value| told.rules.get(&(kind, value_at(value, leads)));
+        let find = |kind, value| {
+            let here = told.rules.get(&(kind, value_at(value, leads)));
+            here.or_else(|| told.rules.get(&(kind, value)))
+        };
         let hash = |text: &str| [words::hash(text.as_bytes()), 0];
         let begin = (1..=model.len())
             .filter_map(|end| model.split_at_checked(end))
@@ -190,10 +237,9 @@ mod tests {
         const SUFFIX: &str = "    - {name: a, action: deny, match: {model: [\"*-pro\", big]}}\n";
         let listed = format!("    - {{name: ours, action: allow, match: {{credential: {KEY}}}}}\n");
         let told = told_by(&listed, "default: deny");
-        let leads = words::destination("openai");
-        let own = told.rules.get(&(RULE_CREDENTIAL, value_at(fingerprint(KEY).unwrap(), leads)));
+        let own = told.rules.get(&(RULE_CREDENTIAL, fingerprint(KEY).unwrap()));
         assert_eq!(own.map(|order| order.action), Some(ACTION_ALLOW));
-        let others = told.rules.get(&(RULE_OTHER_CREDENTIAL, value_at([0, 0], leads)));
+        let others = told.rules.get(&(RULE_OTHER_CREDENTIAL, [0, 0]));
         assert_eq!(others.map(|order| order.action), Some(ACTION_DENY));
         let both =
             format!("    - {{name: b, action: deny, match: {{credential: {KEY}, model: big}}}}\n");
@@ -204,6 +250,24 @@ mod tests {
         assert!(refuses_model(&told, "openai", "big"));
         assert!(!refuses_model(&told, "openai", "o3-pro"));
         assert_eq!(value_at([1, 2], DESTINATION_NONE), [1, 2]);
+    }
+
+    #[test]
+    fn long_list_is_written_once_and_what_is_beyond_the_bound_is_counted() {
+        let listed = |count: usize, provider: &str| {
+            let names = (0..count).map(|at| format!("m{at}")).collect::<Vec<_>>().join(", ");
+            format!("    - {{name: l, action: deny, match: {{{provider}model: [{names}]}}}}\n")
+        };
+        let told = told_by(&listed(1000, ""), "default: allow");
+        // One for each, and one for all others, which is allowed.
+        assert_eq!((told.rules.len(), told.left), (1001, 0));
+        assert!(refuses_model(&told, "openai", "m999") && refuses_model(&told, "groq", "m0"));
+        assert!(!refuses_model(&told, "openai", "m1000"));
+        // At two of many providers the list stands twice.
+        let told = told_by(&listed(3000, "provider: [openai, groq], "), "default: allow");
+        assert_eq!((told.rules.len(), told.left), (3001, 3001));
+        let both = ["openai", "groq"].map(|provider| refuses_model(&told, provider, "m7"));
+        assert_eq!(both.iter().filter(|refuses| **refuses).count(), 1);
     }
 
     #[test]

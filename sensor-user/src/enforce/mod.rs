@@ -20,7 +20,7 @@ pub use health::{Health, Layer, Proof};
 pub use orders::{Orders, Subjects};
 pub use panic::{Panic, Scope};
 pub use proof::{Places, places};
-pub use told::{Order, Told, told};
+pub use told::{Order, Teller, Told};
 pub use words::{destination, layer_word, reason_words};
 
 use std::io;

@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
@@ -21,8 +22,10 @@ use crate::policy::Facts;
 use crate::policy::Ruling;
 use crate::policy::Transport;
 use crate::provider::Catalogue;
+use crate::provider::catalogue::Provider;
 
-use super::content::Values;
+use super::content;
+use super::content::{Content, Values};
 use super::words;
 
 /// What a class of subjects is told.
@@ -34,6 +37,8 @@ pub struct Told {
     pub scope: u32,
     /// Verdicts by the kind and value of their rule.
     pub rules: BTreeMap<(u32, [u64; 2]), Order>,
+    /// Verdicts that are more than a class is told: the agent gives them when a request has been made.
+    pub left: usize,
 }
 
 /// One verdict, with the words of its reason.
@@ -47,43 +52,94 @@ pub struct Order {
     pub cuts: bool,
 }
 
-/// What the policies settle about a subject. Policies that only watch are left out: they settle nothing.
-pub fn told(engine: &Engine, catalogue: &Catalogue, subject: &Facts<'_>, now: Timestamp) -> Told {
-    let mut told = Told { scope: SCOPE_ENFORCED, ..Told::default() };
-    // Most processes are no policy's subjects: whatever they call, nothing is refused.
-    if engine.bound(subject, now).is_some_and(|decision| binding(&decision).is_none()) {
-        told.class = told.number();
-        return told;
+/// Tells subjects what the policies settle about them; what does not depend on the subject is found once.
+pub struct Teller<'a> {
+    engine: &'a Engine,
+    catalogue: &'a Catalogue,
+    now: Timestamp,
+    /// For each provider the first that is treated the same. Most subjects are nobody's, and need none of it.
+    alike: OnceCell<Vec<usize>>,
+    values: OnceCell<Values<'a>>,
+}
+
+/// What is said about calls of one subject to one provider.
+#[derive(Clone)]
+enum About {
+    /// Whatever is asked for, this.
+    Settled(Option<Order>),
+    /// It depends on what is asked for.
+    Open(Rc<Content>),
+}
+
+impl<'a> Teller<'a> {
+    /// What policies say at a time about the providers of a catalogue.
+    pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: Timestamp) -> Self {
+        let (alike, values) = (OnceCell::new(), OnceCell::new());
+        Self { engine, catalogue, now, alike, values }
     }
-    // Most sets settle most providers by who calls them alone.
-    let values = OnceCell::new();
-    for provider in catalogue.providers() {
+
+    /// What the policies settle about a subject. Policies that only watch are left out: they settle nothing.
+    pub fn told(&self, subject: &Facts<'_>) -> Told {
+        let mut told = Told { scope: SCOPE_ENFORCED, ..Told::default() };
+        let bound = |facts: &Facts<'_>| self.engine.bound(facts, self.now);
+        // Most processes are no policy's subjects: whatever they call, nothing is refused.
+        if bound(subject).is_some_and(|decision| binding(&decision).is_none()) {
+            told.class = told.number();
+            return told;
+        }
+        let mut open = Vec::new();
+        let mut every = true;
+        for (provider, about) in self.providers(subject) {
+            let destination = words::destination(&provider.id);
+            match about {
+                About::Open(content) => open.push((destination, content)),
+                About::Settled(order) => {
+                    every = false;
+                    let row = (RULE_DESTINATION, [u64::from(destination), 0]);
+                    told.rules.extend(order.map(|order| (row, order)));
+                }
+            }
+        }
+        content::tell(&mut told, &open, every);
+        let mut quic = subject.clone();
+        quic.set_transport(Transport::Quic, Fact::Known(true));
+        if bound(&quic).is_some_and(|decision| binding(&decision).is_some()) {
+            told.scope |= SCOPE_REFUSE_QUIC;
+        }
+        if told.rules.keys().any(|(kind, _)| *kind == RULE_DESTINATION) {
+            told.scope |= SCOPE_NAMES;
+        }
+        told.class = told.number();
+        told
+    }
+
+    /// What is said about calls of a subject to each provider.
+    fn providers(&self, subject: &Facts<'_>) -> Vec<(&Provider, About)> {
+        let alike = self.alike.get_or_init(|| {
+            let providers = self.catalogue.providers();
+            let known: Vec<_> =
+                providers.iter().map(|one| (&*one.name, one.category.as_str())).collect();
+            self.engine.set().alike(&known)
+        });
+        let mut all: Vec<(&Provider, About)> = Vec::new();
+        for (provider, first) in self.catalogue.providers().iter().zip(alike) {
+            let same = all.get(*first).map(|(_, about)| about.clone());
+            all.push((provider, same.unwrap_or_else(|| self.about(subject, provider))));
+        }
+        all
+    }
+
+    fn about(&self, subject: &Facts<'_>, provider: &Provider) -> About {
         let mut facts = subject.clone();
         facts.set(Attribute::Provider, Fact::Known(&provider.name));
         facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
         facts.set_transport(Transport::Unlisted, Fact::Known(false));
-        let destination = words::destination(&provider.id);
-        match engine.bound(&facts, now) {
-            None => {
-                let values = values.get_or_init(|| Values::new(engine, now));
-                values.tell(&mut told, destination, &facts);
-            }
-            Some(decision) => {
-                let row = (RULE_DESTINATION, [u64::from(destination), 0]);
-                told.rules.extend(refusal(&decision).map(|order| (row, order)));
-            }
+        if let Some(decision) = self.engine.bound(&facts, self.now) {
+            return About::Settled(refusal(&decision));
         }
+        let values = self.values.get_or_init(|| Values::new(self.engine, self.now));
+        About::Open(Rc::new(values.content(&facts)))
     }
-    let mut quic = subject.clone();
-    quic.set_transport(Transport::Quic, Fact::Known(true));
-    if engine.bound(&quic, now).is_some_and(|decision| binding(&decision).is_some()) {
-        told.scope |= SCOPE_REFUSE_QUIC;
-    }
-    if told.rules.keys().any(|(kind, _)| *kind == RULE_DESTINATION) {
-        told.scope |= SCOPE_NAMES;
-    }
-    told.class = told.number();
-    told
 }
 
 /// The order that a decision comes to, where it refuses.
@@ -176,8 +232,8 @@ mod tests {
         let catalogue = Catalogue::bundled().unwrap();
         let subject = Facts::default();
         for (mode, rules, count, quic) in cases {
-            let told =
-                told(&engine(&policy(mode, rules)), &catalogue, &subject, Timestamp::UNIX_EPOCH);
+            let engine = engine(&policy(mode, rules));
+            let told = Teller::new(&engine, &catalogue, Timestamp::UNIX_EPOCH).told(&subject);
             assert_eq!(told.rules.len(), count, "{mode} {rules}");
             assert_eq!(told.scope & SCOPE_REFUSE_QUIC != 0, quic, "{mode} {rules}");
             assert_eq!(told.refuses(), count > 0 || quic);
@@ -200,7 +256,7 @@ mod tests {
         let class = |user: &'static str| {
             let mut facts = Facts::default();
             facts.set(Attribute::User, Fact::Known(user));
-            told(&engine, &catalogue, &facts, Timestamp::UNIX_EPOCH).class
+            Teller::new(&engine, &catalogue, Timestamp::UNIX_EPOCH).told(&facts).class
         };
         assert_eq!(class("alice"), class("bob"));
         assert_ne!(class("alice"), class("mallory"));

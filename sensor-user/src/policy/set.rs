@@ -1,6 +1,6 @@
 //! Compiled policies and the catalogue's additions: all that the documents of one folder say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -161,6 +161,37 @@ impl Set {
             }
         }
         named
+    }
+
+    /// For each provider, given by name and category, the place of the first that no policy can tell from it: of both the
+    /// same is said.
+    pub fn alike(&self, providers: &[(&str, &str)]) -> Vec<usize> {
+        let asked = self.policies.iter().flat_map(|policy| {
+            let rules = policy.rules.iter().map(|rule| &rule.conditions);
+            policy.subjects.iter().chain(rules).flat_map(|conditions| &conditions.all)
+        });
+        let mut names = BTreeMap::new();
+        let mut categories = BTreeMap::new();
+        for condition in asked {
+            let patterns = match condition.attribute {
+                Attribute::Provider => &mut names,
+                Attribute::Category => &mut categories,
+                _ => continue,
+            };
+            let all = condition.any.iter().chain(condition.not.iter());
+            patterns.extend(all.map(|pattern| (pattern.as_str(), pattern)));
+        }
+        let matched = |patterns: &BTreeMap<&str, &Pattern>, value: &str| -> Vec<usize> {
+            let all = patterns.values().enumerate();
+            all.filter(|(_, pattern)| pattern.matches(value)).map(|(at, _)| at).collect()
+        };
+        let mut first = HashMap::new();
+        let places = providers.iter().enumerate().map(|(at, (name, category))| {
+            let told =
+                (matched(&names, name), matched(&categories, category), self.is_approved(name));
+            *first.entry(told).or_insert(at)
+        });
+        places.collect()
     }
 
     /// Providers that the documents add to the catalogue.

@@ -56,7 +56,7 @@ fn sweep(root: &Path) {
 }
 
 /// The number in a variable of the environment.
-pub(super) fn number_from(variable: &str) -> Option<u32> {
+pub(crate) fn number_from(variable: &str) -> Option<u32> {
     std::env::var_os(variable)?.to_str()?.parse().ok()
 }
 
