@@ -5,12 +5,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
-pub const GATE_ABI_VERSION: u32 = 2;
+pub const GATE_ABI_VERSION: u32 = 3;
 
 /// Class of a process nobody has told the gate about.
 pub const CLASS_UNKNOWN: u32 = 0;
 /// Stands for every class in the rules of a panic.
 pub const CLASS_EVERY: u32 = u32::MAX;
+/// Stands for no class: what is said of it is how a destination is called.
+pub const CLASS_NONE: u32 = u32::MAX - 1;
 
 /// Destination that is no AI provider.
 pub const DESTINATION_NONE: u32 = 0;
@@ -53,6 +55,9 @@ pub const SCOPE_NAMES: u32 = 128;
 /// The class has rules about what models' names begin with.
 pub const SCOPE_MODEL_PREFIXES: u32 = 256;
 
+/// The class has rules about the last segments of paths.
+pub const SCOPE_PATH_TAILS: u32 = 512;
+
 /// Kind of a rule about a destination: the value is its number.
 pub const RULE_DESTINATION: u32 = 1;
 /// Kind of a rule about a credential: the value is its fingerprint, at one destination or at all (`value_at`).
@@ -72,6 +77,12 @@ pub const RULE_CLASS: u32 = 7;
 pub const RULE_MODEL_PREFIX: u32 = 8;
 /// Kind of a rule about what cannot be seen: the value is the destination.
 pub const RULE_OPAQUE: u32 = 9;
+
+/// Kind of a rule that a destination's models stand in the path: class `CLASS_NONE`, the value is zero at the destination.
+pub const RULE_MODEL_IN_PATH: u32 = 10;
+/// Kind of a rule about requests that make something, by the last segments of their path, or what stands behind its last
+/// colon: the value is the hash, at one destination or at all (`value_at`).
+pub const RULE_PATH_TAIL: u32 = 11;
 
 /// The value of a rule that holds at one destination; at `DESTINATION_NONE` that of one that holds at all.
 #[expect(clippy::inline_always, reason = "the kernel half calls no functions")]
@@ -219,6 +230,8 @@ pub const HTTP_HEAD: u32 = 0;
 pub const HTTP_BODY: u32 = 1;
 /// The object speaks HTTP/2: the agent decides about its requests.
 pub const HTTP_2: u32 = 2;
+/// The object is inside the body of an HTTP/1 request whose path has named the model.
+pub const HTTP_BODY_NAMED: u32 = 3;
 
 /// What the gate keeps of a TLS object.
 #[derive(

@@ -89,8 +89,13 @@ pub const HELLO_WAIT_NS: u64 = 10_000_000_000;
 pub const HELLO_MESSAGES_MAX: u32 = 8;
 /// Heads of requests that are being judged at once.
 pub const HEADS_MAX: u32 = 1_024;
-/// Bytes of a request that are judged in the kernel: its head, and the begin of its body.
+/// Bytes of a write that are looked at in the kernel at once: the head of a request, and the begin of its body.
 pub const HEAD_BYTES_MAX: usize = 2_048;
+/// Looks at a write after the first, for the model: each is a tail call, of which the kernel makes 33. The last one is at the
+/// end of the write.
+pub const LOOKS_MAX: u32 = 26;
+/// Bytes of the look before that the next one sees again: the name of a model, its key and what is between are fewer.
+pub const LOOK_OVERLAP: u32 = 128;
 /// Bytes of the ring that carries what the gate did.
 pub const GATE_RING_BYTES: u32 = 1024 * 1024;
 /// Blocks of a credential that are hashed in the kernel; a longer one (a token with claims) is the agent's to judge.
@@ -99,6 +104,8 @@ pub const KEY_BLOCKS_MAX: usize = 3;
 pub const KEY_BYTES_MAX: u32 = 183;
 /// Bytes of a path that are compared with rules.
 pub const PATH_SCAN_MAX: u32 = 128;
+/// Bytes of a path whose last segments are compared with rules.
+pub const TAIL_SCAN_MAX: u32 = 256;
 /// Bytes of a model's name that are compared with rules.
 pub const MODEL_SCAN_MAX: u32 = 64;
 /// Reasons whose words are kept.

@@ -25,6 +25,10 @@ pub const MARK_HEAD_END: usize = 7;
 pub const MARK_MODEL: usize = 8;
 /// End of the model's name.
 pub const MARK_MODEL_END: usize = 9;
+/// First byte of the model's name in the path.
+pub const MARK_NAMED: usize = 10;
+/// End of the model's name in the path.
+pub const MARK_NAMED_END: usize = 11;
 /// States of the scanner at most: its table is indexed by state and byte.
 pub const SCANNER_STATES_MAX: usize = 256;
 /// Entries of the scanner's table: the next state, and the mark in the upper byte.
@@ -54,4 +58,12 @@ pub struct Head {
     pub state: u32,
     /// Begin and length of the part that is being looked at.
     pub span: [u32; 2],
+    /// Where the bytes behind those held stand in the process.
+    pub buffer: u64,
+    /// How many these are.
+    pub rest: u64,
+    /// Looks at the write after the first.
+    pub looks: u32,
+    /// Padding.
+    pub reserved: u32,
 }

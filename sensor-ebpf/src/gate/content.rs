@@ -8,21 +8,23 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
     ACTION_ALLOW, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2, HTTP_BODY,
-    HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2, REASON_NOT_HTTP,
-    REASON_UNFINISHED, REASON_UNREADABLE, RULE_PATH, RuleKey, SCOPE_KEYS, SCOPE_MODELS,
-    SCOPE_PATHS, Verdict,
+    HTTP_BODY_NAMED, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2,
+    REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, SCOPE_KEYS, SCOPE_MODELS,
+    SCOPE_PATH_TAILS, SCOPE_PATHS, Verdict,
 };
-use sensor_common::limits::{HEAD_BYTES_MAX, PATH_SCAN_MAX};
-use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE};
+use sensor_common::limits::HEAD_BYTES_MAX;
+use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE, TAIL_SCAN};
 use sensor_common::scan::{
-    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_PATH, MARK_PATH_END,
-    MARKS_MAX, SCANNER_BODY, SCANNER_HEAD, SCANNER_TABLE_LEN,
+    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_MODEL_END, MARKS_MAX,
+    SCANNER_BODY, SCANNER_HEAD, SCANNER_TABLE_LEN,
 };
-use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME, NAME_HASH_START};
+use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME};
 
-use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count, now};
+use crate::looks;
+use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count};
 use crate::name::{anew, destination, masked};
-use crate::rules::{is_content_panic, refused, refuses, rule};
+use crate::path;
+use crate::rules::{is_content_panic, refused, refuses};
 use crate::subject::scope_of;
 use crate::tls::{key_of, never_tail_call};
 
@@ -86,6 +88,9 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
             (*object).unjudged = REASON_UNFINISHED;
         }
         (*head).length = room as u32;
+        (*head).buffer = buffer + room;
+        (*head).rest = length - room;
+        (*head).looks = 0;
         (*head).state = if starts { SCANNER_HEAD } else { SCANNER_BODY };
         (*head).marks = [0; MARKS_MAX];
         (*head).counts = [0; MARKS_MAX];
@@ -116,15 +121,17 @@ fn begins_request(first: &[u8; METHOD_SCAN]) -> bool {
 /// proto: none (only ever tail-called)
 #[uprobe]
 pub fn gate_scan(ctx: ProbeContext) -> u32 {
-    scan();
+    let then = scan().unwrap_or(TAIL_JUDGE);
     // SAFETY: the tail-called program has the same type and context.
-    unsafe { GATE_TAILS.tail_call(&ctx, TAIL_JUDGE) };
+    unsafe { GATE_TAILS.tail_call(&ctx, then) };
     0
 }
 
+/// Says which program comes next.
 #[inline(always)]
-fn scan() -> Option<()> {
-    let head = HEADS.get_ptr_mut(&held()?)?;
+fn scan() -> Option<u32> {
+    let key = held()?;
+    let head = HEADS.get_ptr_mut(&key)?;
     let table = SCANNER.get_ptr(0)?.cast::<u16>();
     // SAFETY: a live element that only this thread changes.
     let (mut state, length) = unsafe { ((*head).state, (*head).length) };
@@ -146,7 +153,15 @@ fn scan() -> Option<()> {
         }
         at += 1;
     }
-    Some(())
+    // SAFETY: as above.
+    let (looks, found) = unsafe { ((*head).looks, (*head).counts[MARK_MODEL_END]) };
+    if looks == 0 {
+        return Some(TAIL_JUDGE);
+    }
+    if found == 0 && looks::next(head, OBJECTS.get_ptr_mut(&key)?) {
+        return Some(TAIL_SCAN);
+    }
+    Some(TAIL_CREDENTIAL)
 }
 
 /// Key of the object that the thread is inside of.
@@ -208,7 +223,7 @@ fn judge() -> Option<bool> {
     let (known, starts) = unsafe { (*object, (*head).state == SCANNER_HEAD) };
     let scope = judged_by(known.class);
     if !starts {
-        return Some(scope & SCOPE_MODELS != 0);
+        return Some(scope & SCOPE_MODELS != 0 && known.http != HTTP_BODY_NAMED);
     }
     count(GATE_COUNT_JUDGED);
     // SAFETY: as above.
@@ -227,7 +242,14 @@ fn judge() -> Option<bool> {
         return Some(false);
     }
     if scope & SCOPE_PATHS != 0
-        && let Some(verdict) = path(head, known.class, leads)
+        && let Some(verdict) = path::begin(head, known.class, leads)
+    {
+        leave(object, &verdict, leads);
+        return Some(false);
+    }
+    if scope & SCOPE_PATH_TAILS != 0
+        && let Some(verdict) = path::end(head, known.class, leads)
+        && refuses(&verdict)
     {
         leave(object, &verdict, leads);
         return Some(false);
@@ -260,47 +282,6 @@ fn without_port(head: *mut Head) {
 #[inline(always)]
 pub const fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ byte as u64).wrapping_mul(NAME_HASH_PRIME)
-}
-
-/// Looks a path up at each of its `/`: with its method, and for every method.
-#[inline(always)]
-fn path(head: *mut Head, class: u32, leads: u32) -> Option<Verdict> {
-    if !look_at(head, MARK_PATH, MARK_PATH_END) {
-        return None;
-    }
-    // SAFETY: a live element that only this thread changes.
-    let span = unsafe { &raw const (*head).span };
-    let at_ns = now();
-    let mut key = RuleKey { class, kind: RULE_PATH, value: [0, u64::from(leads)] };
-    let (mut with_method, mut of_path) = (NAME_HASH_START, NAME_HASH_START);
-    let mut at = 0u32;
-    while at < PATH_SCAN_MAX {
-        let next = byte(head, at);
-        let is_end = at >= anew(span, 0) + anew(span, 1) || next == b'?';
-        if at > anew(span, 0) + 1 && (is_end || next == b'/') {
-            key.value[0] = with_method;
-            if let Some(verdict) = rule(&key, at_ns)
-                && refuses(&verdict)
-            {
-                return Some(verdict);
-            }
-            key.value[0] = of_path;
-            if let Some(verdict) = rule(&key, at_ns)
-                && refuses(&verdict)
-            {
-                return Some(verdict);
-            }
-        }
-        if is_end {
-            return None;
-        }
-        with_method = step(with_method, next);
-        if at > anew(span, 0) {
-            of_path = step(of_path, next);
-        }
-        at += 1;
-    }
-    None
 }
 
 /// Leaves the verdict where the record will be looked at: at the object, and at its socket once that is known.

@@ -3,16 +3,21 @@
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
-    CLASS_EVERY, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL,
-    RULE_OTHER_MODEL, RuleKey, SCOPE_KEYS, SCOPE_MODEL_PREFIXES, SCOPE_MODELS, Verdict, value_at,
+    CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_IN_PATH,
+    RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey, SCOPE_KEYS,
+    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, Verdict, value_at,
 };
 use sensor_common::limits::MODEL_SCAN_MAX;
-use sensor_common::scan::{Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END};
+use sensor_common::names::TAIL_SCAN;
+use sensor_common::scan::{
+    Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END, MARK_NAMED, MARK_NAMED_END,
+};
 use sensor_common::state::NAME_HASH_START;
 
 use crate::content::{byte, held, judged_by, leave, look_at, step};
 use crate::credential::fingerprint;
-use crate::maps::{HEADS, OBJECTS, now};
+use crate::looks;
+use crate::maps::{GATE_TAILS, HEADS, OBJECTS, now};
 use crate::name::anew;
 use crate::rules::{refuses, rule};
 use crate::tls::never_tail_call;
@@ -21,13 +26,17 @@ use crate::tls::never_tail_call;
 /// proto: none (only ever tail-called)
 #[uprobe]
 pub fn gate_credential(ctx: ProbeContext) -> u32 {
-    judge_rest();
+    if judge_rest() == Some(true) {
+        // SAFETY: the tail-called program has the same type and context.
+        unsafe { GATE_TAILS.tail_call(&ctx, TAIL_SCAN) };
+    }
     never_tail_call(&ctx);
     0
 }
 
+/// Says whether more of the write is to be looked at.
 #[inline(always)]
-fn judge_rest() -> Option<()> {
+fn judge_rest() -> Option<bool> {
     let key = held()?;
     let head = HEADS.get_ptr_mut(&key)?;
     let object = OBJECTS.get_ptr_mut(&key)?;
@@ -45,16 +54,22 @@ fn judge_rest() -> Option<()> {
         leave(object, &verdict, known.destination);
         return None;
     }
-    if scope & SCOPE_MODELS != 0 && look_at(head, MARK_MODEL, MARK_MODEL_END) {
-        let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
-        let by_name = || asked.own(RULE_MODEL, [whole, 0]);
-        let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
-        if let Some(verdict) =
-            by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))
-            && refuses(&verdict)
-        {
-            leave(object, &verdict, known.destination);
-        }
+    if scope & SCOPE_MODELS == 0 {
+        return None;
+    }
+    if look_at(head, MARK_NAMED, MARK_NAMED_END) && asked.is_named_in_path() {
+        // What the body says besides does not count.
+        // SAFETY: a live element of the LRU map; only this thread is inside the object.
+        unsafe { (*object).http = HTTP_BODY_NAMED };
+    } else if !look_at(head, MARK_MODEL, MARK_MODEL_END) {
+        return Some(looks::next(head, object));
+    }
+    let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
+    let by_name = || asked.own(RULE_MODEL, [whole, 0]);
+    let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
+    let verdict = by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))?;
+    if refuses(&verdict) {
+        leave(object, &verdict, known.destination);
     }
     None
 }
@@ -87,6 +102,13 @@ impl Asked {
             return Some(verdict);
         }
         rule(&RuleKey { value, ..here }, self.at)
+    }
+
+    /// Whether models stand in the path where the request leads.
+    #[inline(always)]
+    fn is_named_in_path(&self) -> bool {
+        let (kind, value) = (RULE_MODEL_IN_PATH, value_at([0, 0], self.leads));
+        rule(&RuleKey { class: CLASS_NONE, kind, value }, self.at).is_some()
     }
 
     /// What the class is told about values without a rule of their own.

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::credential::FleetKey;
 use crate::enforce;
 use crate::enforce::{Enforcer, Orders, Panic};
-use crate::provider::Catalogue;
+use crate::provider::{Catalogue, names_model_in_path};
 
 use super::clock::Clock;
 
@@ -20,14 +20,21 @@ use super::clock::Clock;
 const BY_PANIC: &str = "by_panic";
 
 /// Where the hosts of the catalogue lead; a host that carries other traffic too is left to its content.
-pub(super) fn hosts(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &str)> {
+fn hosts(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &str)> {
     let hosts = catalogue.ai_hosts().filter(|host| !host.mixed);
     hosts.map(|host| (host.pattern, host.provider.id.as_str()))
 }
 
+/// What is known of destinations, and nothing that anybody is told.
+pub(super) fn places(catalogue: &Catalogue) -> Orders {
+    let providers = catalogue.providers().iter();
+    let in_path = providers.filter(|provider| names_model_in_path(provider));
+    Orders::of_hosts(hosts(catalogue), in_path.map(|provider| provider.id.as_str()))
+}
+
 /// The orders of the configuration.
 fn orders(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Orders> {
-    Ok(Orders::read(&config.enforce.orders, hosts(catalogue))?)
+    Ok(places(catalogue).read(&config.enforce.orders)?)
 }
 
 /// Loads the gate, tells it its orders, attaches it beside what an agent before has left, and takes other versions away.
@@ -168,8 +175,12 @@ pub(super) fn maps_or_new(config: &Config) -> anyhow::Result<GateMaps> {
         fs::create_dir_all(folder.join(BY_PANIC)).context("marking the gate as a panic's")?;
     }
     let mut maps = GateMaps::open(gate.folder())?;
-    for (key, destination) in Orders::of_hosts(hosts(&catalogue)).names {
+    let places = places(&catalogue);
+    for (key, destination) in places.names {
         maps.set_name(key, Some(destination))?;
+    }
+    for (key, verdict) in places.rules {
+        maps.set_rule(key, Some(verdict))?;
     }
     gate.attach().context("attaching the gate")?;
     Ok(maps)

@@ -135,8 +135,7 @@ impl Ruling {
 
     /// Who is told what: everybody what is certain whoever it is, each running process what is settled for it.
     fn plan(&self, engine: &Engine) -> Plan {
-        let mut plan =
-            Plan { orders: Orders::of_hosts(gate::hosts(&self.catalogue)), ..Plan::default() };
+        let mut plan = Plan { orders: gate::places(&self.catalogue), ..Plan::default() };
         if !enforces(engine) {
             return plan;
         }

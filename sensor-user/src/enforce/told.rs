@@ -92,7 +92,11 @@ impl<'a> Teller<'a> {
         for (provider, about) in self.providers(subject) {
             let destination = words::destination(&provider.id);
             match about {
-                About::Open(content) => open.push((destination, content)),
+                About::Open(content) => {
+                    let rows = self.values().tails(&facts_of(subject, provider), provider);
+                    content::tell_tails(&mut told, destination, &rows);
+                    open.push((destination, content));
+                }
                 About::Settled(order) => {
                     every = false;
                     let row = (RULE_DESTINATION, [u64::from(destination), 0]);
@@ -130,16 +134,25 @@ impl<'a> Teller<'a> {
     }
 
     fn about(&self, subject: &Facts<'_>, provider: &Provider) -> About {
-        let mut facts = subject.clone();
-        facts.set(Attribute::Provider, Fact::Known(&provider.name));
-        facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
-        facts.set_transport(Transport::Unlisted, Fact::Known(false));
-        if let Some(decision) = self.engine.bound(&facts, self.now) {
-            return About::Settled(refusal(&decision));
+        let facts = facts_of(subject, provider);
+        match self.engine.bound(&facts, self.now) {
+            Some(decision) => About::Settled(refusal(&decision)),
+            None => About::Open(Rc::new(self.values().content(&facts))),
         }
-        let values = self.values.get_or_init(|| Values::new(self.engine, self.now));
-        About::Open(Rc::new(values.content(&facts)))
     }
+
+    fn values(&self) -> &Values<'a> {
+        self.values.get_or_init(|| Values::new(self.engine, self.now))
+    }
+}
+
+/// What is known of calls of a subject to a provider before any is made.
+fn facts_of<'a>(subject: &Facts<'a>, provider: &'a Provider) -> Facts<'a> {
+    let mut facts = subject.clone();
+    facts.set(Attribute::Provider, Fact::Known(&provider.name));
+    facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
+    facts.set_transport(Transport::Unlisted, Fact::Known(false));
+    facts
 }
 
 /// The order that a decision comes to, where it refuses.

@@ -7,12 +7,22 @@ use sensor_common::gate::{
     REASON_OWN, REASON_QUIC, REASON_RAW, REASON_RECORD_UNSEEN, REASON_ULP, REASON_UNFINISHED,
     REASON_UNMAPPED, REASON_UNREADABLE, name_key,
 };
+use sensor_common::limits::MODEL_SCAN_MAX;
 use sensor_common::state::{NAME_HASH_PRIME, NAME_HASH_START, name_hash_step};
+
+/// Bytes of a model's name that the gate reads.
+const MODEL_BYTES: usize = MODEL_SCAN_MAX as usize;
 
 /// FNV-1a of bytes as they are, first to last: paths and models.
 pub(super) fn hash(text: &[u8]) -> u64 {
     text.iter()
         .fold(NAME_HASH_START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(NAME_HASH_PRIME))
+}
+
+/// A model's name, as far as the gate reads it.
+pub(super) fn model(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    hash(bytes.get(..MODEL_BYTES).unwrap_or(bytes))
 }
 
 /// A number of 31 bits for a text, the same in every version and on every machine; at least `least`.

@@ -65,6 +65,75 @@ fn request_for_a_model_that_policies_forbid_never_arrives_and_others_on_the_same
 }
 
 #[test]
+fn request_whose_model_stands_behind_a_long_prompt_never_arrives() {
+    let lab = lab();
+    let place = Place::whole("long").unwrap();
+    let folder = Folder::new(&policy(&place, "enforce", NO_BEGIN)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    // The SDK writes the messages first; the second length is more than is looked at but for its end.
+    for (name, bytes) in
+        [("openai-sync", 12_000), ("openai-async", 45_000), ("openai-sync", 300_000)]
+    {
+        make_known(&place, &lab, name);
+        let id = format!("long-{name}-{bytes}");
+        let mut spec = Spec::new(name, Api::Chat).calls(4, 2).scenario(&format!("id={id}"));
+        spec.prompt = spec.prompt.repeat(bytes / spec.prompt.len());
+        let denied = place.run(&lab, &spec).unwrap().calls;
+        assert!(denied.iter().all(|call| call.error.is_some()), "{id}\n{}", sensor.log());
+        assert_eq!(bodies(&lab, &id), 0, "{id}: denied requests arrived\n{}", sensor.log());
+    }
+    assert_told(&sensor, "content", "test/no-begin: ask us", "EACCES");
+}
+
+#[test]
+fn request_for_a_model_that_its_path_names_never_arrives() {
+    const NO_DEPLOYMENT: &str = "    - {name: no-deployment, action: deny, match: {provider: azure.ai.openai, model: gpt-4o-mini}}\n";
+    let lab = lab();
+    let place = Place::whole("named").unwrap();
+    let folder = Folder::new(&policy(&place, "enforce", NO_DEPLOYMENT)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    for name in ["openai-sync", "requests", "node-openai", "curl-h1"] {
+        make_known(&place, &lab, name);
+        let [bad, good] = ["denied", "allowed"].map(|what| format!("named-{what}-{name}"));
+        let spec = |id: &str| {
+            let host = "myco.openai.azure.com";
+            Spec::new(name, Api::Chat).host(host).calls(4, 2).scenario(&format!("id={id}"))
+        };
+        let mut allowed = spec(&good);
+        allowed.model = "prod-chat".to_owned();
+        let [denied, allowed] = both(&place, &lab, spec(&bad), allowed);
+        assert!(denied.iter().all(|call| call.error.is_some()), "{name}: {denied:?}");
+        let failed: Vec<_> = allowed.iter().filter(|call| !call.is_complete()).collect();
+        assert!(failed.is_empty(), "{name}: {failed:?}\n{}", sensor.log());
+        assert_eq!(bodies(&lab, &bad), 0, "{name}: denied requests arrived\n{}", sensor.log());
+    }
+    assert_told(&sensor, "content", "test/no-deployment: ask us", "EACCES");
+}
+
+#[test]
+fn request_for_an_operation_that_policies_forbid_never_arrives() {
+    const NO_EMBEDDINGS: &str =
+        "    - {name: no-embeddings, action: deny, match: {operation: embeddings}}\n";
+    let lab = lab();
+    let place = Place::whole("operations").unwrap();
+    let folder = Folder::new(&policy(&place, "enforce", NO_EMBEDDINGS)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_followed(&sensor, 1);
+    for (name, at_once) in CLIENTS {
+        let seen = place.run(&lab, &Spec::new(name, Api::Chat).scenario("id=known")).unwrap();
+        assert!(seen.calls.iter().all(SeenCall::is_complete), "{name}: {seen:?}");
+        let (bad, good) = (format!("operation-denied-{name}"), format!("operation-allowed-{name}"));
+        let [denied, allowed] =
+            specs(name, at_once, [(HOST, Api::Embeddings, &bad), (HOST, Api::Chat, &good)]);
+        let seen = both(&place, &lab, denied, allowed);
+        assert_both(&lab, &sensor, name, [&bad, &good], &seen);
+    }
+    assert_told(&sensor, "content", "test/no-embeddings: ask us", "EACCES");
+}
+
+#[test]
 fn request_with_a_key_that_is_not_listed_never_arrives() {
     let lab = lab();
     let place = Place::whole("keys").unwrap();
