@@ -43,7 +43,7 @@ int main(int count, char **words)
     long rounds = count > 1 ? atol(words[1]) : 0;
     int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     long refused[KINDS] = {0};
-    struct sockaddr_in place = {.sin_family = AF_INET, .sin_port = htons(443)};
+    struct sockaddr_in place = {.sin_family = AF_INET, .sin_port = htons(4443)};
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     if (rounds < 1 || rounds > ROUNDS_MAX)
         return fprintf(stderr, "usage: enforced ROUNDS\n"), 2;
