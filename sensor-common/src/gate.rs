@@ -4,6 +4,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::state::ConnectionKey;
 
+pub use crate::kinds::{
+    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_MODEL, RULE_MODEL_IN_PATH,
+    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH,
+    RULE_PATH_TAIL,
+};
+
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
 pub const GATE_ABI_VERSION: u32 = 3;
 
@@ -57,32 +63,6 @@ pub const SCOPE_MODEL_PREFIXES: u32 = 256;
 
 /// The class has rules about the last segments of paths.
 pub const SCOPE_PATH_TAILS: u32 = 512;
-
-/// Kind of a rule about a destination: the value is its number.
-pub const RULE_DESTINATION: u32 = 1;
-/// Kind of a rule about a credential: the value is its fingerprint, at one destination or at all (`value_at`).
-pub const RULE_CREDENTIAL: u32 = 2;
-/// Kind of a rule about a model: the value is the hash of its name, at one destination or at all (`value_at`).
-pub const RULE_MODEL: u32 = 3;
-/// Kind of a rule about a path: the value is the hash of method and path up to a `/`, and the destination.
-pub const RULE_PATH: u32 = 4;
-/// Kind of a rule about credentials that have no rule of their own: the value is zero, at one destination or at all.
-pub const RULE_OTHER_CREDENTIAL: u32 = 5;
-/// Kind of a rule about models that have no rule of their own: the value is zero, at one destination or at all.
-pub const RULE_OTHER_MODEL: u32 = 6;
-/// Kind of a rule about a whole class, whatever it does: a panic about a workload.
-pub const RULE_CLASS: u32 = 7;
-/// Kind of a rule about models whose names begin so, and go on without a `/`: the value is the hash of the begin, at one
-/// destination or at all (`value_at`). The longest begin counts, and a rule about the whole name before it.
-pub const RULE_MODEL_PREFIX: u32 = 8;
-/// Kind of a rule about what cannot be seen: the value is the destination.
-pub const RULE_OPAQUE: u32 = 9;
-
-/// Kind of a rule that a destination's models stand in the path: class `CLASS_NONE`, the value is zero at the destination.
-pub const RULE_MODEL_IN_PATH: u32 = 10;
-/// Kind of a rule about requests that make something, by the last segments of their path, or what stands behind its last
-/// colon: the value is the hash, at one destination or at all (`value_at`).
-pub const RULE_PATH_TAIL: u32 = 11;
 
 /// The value of a rule that holds at one destination; at `DESTINATION_NONE` that of one that holds at all.
 #[expect(clippy::inline_always, reason = "the kernel half calls no functions")]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod gate;
+pub mod kinds;
 pub mod limits;
 pub mod names;
 pub mod record;

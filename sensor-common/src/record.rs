@@ -69,6 +69,8 @@ pub const FAMILY_GNUTLS: u32 = 1;
 pub const FAMILY_GO: u32 = 2;
 /// Family of stacks whose records are seen where they are sealed and opened.
 pub const FAMILY_AEAD: u32 = 3;
+/// Family of NSS, called through NSPR.
+pub const FAMILY_NSS: u32 = 4;
 
 /// Begins every record; `captured` payload bytes follow, padded to the record's tier.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -18,6 +18,7 @@ mod tls_bind;
 mod tls_copy;
 mod tls_gnutls;
 mod tls_go;
+mod tls_nss;
 mod tls_socket;
 mod wire;
 

@@ -29,6 +29,8 @@ mod life;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod nss;
+#[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod pods;

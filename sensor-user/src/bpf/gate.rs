@@ -253,7 +253,7 @@ impl Gate {
         fs::create_dir_all(&folder)
             .map_err(|source| Error::Read { path: folder.clone(), source })?;
         let inode = rustix::fs::fstat(file).map_or(0, |stat| stat.st_ino);
-        let link = multi.attach(program, file, offset, Some(pid))?;
+        let link = multi.attach(program, file, &[offset], Some(pid))?;
         pin(link.as_fd(), &folder.join(format!("{program}-{inode}-{offset:x}")))?;
         Ok(true)
     }

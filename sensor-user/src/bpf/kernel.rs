@@ -15,7 +15,7 @@ use aya::programs::{
 use aya::programs::{RawTracePoint, SockOps, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sensor_common::names;
 
 use super::gate::Gate;
@@ -66,6 +66,14 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct ProbeLink {
     _held: Held,
+    places: usize,
+}
+
+impl ProbeLink {
+    /// Places at which it holds its program.
+    pub fn places(&self) -> usize {
+        self.places
+    }
 }
 
 #[derive(Debug)]
@@ -101,6 +109,9 @@ impl Kernel {
         // Before Linux 5.11, maps count against the locked memory of the process; a refusal shows when they are made.
         let unlimited = Rlimit { current: None, maximum: None };
         let _older_kernels = setrlimit(Resource::Memlock, unlimited);
+        // Each link of a probe is a descriptor; what may not be raised stays.
+        let files = getrlimit(Resource::Nofile);
+        let _kept = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
         let offsets = btf::task_offsets()?;
         let hold = u32::from(settings.hold_client_hello);
         let payload_room = payload_room(settings.data_ring_bytes);
@@ -189,24 +200,36 @@ impl Kernel {
         Ok(PacketLink { _held: link })
     }
 
-    /// Attaches `program` at a file offset of an open executable or library, for one process or for all.
-    fn attach_probe(
+    /// Attaches `program` at file offsets of an open executable or library, for one process or for all: by one link where
+    /// the kernel can, since each one waits for the kernel's readers when it is closed.
+    fn attach_program(
+        &mut self,
+        program: &str,
+        file: BorrowedFd<'_>,
+        offsets: &[u64],
+        pid: Option<u32>,
+    ) -> Result<Vec<ProbeLink>, Error> {
+        if let (Some(pid), Some((gate, judged))) = (pid, &self.gate)
+            && let Some(start) = judged.get(&pid)
+        {
+            for offset in offsets {
+                gate.attach_probe(program, file, *offset, (pid, *start))?;
+            }
+        }
+        if let Some(multi) = &self.multi {
+            let link = multi.attach(program, file, offsets, pid)?;
+            return Ok(vec![ProbeLink { _held: Held::Multi(link), places: offsets.len() }]);
+        }
+        offsets.iter().map(|offset| self.attach_one(program, file, *offset, pid)).collect()
+    }
+
+    fn attach_one(
         &mut self,
         program: &str,
         file: BorrowedFd<'_>,
         offset: u64,
         pid: Option<u32>,
     ) -> Result<ProbeLink, Error> {
-        if let (Some(pid), Some((gate, judged))) = (pid, &self.gate)
-            && let Some(start) = judged.get(&pid)
-        {
-            gate.attach_probe(program, file, offset, (pid, *start))?;
-        }
-        if let Some(multi) = &self.multi {
-            return multi
-                .attach(program, file, offset, pid)
-                .map(|link| ProbeLink { _held: Held::Multi(link) });
-        }
         let scope = pid
             .and_then(NonZeroU32::new)
             .map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
@@ -217,7 +240,7 @@ impl Kernel {
             .attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope)
             .map_err(program_error("attaching", program))?;
         let link = probe.take_link(id).map_err(program_error("attaching", program))?;
-        Ok(ProbeLink { _held: Held::Perf(link) })
+        Ok(ProbeLink { _held: Held::Perf(link), places: 1 })
     }
 
     /// Has probes set in a hurry.
@@ -232,8 +255,19 @@ impl Kernel {
         file: BorrowedFd<'_>,
         pid: Option<u32>,
     ) -> Result<Vec<ProbeLink>, Error> {
+        let mut programs: Vec<(&'static str, Vec<u64>)> = Vec::new();
+        for (program, offset) in probes {
+            match programs.iter_mut().find(|(known, _)| *known == program) {
+                Some((_, offsets)) => offsets.push(offset),
+                None => programs.push((program, vec![offset])),
+            }
+        }
         let _hurried = self.hurry.begin();
-        probes.map(|(program, offset)| self.attach_probe(program, file, offset, pid)).collect()
+        let mut links = Vec::with_capacity(programs.len());
+        for (program, offsets) in programs {
+            links.extend(self.attach_program(program, file, &offsets, pid)?);
+        }
+        Ok(links)
     }
 
     /// Takes the gate along: where a judged process is probed, the gate's programs go as well.

@@ -71,7 +71,7 @@ impl MultiPrograms {
         &self,
         name: &str,
         file: BorrowedFd<'_>,
-        offset: u64,
+        offsets: &[u64],
         pid: Option<u32>,
     ) -> Result<OwnedFd, Error> {
         let failed = |source| Error::Raw { step: "attaching", program: name.to_owned(), source };
@@ -81,7 +81,7 @@ impl MultiPrograms {
             .ok_or_else(|| Error::Mismatch(format!("it has no program {name}")))?;
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|error| failed(io::Error::other(error)))?;
-        raw::link_multi(program.as_fd(), &path, offset, *is_return, pid.unwrap_or(0))
+        raw::link_multi(program.as_fd(), &path, offsets, *is_return, pid.unwrap_or(0))
             .map_err(failed)
     }
 }

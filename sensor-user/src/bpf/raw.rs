@@ -133,25 +133,24 @@ pub(super) fn load_multi(name: &str, license: &CStr, instructions: &[u8]) -> io:
     })
 }
 
-/// Attaches a program at one offset of an open file, for one process or (0) for all.
+/// Attaches a program at offsets of an open file, for one process or (0) for all.
 pub(super) fn link_multi(
     program: BorrowedFd<'_>,
     path: &CStr,
-    offset: u64,
+    offsets: &[u64],
     is_return: bool,
     pid: u32,
 ) -> io::Result<OwnedFd> {
-    let offsets = [offset];
     let attributes = LinkAttributes {
         program: u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?,
         target: 0,
         attach_type: BPF_TRACE_UPROBE_MULTI,
         flags: 0,
         path: address(path.to_bytes_with_nul()),
-        offsets: address(offsets.as_slice()),
+        offsets: address(offsets),
         counters: 0,
         cookies: 0,
-        count: 1,
+        count: u32::try_from(offsets.len()).map_err(io::Error::other)?,
         multi_flags: if is_return { MULTI_RETURN } else { 0 },
         pid,
         padding: 0,

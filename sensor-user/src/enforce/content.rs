@@ -170,7 +170,9 @@ fn tell_values(
     let same = tables.windows(2).all(|pair| matches!(pair, [(_, one), (_, two)] if one == two));
     if every && same {
         tables.truncate(1);
-        tables.iter_mut().for_each(|(destination, _)| *destination = DESTINATION_NONE);
+        for (destination, _) in &mut tables {
+            *destination = DESTINATION_NONE;
+        }
     }
     for (destination, rows) in tables {
         if add(told, destination, rows) {

@@ -3,11 +3,11 @@
 use std::fs::File;
 
 use sensor_common::record::{
-    FAMILY_AEAD, FAMILY_GNUTLS, FAMILY_GO, FAMILY_OPENSSL, FLAG_FAMILY_MASK,
+    FAMILY_AEAD, FAMILY_GNUTLS, FAMILY_GO, FAMILY_NSS, FAMILY_OPENSSL, FLAG_FAMILY_MASK,
 };
 
 use super::mapped::executable_mappings;
-use super::{boringssl, gnutls, go, openssl, rustls, sockets};
+use super::{boringssl, gnutls, go, nss, openssl, rustls, sockets};
 
 /// A TLS library with a file of its own in this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,13 +22,21 @@ pub enum Library {
     Go,
     /// rustls on aws-lc.
     Rustls,
+    /// NSS, called through NSPR.
+    Nss,
     /// The C library: no TLS, but what libraries without a channel send through.
     Sockets,
 }
 
 /// Every library with connections.
-pub const LIBRARIES: [Library; 5] =
-    [Library::OpenSsl, Library::BoringSsl, Library::GnuTls, Library::Go, Library::Rustls];
+pub const LIBRARIES: [Library; 6] = [
+    Library::OpenSsl,
+    Library::BoringSsl,
+    Library::GnuTls,
+    Library::Go,
+    Library::Rustls,
+    Library::Nss,
+];
 
 impl Library {
     /// The name in events (`tls.library`) and metrics.
@@ -39,6 +47,7 @@ impl Library {
             Self::GnuTls => gnutls::LIBRARY,
             Self::Go => go::LIBRARY,
             Self::Rustls => rustls::LIBRARY,
+            Self::Nss => nss::LIBRARY,
             Self::Sockets => sockets::NAME,
         }
     }
@@ -50,6 +59,7 @@ impl Library {
             Self::GnuTls => FAMILY_GNUTLS,
             Self::Go => FAMILY_GO,
             Self::Rustls => FAMILY_AEAD,
+            Self::Nss => FAMILY_NSS,
             // No connection has it.
             Self::Sockets => FLAG_FAMILY_MASK,
         }
@@ -62,7 +72,7 @@ impl Library {
 
     /// Whether it puts its records out by the C library, so that their bytes are seen there.
     pub fn sends_by_libc(self) -> bool {
-        matches!(self, Self::GnuTls)
+        matches!(self, Self::GnuTls | Self::Nss)
     }
 }
 

@@ -71,6 +71,17 @@ pub(super) fn identity_of(file: &File) -> Option<(String, u64)> {
     Some((format!("{major:02x}:{minor:02x}"), meta.ino()))
 }
 
+/// Whether a file name is that of a C library.
+pub(super) fn is_libc(name: &str) -> bool {
+    ["libc.so", "libc-", "ld-musl", "libc.musl"].iter().any(|known| name.starts_with(known))
+}
+
+/// Whether a file name promises a TLS library; the others are read only where none of these carries one.
+pub(super) fn is_likely(name: &str) -> bool {
+    const PARTS: [&str; 7] = ["ssl", "crypto", "gnutls", "nspr", "nss3", "libpython", "libnode"];
+    PARTS.iter().any(|part| name.contains(part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +120,18 @@ mod tests {
         let own = executable_mappings(pid).unwrap();
         let (device, inode) = identity_of(&file).unwrap();
         assert!(own.iter().any(|mapping| mapping.inode == inode && mapping.device == device));
+    }
+
+    #[test]
+    fn likely_names_are_told_from_others() {
+        for name in [
+            "libssl.so.3",
+            "libcrypto-1f2e3d.so.1.1",
+            "libnode.so.108",
+            "_ssl.cpython-311-x86_64-linux-gnu.so",
+        ] {
+            assert!(is_likely(name), "{name}");
+        }
+        assert!(!is_likely("libc.so.6") && is_libc("libc.so.6"));
     }
 }

@@ -7,6 +7,7 @@ mod bounds;
 pub mod connections;
 pub mod elf;
 pub mod gnutls;
+pub mod nss;
 pub mod go;
 pub mod learned;
 pub mod library;

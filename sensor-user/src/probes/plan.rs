@@ -11,17 +11,23 @@ use super::library::{Carried, Library};
 use super::offsets::Offsets;
 use super::row::{Place, Row};
 use super::search::Searcher;
-use super::{Error, gnutls, go, openssl, prologue, rustls, sockets};
+use super::{Error, gnutls, go, nss, openssl, prologue, rustls, sockets};
 
 /// What a library makes of a file.
 type Resolve = fn(&Image<'_>) -> Option<Part>;
 
 /// Libraries by the names of their functions: all are looked for in one walk through the symbols.
-const BY_SYMBOLS: [Resolve; 5] =
-    [openssl::resolve, gnutls::resolve, go::resolve, rustls::resolve, sockets::resolve];
+const BY_SYMBOLS: [Resolve; 6] = [
+    openssl::resolve,
+    gnutls::resolve,
+    nss::resolve,
+    go::resolve,
+    rustls::resolve,
+    sockets::resolve,
+];
 
 /// A file with one of these among its dynamic symbols needs no look at the others.
-const KEYS: [&str; 2] = [openssl::KEY, gnutls::KEY];
+const KEYS: [&str; 4] = [openssl::KEY, gnutls::KEY, nss::KEY, nss::TLS_KEY];
 
 /// Files whose plan is remembered; beyond it the memory is cleared and begins anew.
 const PLANS_MAX: usize = 4096;
@@ -212,7 +218,8 @@ fn identity_of(file: &File) -> Result<Identity, Error> {
 
 /// Has every library look at the file.
 fn resolve(file: &File) -> Result<Plan, Error> {
-    let names = openssl::functions().chain(gnutls::functions()).chain(rustls::functions());
+    let names = openssl::functions().chain(gnutls::functions()).chain(nss::functions());
+    let names = names.chain(rustls::functions());
     let mut wanted: Vec<_> = names.chain(sockets::functions()).collect();
     wanted.sort_unstable();
     wanted.dedup();

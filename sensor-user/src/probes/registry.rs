@@ -11,7 +11,7 @@ use crate::bpf::ProbeLink;
 use super::Error;
 use super::attached::{Attached, Rejected, Why};
 use super::library::{Carried, Library, Resolution};
-use super::mapped::{Mapping, executable_mappings, identity_of};
+use super::mapped::{Mapping, executable_mappings, identity_of, is_libc, is_likely};
 use super::plan::{Part, Plan, Planner, Searched};
 use super::trust::Trust;
 
@@ -198,7 +198,7 @@ impl Registry {
             return Ok(());
         }
         let links = set_probes(kernel, file, plan, Some(pid))?;
-        attached.probes = attached.probes.saturating_add(links.len());
+        attached.probes = attached.probes.saturating_add(places(&links));
         let process = self.processes.entry(pid).or_insert_with(|| Process {
             links: Vec::new(),
             files: HashSet::new(),
@@ -235,7 +235,7 @@ impl Registry {
         }
         if !self.everywhere.contains_key(identity) {
             let links = set_probes(kernel, file, plan, None)?;
-            attached.probes = attached.probes.saturating_add(links.len());
+            attached.probes = attached.probes.saturating_add(places(&links));
             self.everywhere.insert(identity.clone(), links);
         }
         Ok(())
@@ -335,9 +335,9 @@ impl Registry {
     pub fn probe_counts(&self) -> BTreeMap<Library, usize> {
         let scoped = self.processes.values().flat_map(|process| &process.links);
         let mut counts = BTreeMap::new();
-        for (library, _) in scoped.chain(self.everywhere.values().flatten()) {
+        for (library, link) in scoped.chain(self.everywhere.values().flatten()) {
             let count: &mut usize = counts.entry(*library).or_default();
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(link.places());
         }
         counts
     }
@@ -365,34 +365,10 @@ fn set_probes(
     Ok(links)
 }
 
+fn places(links: &[(Library, ProbeLink)]) -> usize {
+    links.iter().map(|(_, link)| link.places()).sum()
+}
+
 fn sends_by_libc(plan: &Plan) -> bool {
     plan.carried().any(|carried| carried.library.sends_by_libc())
-}
-
-/// Whether a file name is that of a C library.
-fn is_libc(name: &str) -> bool {
-    ["libc.so", "libc-", "ld-musl", "libc.musl"].iter().any(|known| name.starts_with(known))
-}
-
-/// Whether a file name promises a TLS library; the others are read only where none of these carries one.
-fn is_likely(name: &str) -> bool {
-    ["ssl", "crypto", "gnutls", "libpython", "libnode"].iter().any(|part| name.contains(part))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn likely_names_are_told_from_others() {
-        for name in [
-            "libssl.so.3",
-            "libcrypto-1f2e3d.so.1.1",
-            "libnode.so.108",
-            "_ssl.cpython-311-x86_64-linux-gnu.so",
-        ] {
-            assert!(is_likely(name), "{name}");
-        }
-        assert!(!is_likely("libc.so.6") && is_libc("libc.so.6"));
-    }
 }

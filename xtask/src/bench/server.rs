@@ -39,7 +39,7 @@ pub fn measure(bench: &Bench<'_>, servers: &Servers<'_>) -> Result<Section> {
     for round in 1..=bench.effort.rounds {
         step(&format!("a saturated TLS server, round {round} of {}", bench.effort.rounds), || {
             // Each stands as often before the other as behind it, so that a drift of the machine favours nobody.
-            let mut turn = |watcher: Watcher| {
+            let turn = |watcher: Watcher| {
                 let figures = one(bench, servers, watcher)?;
                 let (name, requests, server_us) =
                     (watcher.name(), figures.requests, figures.server_us);

@@ -62,6 +62,12 @@ pub const TEST: &[Package] = &[
         ]),
         "is the lab's client with GnuTLS and HTTP/2",
     ),
+    package("libnss3-tools", Sign::Program("tstclnt"), "is the lab's client with NSS"),
+    package(
+        "python3-nss",
+        Sign::Works(&["/usr/bin/python3", "-c", "import nss.ssl"]),
+        "is the lab's client with NSS",
+    ),
     package("runc", Sign::Program("runc"), "runs a client in a container"),
     package("containerd", Sign::Program("containerd"), "makes pods"),
     package("docker.io", Sign::Program("dockerd"), "runs a client in a container"),
