@@ -15,6 +15,6 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { processes_max: 8192, ended_keep_secs: 120 }
+        Self { processes_max: 8192, ended_keep_secs: 20 }
     }
 }
