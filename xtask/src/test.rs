@@ -1,13 +1,13 @@
 //! The output of every test program comes in and is passed on; the sum of their results goes out as the last line.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::setup::{self, Missing, TEST};
-use crate::shell::{cargo, print, root, say};
+use crate::shell::{cargo, print, root, say, target};
 
 /// Results of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,28 +27,41 @@ pub fn run(missing: Missing, filter: Option<&str>) -> Result<()> {
     command.current_dir(root()?).args(["build", "--package", "sensor-user", "--bin", "tollgate"]);
     crate::shell::run(&mut command)?;
     say("running the tests");
+    let mut tally = Tally::default();
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--workspace", "--no-fail-fast"]);
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
-    let out = child.stdout.take().context("cargo test has no output")?;
-    let mut tally = Tally::default();
-    for line in BufReader::new(out).lines() {
-        let line = line.context("reading the output of the tests")?;
-        print(&line);
-        tally.add(&line);
-    }
-    let status = child.wait().context("waiting for cargo test")?;
+    let tests = watch(&mut command, filter, &mut tally)?;
+    say("replaying the corpus of the fuzz targets");
+    let mut command = cargo();
+    command.current_dir(root()?.join("tests/fuzz"));
+    command.args(["test", "--locked", "--no-default-features", "--test", "replay"]);
+    command.arg("--target-dir").arg(target()?);
+    let replay = watch(&mut command, filter, &mut tally)?;
     print(&tally.line());
-    if !status.success() {
-        bail!("cargo test failed ({status}); what to do: see the first failure above");
+    for status in [tests, replay] {
+        if !status.success() {
+            bail!("cargo test failed ({status}); what to do: see the first failure above");
+        }
     }
     if tally.passed == 0 {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// Runs tests, passes their output on and counts their results.
+fn watch(command: &mut Command, filter: Option<&str>, tally: &mut Tally) -> Result<ExitStatus> {
+    if let Some(filter) = filter {
+        command.args(["--", filter]);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
+    let out = child.stdout.take().context("cargo test has no output")?;
+    for line in BufReader::new(out).lines() {
+        let line = line.context("reading the output of the tests")?;
+        print(&line);
+        tally.add(&line);
+    }
+    child.wait().context("waiting for cargo test")
 }
 
 impl Tally {
