@@ -39,6 +39,8 @@ mod raw;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod runtimes;
 #[cfg(test)]
 mod rustls;

@@ -86,7 +86,7 @@ enum Task {
     },
     /// Measures the decoders and the whole sensor, and writes BENCHMARKS.md.
     Bench {
-        /// Passed on: names of parts, `--quick`, `--rounds N`, `--seconds N`, `--minutes N`.
+        /// Passed on: names of parts, `--quick`, `--rounds N`, `--seconds N`, `--minutes N`, `--runs N`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

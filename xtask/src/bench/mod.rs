@@ -12,6 +12,7 @@ mod net;
 mod pairs;
 mod policy;
 mod process;
+mod runs;
 mod server;
 mod servers;
 mod soak;
@@ -26,7 +27,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use crate::build::{self, Profile};
-use crate::setup::{self, BENCH, Missing, Tools};
+use crate::setup::{self, BENCH, Missing, TEST, Tools};
 use crate::shell::{output, print, root, say, target};
 
 use self::document::Section;
@@ -38,7 +39,7 @@ use self::watch::Programs;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Options {
-    /// Only these parts; all but `soak` where none is named. Their sections of BENCHMARKS.md are replaced.
+    /// Only these parts; all but `soak` and `runs` where none is named. Their sections of BENCHMARKS.md are replaced.
     parts: Vec<Part>,
     /// A smoke run: every part once and short; nothing is written.
     #[arg(long)]
@@ -52,6 +53,9 @@ struct Options {
     /// Minutes of the soak.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
     minutes: u32,
+    /// Runs of each client, each way: a thousand, where nothing is said.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(4..))]
+    runs: Option<u32>,
     /// Print what is missing instead of installing it.
     #[arg(long)]
     no_install: bool,
@@ -78,6 +82,8 @@ enum Part {
     Decode,
     /// Decisions by policies; needs no privilege.
     Policy,
+    /// Whole clients with and without the sensor; the lab's clients are installed for it.
+    Runs,
     /// Whether the sensor grows over many minutes.
     Soak,
 }
@@ -94,6 +100,7 @@ impl Part {
             Self::Life => life::TITLE,
             Self::Decode => decode::TITLE,
             Self::Policy => policy::TITLE,
+            Self::Runs => runs::TITLE,
             Self::Soak => soak::TITLE,
         }
     }
@@ -135,8 +142,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let options = Options::try_parse_from(name.chain(arguments.iter().cloned()))?;
     let mut parts = options.parts.clone();
     if parts.is_empty() {
-        parts =
-            Part::value_variants().iter().filter(|part| **part != Part::Soak).copied().collect();
+        let is_long = |part: &Part| matches!(part, Part::Soak | Part::Runs);
+        parts = Part::value_variants().iter().filter(|part| !is_long(part)).copied().collect();
     }
     let is_root = rustix::process::geteuid().is_root();
     let is_system = parts.iter().any(|part| !matches!(part, Part::Decode | Part::Policy));
@@ -146,6 +153,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     );
     let missing = if options.no_install { Missing::Tell } else { Missing::Install };
     let tools = setup::tools(if is_system { BENCH } else { &[] }, missing)?;
+    if parts.contains(&Part::Runs) {
+        setup::tools(TEST, missing)?;
+    }
     let load = machine::load();
     let mut sections = if is_system { system(&tools, &options, &parts)? } else { Vec::new() };
     if parts.contains(&Part::Decode) {
@@ -201,6 +211,7 @@ fn system(tools: &Tools, options: &Options, parts: &[Part]) -> Result<Vec<Sectio
             Part::Enforced => enforced::measure(&bench)?,
             Part::Life => life::measure(&bench, &servers)?,
             Part::Soak => soak::measure(&bench, &servers, minutes)?,
+            Part::Runs => runs::measure(&programs.tollgate, options.runs, options.effort())?,
             Part::Decode | Part::Policy => continue,
         });
     }

@@ -51,9 +51,6 @@ pub enum Watcher {
 }
 
 impl Watcher {
-    /// All of them, in the order of a round.
-    pub const ALL: [Self; 3] = [Self::Nobody, Self::Tollgate, Self::Bpftrace];
-
     /// Name in a table.
     pub fn name(self) -> &'static str {
         match self {
