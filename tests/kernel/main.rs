@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod boringssl;
 #[cfg(test)]
-mod churn;
-#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod container;
@@ -38,8 +36,6 @@ mod pods;
 mod raw;
 #[cfg(test)]
 mod refusals;
-#[cfg(test)]
-mod runs;
 #[cfg(test)]
 mod runtimes;
 #[cfg(test)]

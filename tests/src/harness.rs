@@ -63,6 +63,11 @@ pub fn temp_folder(purpose: &str) -> Result<TempDir> {
         .context("making a temporary folder")
 }
 
+/// The number in a variable of the environment.
+pub fn number_from(variable: &str) -> Option<u32> {
+    std::env::var_os(variable)?.to_str()?.parse().ok()
+}
+
 /// Runs a command to its end and returns its output; a failure carries what it wrote.
 pub fn run(command: &mut Command) -> Result<Output> {
     let shown = format!("{command:?}");

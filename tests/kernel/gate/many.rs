@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tollgate_tests::harness::{Process, note, temp_folder};
+use tollgate_tests::harness::{Process, note, number_from, temp_folder};
 use tollgate_tests::lab::clients::load::Load;
 use tollgate_tests::lab::clients::run::set_environment;
 use tollgate_tests::lab::clients::{Api, Spec};
@@ -17,7 +17,7 @@ use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 use crate::openssl::lab;
 use crate::sensor::Sensor;
 
-use super::place::{Place, number_from};
+use super::place::Place;
 use super::policies::{Folder, NO_GROQ, options, policy, wait_call};
 
 /// Allowed calls in continuous integration; `TOLLGATE_GATE_ALLOWED` says how many by hand.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tollgate_tests::harness::{Process, note, temp_folder, wait_until};
+use tollgate_tests::harness::{Process, note, number_from, temp_folder, wait_until};
 use tollgate_tests::lab::clients::load::{self, Figures, Load};
 use tollgate_tests::lab::clients::run::{prepare, set_environment};
 use tollgate_tests::lab::clients::{Seen, SeenCall, Spec};
@@ -53,11 +53,6 @@ fn sweep(root: &Path) {
             note(&format!("{} of a test that was killed is taken away", left.display()));
         }
     }
-}
-
-/// The number in a variable of the environment.
-pub(crate) fn number_from(variable: &str) -> Option<u32> {
-    std::env::var_os(variable)?.to_str()?.parse().ok()
 }
 
 /// Calls of each kind: those of continuous integration, or as many as `TOLLGATE_GATE_CALLS` says.

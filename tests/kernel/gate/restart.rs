@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use tollgate_tests::harness::number_from;
 use tollgate_tests::lab::CLIENT_DEADLINE;
 use tollgate_tests::lab::clients::{Api, SeenCall, Spec};
 
 use crate::openssl::lab;
 
-use super::place::{Place, number_from};
+use super::place::Place;
 
 /// Deaths of the agent in each test, or as many as `TOLLGATE_GATE_ROUNDS` says.
 fn rounds() -> u32 {

@@ -22,7 +22,7 @@ const MARK: &str = "note: runs: ";
 pub fn measure(tollgate: &Path, runs: Option<u32>, effort: Effort) -> Result<Section> {
     let runs = runs.unwrap_or(if effort.is_quick { RUNS_QUICK } else { RUNS });
     let mut test = cargo();
-    test.args(["test", "--package", "tollgate-tests", "--test", "kernel", "--", "--nocapture"]);
+    test.args(["test", "--package", "tollgate-tests", "--test", "alone", "--", "--nocapture"]);
     // The test shows what it measures on standard error.
     let line = format!(
         "exec {} {} runs:: 2>&1",

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tollgate_tests::harness::{note, wait_until};
+use tollgate_tests::harness::{note, number_from, wait_until};
 use tollgate_tests::lab::clients::{CLIENTS, SeenCall, Spec};
+use tollgate_tests::lab::net::Options;
 use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
-use crate::gate::place::number_from;
-use crate::openssl::lab;
+use crate::alone;
 use crate::sensor::Sensor;
 
 /// Runs of each client in continuous integration; `TOLLGATE_RUNS` says how many by hand.
@@ -63,7 +63,8 @@ fn median(times: &mut [Duration]) -> f64 {
 
 #[test]
 fn clients_end_the_same_with_and_without_the_sensor() {
-    let lab = lab();
+    let _turn = alone();
+    let lab = Lab::up(&Options::default()).unwrap();
     let runs = number_from("TOLLGATE_RUNS").unwrap_or(RUNS);
     let each = runs.div_ceil(TURNS / 2);
     let mut times: BTreeMap<(&str, bool), Vec<Duration>> = BTreeMap::new();
