@@ -4,6 +4,7 @@ The kinds: realtime and responses by OpenAI's SDK, raw by the library that the S
 """
 
 import json
+import signal
 import sys
 
 KIND, MODEL, PROMPT, KEY, KNOBS, COUNT = sys.argv[1:7]
@@ -53,6 +54,8 @@ def raw(compression):
                     break
 
 
+# What stands still is ended.
+signal.alarm(60)
 if KIND.startswith("raw"):
     raw(None if KIND == "raw-plain" else "deflate")
 else:
