@@ -53,7 +53,9 @@ impl Intent {
         let told = Teller::new(&engine, &self.catalogue, Clock::read().wall(now)).told(&facts);
         let Some(enforcer) = &mut self.enforcer else { return };
         if let Err(error) = enforcer.tell(pid, &told) {
-            tracing::warn!(pid, error = %super::chain(&error), "the gate does not know the process");
+            let error = super::chain(&error);
+            tracing::warn!(pid, error, "the gate does not know the process");
+            self.policies.not_told(format!("process {pid}: {error}"));
         }
     }
 

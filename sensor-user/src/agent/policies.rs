@@ -67,6 +67,11 @@ impl Policies {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
+    /// The gate could not be told what they say of a process: until it is told anew, the node does not do what they say.
+    pub(super) fn not_told(&self, why: String) {
+        *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
     /// How often that was.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)

@@ -177,13 +177,7 @@ impl Plan {
         if self.told.contains_key(&class) {
             return;
         }
-        if told.left != 0 {
-            let left = told.left;
-            tracing::warn!(
-                left,
-                "verdicts are more than the kernel is told; such requests are cut when they are made"
-            );
-        }
+        told.tell_what_is_left();
         self.orders.tell(class, told);
         self.told.insert(class, told.clone());
     }

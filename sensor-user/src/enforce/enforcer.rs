@@ -141,6 +141,7 @@ impl Enforcer {
     /// Puts a process into the class of what it is told; a class that is new comes before its first process.
     pub fn tell(&mut self, pid: u32, told: &Told) -> Result<(), Error> {
         if self.maps.scope(told.class) != told.scope {
+            told.tell_what_is_left();
             for (key, verdict, why) in told.verdicts(told.class) {
                 self.maps.set_words(verdict.reason, why)?;
                 self.maps.set_rule(key, Some(verdict))?;

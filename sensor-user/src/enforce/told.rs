@@ -188,6 +188,17 @@ impl Told {
         !self.rules.is_empty() || self.scope & SCOPE_REFUSE_QUIC != 0
     }
 
+    /// Says in the log how many verdicts are left to the agent.
+    pub fn tell_what_is_left(&self) {
+        if self.left != 0 {
+            let left = self.left;
+            tracing::warn!(
+                left,
+                "verdicts are more than the kernel is told; such requests are cut when they are made"
+            );
+        }
+    }
+
     /// A number that follows from what is told.
     fn number(&self) -> u32 {
         let rules = self.rules.iter().map(|((kind, value), order)| {
