@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use memchr::memmem::find;
 use serde_json::json;
-use tollgate_tests::harness::{note, number_from, temp_folder, wait_until};
+use tollgate_tests::harness::{copy_program, note, number_from, temp_folder, wait_until};
 use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::spec::{OPENAI_KEY, PROMPT};
 use tollgate_tests::lab::net::{Options, command_in};
@@ -37,7 +36,7 @@ const GROWTH_MAX: usize = 8 << 10;
 
 fn copy(from: &Path, folder: &Path, name: &str) -> PathBuf {
     let to = folder.join(name);
-    fs::copy(from, &to).unwrap();
+    copy_program(from, &to).unwrap();
     to
 }
 
@@ -51,9 +50,7 @@ fn program(folder: &Path, number: u32) -> PathBuf {
     let id = &mut bytes[head..][BUILD_ID.len()..];
     id[..4].copy_from_slice(&number.to_be_bytes());
     fs::write(&library, bytes).unwrap();
-    let path = copy(Path::new("/usr/bin/curl"), &own, &format!("churn-{number}"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    copy(Path::new("/usr/bin/curl"), &own, &format!("churn-{number}"))
 }
 
 /// One call, of a process that becomes `program`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tollgate_tests::harness::{run, run_args, temp_folder, wait_until};
+use tollgate_tests::harness::{copy_program, run, run_args, temp_folder, wait_until};
 use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::spec::{OPENAI_KEY, PROMPT};
 
@@ -40,7 +40,7 @@ pub(crate) fn root_with(lab: &Lab, folder: &Path, programs: &[&str]) -> PathBuf 
     for file in files {
         let to = root.join(file.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(file, to).unwrap();
+        copy_program(Path::new(file), &to).unwrap();
     }
     let names = Path::new("/etc/netns").join(lab.net().client(0).unwrap()).join("hosts");
     fs::copy(names, root.join("etc/hosts")).unwrap();

@@ -1,11 +1,9 @@
 //! The first request of a process: how often it is missed, by wire delay, with and without holding the ClientHello.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tollgate_tests::harness::{note, run, temp_folder, wait_until};
+use tollgate_tests::harness::{copy_program, note, run, temp_folder, wait_until};
 use tollgate_tests::lab::ca::Authority;
 use tollgate_tests::lab::clients::spec::OPENAI_KEY;
 use tollgate_tests::lab::net::{DNS_ADDRESS, Names, Options, address_of, command_in};
@@ -21,8 +19,7 @@ const DELAYS: [u64; 3] = [0, 5, 20];
 /// A copy of curl under a name of its own: a program that the sensor has never seen.
 fn unseen_program(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
-    fs::copy("/usr/bin/curl", &path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    copy_program(Path::new("/usr/bin/curl"), &path).unwrap();
     path
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 use serde_json::Value;
-use tollgate_tests::harness::{temp_folder, wait_until};
+use tollgate_tests::harness::{copy_program, temp_folder, wait_until};
 use tollgate_tests::lab::clients::Api;
 use tollgate_tests::lab::clients::golang::BUILDS;
 
@@ -45,9 +45,10 @@ pub(crate) fn without_name(program: &Path, folder: &Path) -> PathBuf {
     let mut bytes = fs::read(program).unwrap();
     let at = memmem::find(&bytes, NAMED).unwrap();
     bytes.iter_mut().skip(at).zip(UNNAMED).for_each(|(byte, new)| *byte = *new);
-    let unnamed = folder.join("unnamed");
-    fs::write(&unnamed, bytes).unwrap();
-    fs::set_permissions(&unnamed, Permissions::from_mode(0o755)).unwrap();
+    let (changed, unnamed) = (folder.join("changed"), folder.join("unnamed"));
+    fs::write(&changed, bytes).unwrap();
+    fs::set_permissions(&changed, Permissions::from_mode(0o755)).unwrap();
+    copy_program(&changed, &unnamed).unwrap();
     unnamed
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
-use tollgate_tests::harness::{Process, temp_folder};
+use tollgate_tests::harness::{Process, copy_program, temp_folder};
 use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::run::set_environment;
 use tollgate_tests::lab::clients::spec::{OPENAI_KEY, PROMPT};
@@ -127,6 +127,6 @@ pub(crate) fn chat(knobs: &str, fields: &str) -> String {
 /// Copies a file under another name and gives back the copy's path.
 pub(crate) fn copy(from: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
     let to = folder.join(name);
-    fs::copy(from, &to).with_context(|| format!("copying {}", from.display()))?;
+    copy_program(from, &to)?;
     Ok(to)
 }

@@ -1,9 +1,8 @@
 //! A machine that lacks one thing comes in, made of mounts of its own; what the sensor says of it is compared.
 
-use std::fs;
 use std::process::Command;
 
-use tollgate_tests::harness::temp_folder;
+use tollgate_tests::harness::{copy_program, temp_folder};
 
 use crate::sensor::binary;
 
@@ -46,7 +45,7 @@ fn machine_that_lacks_something_is_told_what_why_and_what_to_do() {
     let folder = temp_folder("refused").unwrap();
     // The user that is not root reads no other folder than this one.
     let sensor = folder.path().join("tollgate");
-    fs::copy(binary().unwrap(), &sensor).unwrap();
+    copy_program(&binary().unwrap(), &sensor).unwrap();
     run_in(&["chmod", "-R", "go+rX"], &folder);
     for (change, told) in CASES {
         for command in ["run", "doctor"] {

@@ -1,8 +1,8 @@
 //! Builds that no row names, or that a row describes wrongly: they are found all the same, and none of them breaks.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use sensor_user::probes::offsets::Offsets;
 use sensor_user::probes::segments::{Machine, Segments, hex};
 use sensor_user::probes::{Carried, Library, Planner, Resolution};
 use serde_json::Value;
-use tollgate_tests::harness::{run, temp_folder};
+use tollgate_tests::harness::{copy_program, run, temp_folder};
 use tollgate_tests::lab::clients::agents::Asking;
 use tollgate_tests::lab::clients::{Agent, Kit};
 use tollgate_tests::matrix;
@@ -40,16 +40,16 @@ fn build_id(program: &Path) -> String {
 /// A copy of a program with another build-id: what a build would be that nobody knows.
 fn unknown_build(program: &Path, folder: &Path) -> PathBuf {
     let copy = folder.join("unknown");
-    fs::copy(program, &copy).unwrap();
-    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    copy_program(program, &copy).unwrap();
     let id = build_id(program);
-    let file = File::options().read(true).write(true).open(&copy).unwrap();
     let mut head = vec![0; 1 << 16];
-    file.read_exact_at(&mut head, 0).unwrap();
+    File::open(program).unwrap().read_exact_at(&mut head, 0).unwrap();
     let text = hex(&head);
     let at = text.match_indices(&id).map(|(at, _)| at).find(|at| at % 2 == 0).unwrap() / 2;
-    head[at] ^= 0xff;
-    file.write_all_at(&head[at..=at], u64::try_from(at).unwrap()).unwrap();
+    // Written by another process, for the reason for which it copies.
+    let script =
+        format!("printf '\\{:o}' | dd of=\"$0\" bs=1 seek={at} conv=notrunc", head[at] ^ 0xff);
+    run(Command::new("sh").args(["-c", &script]).arg(&copy)).unwrap();
     copy
 }
 
@@ -159,22 +159,24 @@ fn row_with_the_places_of_other_functions_is_rejected_and_the_right_ones_are_fou
 
 /// A copy of Node without any name of the TLS library: stripped, and those it exports renamed.
 fn nameless_node(node: &Path, folder: &Path) -> PathBuf {
-    let copy = folder.join("node");
-    run(Command::new("strip").arg("--strip-all").arg("-o").arg(&copy).arg(node)).unwrap();
-    let sections = Command::new("readelf").args(["-SW"]).arg(&copy).output().unwrap();
+    let stripped = folder.join("stripped");
+    run(Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(node)).unwrap();
+    let sections = Command::new("readelf").args(["-SW"]).arg(&stripped).output().unwrap();
     let sections = String::from_utf8(sections.stdout).unwrap();
     let line = sections.lines().find(|line| line.contains(" .dynstr ")).unwrap();
     let fields: Vec<_> = line.split_whitespace().skip_while(|field| *field != ".dynstr").collect();
     let number = |at: usize| usize::from_str_radix(fields[at], 16).unwrap();
     let (offset, size) = (number(3), number(4));
-    let mut bytes = fs::read(&copy).unwrap();
+    let mut bytes = fs::read(&stripped).unwrap();
     let names = bytes.split_at_mut(offset).1.split_at_mut(size).0;
     for name in names.split_mut(|byte| *byte == 0) {
         if name.starts_with(b"SSL_") || name.starts_with(b"BIO_") {
             name[0] = b'X';
         }
     }
-    fs::write(&copy, bytes).unwrap();
+    fs::write(&stripped, bytes).unwrap();
+    let copy = folder.join("node");
+    copy_program(&stripped, &copy).unwrap();
     copy
 }
 

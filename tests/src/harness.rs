@@ -81,6 +81,13 @@ pub fn run(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
+/// Copies a program that is to be run, with its mode, by a process of its own.
+///
+/// A descriptor of this process that is open for writing is inherited by a child that another test starts at that moment; until that child runs its own program, the copy is busy (`ETXTBSY`) and cannot be started.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").args(["--preserve=mode", "--"]).arg(from).arg(to)).map(drop)
+}
+
 /// Runs a program with arguments to its end and returns what it wrote.
 pub fn run_args<S: AsRef<OsStr>>(
     program: &str,
