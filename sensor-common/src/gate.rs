@@ -5,13 +5,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 pub use crate::kinds::{
-    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_MODEL, RULE_MODEL_IN_PATH,
-    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH,
+    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_IN_PATH,
+    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PART, RULE_PATH,
     RULE_PATH_TAIL,
 };
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
-pub const GATE_ABI_VERSION: u32 = 3;
+pub const GATE_ABI_VERSION: u32 = 4;
 
 /// Class of a process nobody has told the gate about.
 pub const CLASS_UNKNOWN: u32 = 0;
@@ -63,6 +63,9 @@ pub const SCOPE_MODEL_PREFIXES: u32 = 256;
 
 /// The class has rules about the last segments of paths.
 pub const SCOPE_PATH_TAILS: u32 = 512;
+
+/// The class has rules about what credentials begin with.
+pub const SCOPE_KEY_PREFIXES: u32 = 1024;
 
 /// The value of a rule that holds at one destination; at `DESTINATION_NONE` that of one that holds at all.
 #[expect(clippy::inline_always, reason = "the kernel half calls no functions")]

@@ -25,3 +25,9 @@ pub const RULE_MODEL_IN_PATH: u32 = 10;
 /// Kind of a rule about requests that make something, by the last segments of their path, or what stands behind its last
 /// colon: the value is the hash, at one destination or at all (`value_at`).
 pub const RULE_PATH_TAIL: u32 = 11;
+/// Kind of a rule about credentials that begin so: the value is the hash of the begin, at one destination (`value_at`). The
+/// longest begin counts, and a rule about the fingerprint before it.
+pub const RULE_KEY_PREFIX: u32 = 13;
+/// Kind of a rule that says whose a destination is that is a part of a provider's hosts: class `CLASS_NONE`, the value is the
+/// part, the reason of the verdict is the destination that stands for the whole provider.
+pub const RULE_PART: u32 = 12;

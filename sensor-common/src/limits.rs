@@ -108,6 +108,8 @@ pub const PATH_SCAN_MAX: u32 = 128;
 pub const TAIL_SCAN_MAX: u32 = 256;
 /// Bytes of a model's name that are compared with rules.
 pub const MODEL_SCAN_MAX: u32 = 64;
+/// Bytes of a credential by which its kind is told.
+pub const KEY_PREFIX_MAX: u32 = 24;
 /// Reasons whose words are kept.
 pub const REASONS_MAX: u32 = 4_096;
 /// Bytes of the words of a reason.

@@ -55,31 +55,32 @@ fn look_up(key: u64) -> u32 {
 }
 
 /// Looks up the tails of the name at `span` of a text of `N` bytes, last byte first: each that begins with a dot or hyphen,
-/// then the whole.
+/// then the whole. The longest that leads somewhere decides.
 #[inline(always)]
 pub fn destination<const N: usize>(text: *const u8, span: *const [u32; 2]) -> u32 {
     let head = first_label::<N>(text, span);
     let mut hash = NAME_HASH_START;
+    let mut longest = DESTINATION_NONE;
     let mut step = 0u32;
     while step < NAME_SCAN_MAX {
         if step >= anew(span, 1) {
-            return look_up(name_key(hash, NAME_WHOLE, 0));
+            let whole = look_up(name_key(hash, NAME_WHOLE, 0));
+            return if whole == DESTINATION_NONE { longest } else { whole };
         }
         let place = anew(span, 0) + anew(span, 1) - 1 - step;
         // SAFETY: the index was masked to below the length of the array.
         let byte = unsafe { core::ptr::read_volatile(text.add(masked::<N>(place))) };
         hash = name_hash_step(hash, byte);
         if byte == b'.' || byte == b'-' {
-            let found = look_up(name_key(hash, NAME_TAIL, 0));
-            if found != DESTINATION_NONE {
-                return found;
+            let mut found = look_up(name_key(hash, NAME_TAIL, 0));
+            if found == DESTINATION_NONE {
+                found = look_up(name_key(hash, NAME_HEAD_AND_TAIL, head));
             }
-            let found = look_up(name_key(hash, NAME_HEAD_AND_TAIL, head));
             if found != DESTINATION_NONE {
-                return found;
+                longest = found;
             }
         }
         step += 1;
     }
-    DESTINATION_NONE
+    longest
 }

@@ -3,11 +3,11 @@
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
-    CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_IN_PATH,
-    RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey, SCOPE_KEYS,
+    CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_IN_PATH,
+    RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey, SCOPE_KEY_PREFIXES, SCOPE_KEYS,
     SCOPE_MODEL_PREFIXES, SCOPE_MODELS, Verdict, value_at,
 };
-use sensor_common::limits::MODEL_SCAN_MAX;
+use sensor_common::limits::{KEY_PREFIX_MAX, MODEL_SCAN_MAX};
 use sensor_common::names::TAIL_SCAN;
 use sensor_common::scan::{
     Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END, MARK_NAMED, MARK_NAMED_END,
@@ -17,7 +17,7 @@ use sensor_common::state::NAME_HASH_START;
 use crate::content::{byte, held, judged_by, leave, look_at, step};
 use crate::credential::fingerprint;
 use crate::looks;
-use crate::maps::{GATE_TAILS, HEADS, OBJECTS, now};
+use crate::maps::{GATE_TAILS, HEADS, OBJECTS, RULES, now};
 use crate::name::anew;
 use crate::rules::{refuses, rule};
 use crate::tls::never_tail_call;
@@ -46,9 +46,7 @@ fn judge_rest() -> Option<bool> {
     let asked = Asked { class: known.class, leads: known.destination, at: now() };
     if scope & SCOPE_KEYS != 0
         && look_at(head, MARK_KEY, MARK_KEY_END)
-        && let Some(value) = fingerprint(head)
-        && let Some(verdict) =
-            asked.own(RULE_CREDENTIAL, value).or_else(|| asked.others(RULE_OTHER_CREDENTIAL))
+        && let Some(verdict) = asked.key(head, scope & SCOPE_KEY_PREFIXES != 0)
         && refuses(&verdict)
     {
         leave(object, &verdict, known.destination);
@@ -102,6 +100,39 @@ impl Asked {
             return Some(verdict);
         }
         rule(&RuleKey { value, ..here }, self.at)
+    }
+
+    /// What is said about the key at the head's span.
+    #[inline(always)]
+    fn key(&self, head: *mut Head, begins: bool) -> Option<Verdict> {
+        let begin = if begins { self.key_begin(head) } else { None };
+        let Some(value) = fingerprint(head) else { return begin };
+        let found = self.own(RULE_CREDENTIAL, value).or(begin);
+        found.or_else(|| self.others(RULE_OTHER_CREDENTIAL))
+    }
+
+    /// What is said about the longest begin of the key that there is a rule about.
+    #[inline(always)]
+    fn key_begin(&self, head: *const Head) -> Option<Verdict> {
+        // SAFETY: a live element that only this thread changes.
+        let span = unsafe { &raw const (*head).span };
+        let mut key = RuleKey { class: self.class, kind: RULE_KEY_PREFIX, value: [0; 2] };
+        let (mut hash, mut longest) = (NAME_HASH_START, 0);
+        let mut at = 0;
+        while at < KEY_PREFIX_MAX {
+            if at >= anew(span, 1) {
+                break;
+            }
+            hash = step(hash, byte(head, anew(span, 0) + at));
+            key.value = value_at([hash, 0], self.leads);
+            // SAFETY: only whether there is a value is looked at.
+            if unsafe { RULES.get(&key) }.is_some() {
+                longest = hash;
+            }
+            at += 1;
+        }
+        key.value = value_at([longest, 0], self.leads);
+        rule(&key, self.at)
     }
 
     /// Whether models stand in the path where the request leads.

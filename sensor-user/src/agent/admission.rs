@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use sensor_common::gate::AiSocket;
+use sensor_common::gate::{AiSocket, DESTINATION_ANY};
 use sensor_common::record::{FLAG_SEGMENT, Header, Socket};
 
 use crate::destination::dns;
 use crate::destination::dns_stream::Segment;
-use crate::enforce;
 use crate::enforce::Teller;
 use crate::policy::Facts;
 
@@ -59,10 +58,11 @@ impl Intent {
         }
     }
 
-    /// Tells the gate which provider an address was the answer for; a hint, as addresses are shared.
-    pub(super) fn note_address(&mut self, address: IpAddr, provider: Option<&str>) {
-        let (Some(enforcer), Some(provider)) = (&mut self.enforcer, provider) else { return };
-        let destination = enforce::destination(provider);
+    /// Tells the gate where an address leads by the name it was the answer for; a hint, as addresses are shared.
+    fn note_address(&mut self, address: IpAddr, name: &str) {
+        let Some(provider) = self.catalogue.find(name) else { return };
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let destination = enforcer.destination(name, provider);
         if let Err(error) = enforcer.maps().set_address(address, destination) {
             tracing::debug!(%address, %error, "address is not known to the gate");
         }
@@ -99,9 +99,8 @@ impl Intent {
         if !self.is_ai(&answer.name) {
             return;
         }
-        let provider = self.catalogue.find(&answer.name).map(|provider| provider.id.clone());
         for (address, _ttl) in answer.addresses {
-            self.note_address(address, provider.as_deref());
+            self.note_address(address, &answer.name);
             if let Err(error) = self.addresses.add(address) {
                 tracing::debug!(%address, %error, "address is not known to the kernel half");
             }
@@ -111,8 +110,11 @@ impl Intent {
     /// Notes an AI socket, so that a panic finds it.
     pub(super) fn note_socket(&mut self, socket: &Socket, cgroup: u64, name: Option<&str>) {
         let Some(enforcer) = &mut self.enforcer else { return };
-        let provider = name.and_then(|name| self.catalogue.find(name));
-        let destination = provider.map_or(1, |provider| enforce::destination(&provider.id));
+        let known = name.and_then(|name| Some((name, self.catalogue.find(name)?)));
+        let destination = known.map_or(DESTINATION_ANY, |(name, provider)| {
+            self.open_hosts.note(socket.cookie, name);
+            enforcer.destination(name, provider)
+        });
         let (tgid, family) = (socket.tgid, socket.family);
         let noted = AiSocket { tgid, class: 0, destination, family, cgroup };
         if let Err(error) = enforcer.maps().add_socket(socket.cookie, noted) {
@@ -123,6 +125,7 @@ impl Intent {
     /// Forgets a socket that is closed.
     pub(super) fn forget_socket(&mut self, cookie: u64) {
         if let Some(enforcer) = &mut self.enforcer {
+            self.open_hosts.forget(cookie);
             // A stale note costs a place in a table that forgets.
             let _forgotten = enforcer.maps().set_socket(cookie, None);
         }

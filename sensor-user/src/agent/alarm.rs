@@ -46,7 +46,7 @@ pub fn alarm(config: &Config, action: &PanicAction) -> anyhow::Result<String> {
                 .into_iter()
                 .filter(|(_, socket)| {
                     let class = (socket.class, maps.scope(socket.class));
-                    Panic::stops(&key, class, socket.destination)
+                    Panic::stops(&key, class, maps.whole(socket.destination))
                 })
                 .map(|(cookie, socket)| (cookie, socket.tgid))
                 .collect();

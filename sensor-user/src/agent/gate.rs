@@ -11,25 +11,18 @@ use crate::bpf::{Gate, GateMaps, Kernel, cgroup, folder_of, has_lasting_probes};
 use crate::config::Config;
 use crate::credential::FleetKey;
 use crate::enforce;
-use crate::enforce::{Enforcer, Orders, Panic};
-use crate::provider::{Catalogue, names_model_in_path};
+use crate::enforce::{Enforcer, Leads, Orders, Panic};
+use crate::policy::Set;
+use crate::provider::Catalogue;
 
 use super::clock::Clock;
 
 /// Marks a gate that a panic has put in place: it goes with the last panic. A folder, as the bpf file system takes no file.
 const BY_PANIC: &str = "by_panic";
 
-/// Where the hosts of the catalogue lead; a host that carries other traffic too is left to its content.
-fn hosts(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &str)> {
-    let hosts = catalogue.ai_hosts().filter(|host| !host.mixed);
-    hosts.map(|host| (host.pattern, host.provider.id.as_str()))
-}
-
-/// What is known of destinations, and nothing that anybody is told.
-pub(super) fn places(catalogue: &Catalogue) -> Orders {
-    let providers = catalogue.providers().iter();
-    let in_path = providers.filter(|provider| names_model_in_path(provider));
-    Orders::of_hosts(hosts(catalogue), in_path.map(|provider| provider.id.as_str()))
+/// What is known of destinations without policies, and nothing that anybody is told.
+fn places(catalogue: &Catalogue) -> Orders {
+    Orders::of_leads(&Leads::new(catalogue, &Set::default()))
 }
 
 /// The orders of the configuration.

@@ -19,6 +19,7 @@ use crate::workload::runtime::Index;
 use super::attached::TRIES_MAX;
 use super::listening::Listening;
 use super::notice::{FromPipeline, ToPipeline};
+use super::open_hosts::OpenHosts;
 use super::openings::Openings;
 use super::policies::Policies;
 use super::stacks::Stacks;
@@ -37,6 +38,7 @@ pub(super) struct Intent {
     /// Tells the gate whose calls are judged; none where nothing is enforced.
     pub(super) enforcer: Option<Enforcer>,
     pub(super) policies: Arc<Policies>,
+    pub(super) open_hosts: Arc<OpenHosts>,
     /// Changes of the policies that were gone after.
     pub(super) followed: u64,
     pub(super) catalogue: Arc<Catalogue>,

@@ -29,6 +29,7 @@ mod listening;
 mod missed;
 mod names;
 mod notice;
+mod open_hosts;
 mod openings;
 mod pipeline;
 mod policies;

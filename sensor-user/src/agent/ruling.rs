@@ -23,8 +23,9 @@ use crate::workload::Table as Workloads;
 use crate::workload::Workload;
 
 use super::clock::Clock;
+use super::open_hosts::OpenHosts;
 use super::policies::Policies;
-use super::{SLEEP, gate, setup};
+use super::{SLEEP, setup};
 
 /// Bytes of news about the folder that are read at once.
 const NEWS_BYTES: usize = 4096;
@@ -32,6 +33,7 @@ const NEWS_BYTES: usize = 4096;
 /// Keeps the gate saying what the policies say.
 pub(super) struct Ruling {
     pub(super) policies: Arc<Policies>,
+    pub(super) open_hosts: Arc<OpenHosts>,
     /// None where the node enforces nothing: then the policies only judge.
     pub(super) enforcer: Option<Enforcer>,
     pub(super) catalogue: Arc<Catalogue>,
@@ -113,7 +115,7 @@ impl Ruling {
         }
         let plan = self.plan(engine);
         let Some(enforcer) = &mut self.enforcer else { return };
-        let cut = spare(enforcer, &plan);
+        let cut = spare(enforcer, &plan, &self.open_hosts);
         let untold = match enforcer.apply(&plan.orders) {
             Ok(done) => {
                 let (written, removed) = (done.written, done.removed);
@@ -135,11 +137,16 @@ impl Ruling {
 
     /// Who is told what: everybody what is certain whoever it is, each running process what is settled for it.
     fn plan(&self, engine: &Engine) -> Plan {
-        let mut plan = Plan { orders: gate::places(&self.catalogue), ..Plan::default() };
+        let teller = Teller::new(engine, &self.catalogue, self.now());
+        let leads = teller.leads();
+        if leads.left != 0 {
+            let left = leads.left;
+            tracing::warn!(left, "hosts that policies name are more than the kernel is told");
+        }
+        let mut plan = Plan { orders: Orders::of_leads(leads), ..Plan::default() };
         if !enforces(engine) {
             return plan;
         }
-        let teller = Teller::new(engine, &self.catalogue, self.now());
         let anybody = teller.told(&Facts::default());
         plan.add(CLASS_UNKNOWN, &anybody);
         let workloads = self.workloads();
@@ -184,11 +191,14 @@ impl Plan {
 }
 
 /// Marks open connections that the plan refuses and its policies keep; gives those that are to be cut.
-fn spare(enforcer: &mut Enforcer, plan: &Plan) -> Vec<(u64, u32)> {
+fn spare(enforcer: &mut Enforcer, plan: &Plan, hosts: &OpenHosts) -> Vec<(u64, u32)> {
     let mut cut = Vec::new();
     for (cookie, socket) in enforcer.maps().sockets() {
         let class = plan.orders.processes.get(&socket.tgid).copied().unwrap_or(CLASS_UNKNOWN);
-        let order = plan.told.get(&class).and_then(|told| told.about(socket.destination));
+        // Policies before may have told other hosts apart.
+        let leads = hosts.of(cookie).and_then(|host| plan.orders.lead(&host));
+        let destination = leads.unwrap_or(socket.destination);
+        let order = plan.told.get(&class).and_then(|told| told.about(destination));
         match order {
             Some(order) if order.cuts => cut.push((cookie, socket.tgid)),
             Some(_) => {

@@ -39,6 +39,7 @@ use super::gate;
 use super::intent::Intent;
 use super::listening::Listening;
 use super::notice::{FromPipeline, ToPipeline};
+use super::open_hosts::OpenHosts;
 use super::openings::Openings;
 use super::pipeline::Pipeline;
 use super::policies::Policies;
@@ -208,8 +209,10 @@ pub(super) fn stages(
         Arc::clone(&containers),
     )));
     let watch = Watch::new(&config, &catalogue, Arc::clone(&workloads), Arc::clone(&status));
+    let open_hosts = Arc::new(OpenHosts::default());
     let mut ruling = Ruling {
         policies: Arc::clone(&policies),
+        open_hosts: Arc::clone(&open_hosts),
         enforcer: enforcer.as_ref().map(|_| gate::enforcer_of(&config)).transpose()?,
         catalogue: Arc::clone(&catalogue),
         workloads: Arc::clone(&workloads),
@@ -248,6 +251,7 @@ pub(super) fn stages(
         learned,
         enforcer,
         policies: Arc::clone(&policies),
+        open_hosts,
         followed: 0,
         catalogue,
         processes,

@@ -138,7 +138,7 @@ impl Watch {
             time: self.clock.wall(event.at_ns),
             process: Process { pid: Some(event.tgid), started: None, workload },
             server: Server { name: None, peer: peer(event) },
-            provider: self.providers.get(&event.destination).cloned(),
+            provider: self.providers.get(&maps.whole(event.destination)).cloned(),
             decision: if refused { "deny" } else { "unseen" },
             ruling: None,
             enforced: refused,

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf, SkStorage, SockHash};
-use sensor_common::gate::{AiSocket, GATE_COUNTERS, Gate, RuleKey, Subject, Switches, Verdict};
+use sensor_common::gate::{
+    AiSocket, CLASS_NONE, GATE_COUNTERS, Gate, RULE_PART, RuleKey, Subject, Switches, Verdict,
+};
 use sensor_common::limits::REASON_BYTES_MAX;
 use sensor_common::scan::SCANNER_TABLE_LEN;
 
@@ -187,6 +189,18 @@ impl GateMaps {
     /// Sets a verdict, or takes it away.
     pub fn set_rule(&mut self, key: RuleKey, verdict: Option<Verdict>) -> Result<(), Error> {
         put(&mut self.rules, "RULES", Abi(key), verdict.map(Abi))
+    }
+
+    /// The destination that stands for the whole of a provider, of one that may be a part of its hosts.
+    pub fn whole(&self, destination: u32) -> u32 {
+        let value = [u64::from(destination), 0];
+        let key = RuleKey { class: CLASS_NONE, kind: RULE_PART, value };
+        self.rules.get(&Abi(key), 0).map_or(destination, |verdict| verdict.0.reason)
+    }
+
+    /// Where a name leads.
+    pub fn name(&self, key: u64) -> Option<u32> {
+        self.names.get(&key, 0).ok()
     }
 
     /// Destinations by the key of their name.

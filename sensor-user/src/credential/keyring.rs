@@ -53,10 +53,10 @@ impl Keyring {
                 identity
             }
             // The claims in the middle name people; what is shown is of the head and the signature.
-            Token::Jwt(token) => self.identity(token, "jwt", "eyJ"),
+            Token::Jwt(token) => self.identity(token, kinds::JWT, "eyJ"),
             Token::Pair(value) => Identity {
                 fingerprint: self.fingerprint(value),
-                kind: "basic",
+                kind: kinds::BASIC,
                 hint: HIDDEN.to_owned(),
             },
         }
@@ -71,7 +71,7 @@ impl Keyring {
         let kind = kinds::find(key, provider);
         self.identity(
             key,
-            kind.map_or("unknown", |kind| &kind.name),
+            kind.map_or(kinds::UNKNOWN, |kind| &kind.name),
             kind.map_or("", |kind| &kind.prefix),
         )
     }

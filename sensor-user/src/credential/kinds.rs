@@ -1,9 +1,16 @@
 //! A key and the provider it was sent to come in; the row that says what it is goes out.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// The rows; a test reads them, so at run time they are never malformed.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| parse(ROWS).unwrap_or_default());
+
+/// A key that no row finds, and what is no key: a signed token, a name with a password.
+pub(super) const UNKNOWN: &str = "unknown";
+pub(super) const JWT: &str = "jwt";
+pub(super) const BASIC: &str = "basic";
+const NAMELESS: [&str; 3] = [UNKNOWN, JWT, BASIC];
 
 const ROWS: &str = include_str!("../../data/credential_kinds.toml");
 
@@ -57,11 +64,26 @@ pub(super) fn find(key: &[u8], provider: &str) -> Option<&'static Kind> {
     rows.reduce(|best, next| if next.prefix.len() > best.prefix.len() { next } else { best })
 }
 
+/// The kinds that keys of a provider may be of, by what such keys begin with; those that no begin tells stand at the empty
+/// one. The other conditions of a row are left out.
+pub(super) fn by_prefix(provider: &str) -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::from([("", NAMELESS.to_vec())]);
+    for kind in KINDS.iter().filter(|kind| kind.is_of(provider)) {
+        found.entry(&*kind.prefix).or_default().push(&*kind.name);
+    }
+    found
+}
+
 impl Kind {
+    /// Whether the row speaks of keys of a provider.
+    fn is_of(&self, provider: &str) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|known| known == provider)
+    }
+
     fn is_form_of(&self, key: &[u8], provider: &str) -> bool {
         let Some(body) = key.strip_prefix(self.prefix.as_bytes()) else { return false };
         self.length.is_none_or(|(least, most)| (least..=most).contains(&key.len()))
-            && (self.providers.is_empty() || self.providers.iter().any(|known| known == provider))
+            && self.is_of(provider)
             && body.iter().all(|byte| self.body.admits(*byte))
             && self
                 .contains
@@ -84,6 +106,7 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sensor_common::limits::KEY_PREFIX_MAX;
 
     /// Writes out `{n}`, `{nh}` and `{nl}` with letters that no one takes for a key.
     fn expand(form: &str) -> String {
@@ -122,6 +145,16 @@ mod tests {
             // A row that would speak of any string must at least know whose key it is.
             assert!(!kind.prefix.is_empty() || !kind.providers.is_empty(), "{row}");
         }
+    }
+
+    #[test]
+    fn kinds_of_a_provider_stand_by_what_keys_begin_with() {
+        let kinds = by_prefix("deepseek");
+        assert_eq!(kinds["sk-"], ["openai.legacy_key", "deepseek.api_key", "generic.sk_key"]);
+        assert!(!kinds.contains_key("sess-") && by_prefix("openai").contains_key("sess-"));
+        assert!(by_prefix("cohere")[""].contains(&"cohere.api_key"));
+        let most = usize::try_from(KEY_PREFIX_MAX).unwrap();
+        assert!(KINDS.iter().all(|kind| kind.prefix.len() <= most));
     }
 
     #[test]

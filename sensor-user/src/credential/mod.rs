@@ -1,5 +1,7 @@
 //! A key that was seen in a request comes in; its keyed fingerprint, kind and hint go out, and the key is gone.
 
+use std::collections::BTreeMap;
+
 mod fleet_key;
 mod kinds;
 mod token;
@@ -7,6 +9,11 @@ mod keyring;
 
 pub use fleet_key::FleetKey;
 pub use keyring::Keyring;
+
+/// The kinds that keys sent to a provider may be of, by what such keys begin with; at the empty begin those that none tells.
+pub fn kinds_by_prefix(provider: &str) -> BTreeMap<&'static str, Vec<&'static str>> {
+    kinds::by_prefix(provider)
+}
 
 /// What is kept of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

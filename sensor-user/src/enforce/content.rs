@@ -9,11 +9,12 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
-    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL, SCOPE_CONTENT, SCOPE_KEYS,
-    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, SCOPE_PATH_TAILS, value_at,
+    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL,
+    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL,
+    SCOPE_CONTENT, SCOPE_KEYS, SCOPE_MODEL_PREFIXES, SCOPE_MODELS, value_at,
 };
 
+use crate::credential;
 use crate::policy::Attribute;
 use crate::policy::Engine;
 use crate::policy::Fact;
@@ -40,6 +41,8 @@ pub(super) struct Values<'a> {
     keys: Named<'a>,
     /// Whether any policy asks for the operation.
     operations: bool,
+    /// Whether any policy asks for the kind of key.
+    key_kinds: bool,
 }
 
 /// One verdict by the kind and value of its rule.
@@ -58,8 +61,9 @@ impl<'a> Values<'a> {
     pub(super) fn new(engine: &'a Engine, now: Timestamp) -> Self {
         let named = |attribute| engine.set().named(attribute);
         let (models, keys) = (named(Attribute::Model), named(Attribute::Credential));
-        let operations = named(Attribute::Operation) != Named::default();
-        Self { engine, now, models, keys, operations }
+        let asks = |attribute| named(attribute) != Named::default();
+        let (operations, key_kinds) = (asks(Attribute::Operation), asks(Attribute::CredentialKind));
+        Self { engine, now, models, keys, operations, key_kinds }
     }
 
     /// What is said about calls of which everything is known but what is in them.
@@ -89,6 +93,33 @@ impl<'a> Values<'a> {
             (place, self.refused(&seen, Attribute::Operation, operation.as_str()))
         });
         said.collect()
+    }
+
+    /// What is said about calls to a provider by the kind of their key, as far as its begin tells it.
+    pub(super) fn kinds(&self, facts: &Facts<'_>, provider: &Provider) -> Vec<Row> {
+        if !self.key_kinds {
+            return Vec::new();
+        }
+        let mut seen = facts.clone();
+        seen.set_transport(Transport::Opaque, Fact::Known(false));
+        seen.set(Attribute::Credential, Fact::Known(NAMELESS));
+        let mut said: Vec<(&str, Option<Order>)> = Vec::new();
+        for (begin, kinds) in credential::kinds_by_prefix(&provider.name) {
+            // Which of several kinds it is, the begin does not tell: they must all be refused.
+            let orders =
+                kinds.iter().map(|kind| self.refused(&seen, Attribute::CredentialKind, kind));
+            let order = orders.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().next());
+            // Begins stand in the order of their letters: a shorter one comes before those that go on from it.
+            let shorter = said.iter().rfind(|(known, _)| begin.starts_with(known));
+            if shorter.is_none_or(|(_, known)| *known != order) {
+                said.push((begin, order));
+            }
+        }
+        let place = |begin: &str| match begin {
+            "" => (RULE_OTHER_CREDENTIAL, [0, 0]),
+            begin => (RULE_KEY_PREFIX, [words::hash(begin.as_bytes()), 0]),
+        };
+        said.into_iter().map(|(begin, order)| (place(begin), order)).collect()
     }
 
     /// What the engine says about each value of an attribute; nothing where that depends on more.
@@ -136,10 +167,10 @@ fn written(name: &str) -> impl Iterator<Item = Cow<'_, str>> {
     [Some(name.into()), in_path].into_iter().flatten()
 }
 
-/// Adds what is refused at a destination by what the path ends with.
-pub(super) fn tell_tails(told: &mut Told, destination: u32, rows: &[Row]) {
+/// Adds what is refused at one destination by what such rows tell of.
+pub(super) fn tell_rows(told: &mut Told, destination: u32, rows: &[Row], scope: u32) {
     if add(told, destination, rows) {
-        told.scope |= SCOPE_CONTENT | SCOPE_PATH_TAILS;
+        told.scope |= SCOPE_CONTENT | scope;
     }
 }
 
@@ -209,7 +240,7 @@ mod tests {
     use crate::enforce::Teller;
     use crate::policy::{Set, Source};
     use crate::provider::Catalogue;
-    use sensor_common::gate::ACTION_DENY;
+    use sensor_common::gate::{ACTION_DENY, RULE_DESTINATION};
 
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -289,6 +320,42 @@ mod tests {
         assert!(refuses_model(&told, "openai", "big"));
         assert!(!refuses_model(&told, "openai", "o3-pro"));
         assert_eq!(value_at([1, 2], DESTINATION_NONE), [1, 2]);
+    }
+
+    #[test]
+    fn kinds_of_keys_are_told_by_what_they_begin_with() {
+        const NO_OAUTH: &str =
+            "    - {name: no, action: deny, match: {credentialKind: anthropic.oauth_token}}\n";
+        const ONLY: &str = "    - {name: ok, action: allow, match: {provider: openai, credentialKind: openai.project_key}}\n";
+        let refused = |told: &Told, provider: &str, begin: &str| {
+            let value = value_at([words::hash(begin.as_bytes()), 0], words::destination(provider));
+            told.rules.get(&(RULE_KEY_PREFIX, value)).map(|order| order.action == ACTION_DENY)
+        };
+        let others = |told: &Told, provider: &str| {
+            let value = value_at([0, 0], words::destination(provider));
+            told.rules.get(&(RULE_OTHER_CREDENTIAL, value)).map(|order| order.action == ACTION_DENY)
+        };
+        let told = told_by(NO_OAUTH, "default: allow");
+        assert_eq!(refused(&told, "anthropic", "sk-ant-oat"), Some(true));
+        // What is said of it is said of what it begins with, too.
+        assert_eq!(refused(&told, "anthropic", "sk-ant-api"), None);
+        assert_eq!(others(&told, "anthropic"), Some(false));
+        assert_ne!(told.scope & SCOPE_KEYS, 0);
+        let told = told_by(ONLY, "default: deny");
+        assert_eq!(refused(&told, "openai", "sk-proj-"), Some(false));
+        assert_eq!(others(&told, "openai"), Some(true));
+        let settled = (RULE_DESTINATION, [u64::from(words::destination("anthropic")), 0]);
+        assert!(told.rules.contains_key(&settled));
+    }
+
+    #[test]
+    fn rule_about_one_host_says_nothing_at_another_of_its_provider() {
+        const ONE: &str = "    - {name: no, action: deny, match: {host: api.openai.com}}\n";
+        let told = told_by(ONE, "default: allow");
+        let rows: Vec<_> = told.rules.iter().collect();
+        let [((kind, [number, _]), order)] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((*kind, order.action), (RULE_DESTINATION, ACTION_DENY));
+        assert_ne!(*number, u64::from(words::destination("openai")));
     }
 
     #[test]

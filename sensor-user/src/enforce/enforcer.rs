@@ -13,8 +13,9 @@ use crate::bpf::Gate;
 use crate::bpf::GateMaps;
 use crate::bpf::Owner;
 use crate::enforce::{Error, Orders, Told};
+use crate::provider::catalogue::Provider;
 
-use super::{health, scanner};
+use super::{health, leads, scanner, words};
 
 /// Changes that were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,17 +51,18 @@ impl Enforcer {
         for (reason, words) in &orders.words {
             self.maps.set_words(*reason, words)?;
         }
-        let names: HashMap<_, _> = self.maps.names().into_iter().collect();
-        for (key, destination) in &orders.names {
-            if names.get(key) != Some(destination) {
-                self.maps.set_name(*key, Some(*destination))?;
-                done.written = done.written.saturating_add(1);
-            }
-        }
         let rules: HashMap<_, _> = self.maps.rules().into_iter().collect();
         for (key, verdict) in &orders.rules {
             if rules.get(key) != Some(verdict) {
                 self.maps.set_rule(*key, Some(*verdict))?;
+                done.written = done.written.saturating_add(1);
+            }
+        }
+        // A name leads elsewhere only when what is said there is in force.
+        let names: HashMap<_, _> = self.maps.names().into_iter().collect();
+        for (key, destination) in &orders.names {
+            if names.get(key) != Some(destination) {
+                self.maps.set_name(*key, Some(*destination))?;
                 done.written = done.written.saturating_add(1);
             }
         }
@@ -123,6 +125,12 @@ impl Enforcer {
             }
         }
         Ok(())
+    }
+
+    /// Where a host of a provider leads, as the gate knows it now.
+    pub fn destination(&self, host: &str, provider: &Provider) -> u32 {
+        let found = leads::find(host, |key| self.maps.name(key));
+        found.unwrap_or_else(|| words::destination(&provider.id))
     }
 
     /// Puts a process into the class of its cgroup, if content is judged there; `cgroup` is its cgroup's folder.

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 
 use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, CLASS_NONE, DESTINATION_ANY, RULE_CREDENTIAL, RULE_DESTINATION,
-    RULE_MODEL, RULE_MODEL_IN_PATH, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH, RuleKey,
-    SCOPE_CONTENT, SCOPE_ENFORCED, SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATHS,
+    RULE_MODEL, RULE_MODEL_IN_PATH, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PART, RULE_PATH,
+    RuleKey, SCOPE_CONTENT, SCOPE_ENFORCED, SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATHS,
     SCOPE_REFUSE_OPAQUE, SCOPE_REFUSE_QUIC, Verdict, value_at,
 };
 use serde::Deserialize;
 
 use crate::bpf::octets;
+use crate::provider::names_model_in_path;
 
-use super::{Error, Told, words};
+use super::{Error, Leads, Told, leads, words};
 
 /// Classes, scopes and verdicts that are to be in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,21 +110,28 @@ impl Orders {
         Ok(self)
     }
 
-    /// Orders that tell nobody anything, but know where names lead: `hosts` are names and patterns with their providers, and
-    /// `in_path` the providers whose requests name the model in their path.
-    pub fn of_hosts<'a>(
-        hosts: impl Iterator<Item = (&'a str, &'a str)>,
-        in_path: impl Iterator<Item = &'a str>,
-    ) -> Self {
-        let names = hosts.filter_map(|(pattern, provider)| {
-            Some((words::name(pattern)?, words::destination(provider)))
+    /// Orders that tell nobody anything, but know where names lead, whose each destination is, and where requests name the
+    /// model in their path.
+    pub fn of_leads(leads: &Leads<'_>) -> Self {
+        let says = |kind, value, reason| {
+            let key = RuleKey { class: CLASS_NONE, kind, value };
+            (key, Verdict { action: ACTION_ALLOW, reason, ..Verdict::default() })
+        };
+        let in_path = leads.places.iter().filter(|place| names_model_in_path(place.provider));
+        let in_path =
+            in_path.map(|place| says(RULE_MODEL_IN_PATH, value_at([0, 0], place.number), 0));
+        let part = leads.places.iter().filter_map(|place| {
+            let whole = words::destination(&place.provider.id);
+            let value = [u64::from(place.number), 0];
+            (whole != place.number).then(|| says(RULE_PART, value, whole))
         });
-        let rules = in_path.map(|provider| {
-            let value = value_at([0, 0], words::destination(provider));
-            let key = RuleKey { class: CLASS_NONE, kind: RULE_MODEL_IN_PATH, value };
-            (key, Verdict { action: ACTION_ALLOW, ..Verdict::default() })
-        });
-        Self { names: names.collect(), rules: rules.collect(), ..Self::default() }
+        let rules = in_path.chain(part).collect();
+        Self { names: leads.names.clone(), rules, ..Self::default() }
+    }
+
+    /// Where a host leads.
+    pub fn lead(&self, host: &str) -> Option<u32> {
+        leads::find(host, |key| self.names.get(&key).copied())
     }
 
     /// Adds what policies say to a class.

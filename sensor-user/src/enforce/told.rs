@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_NAMES,
-    SCOPE_REFUSE_QUIC, Verdict,
+    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_KEY_PREFIXES,
+    SCOPE_KEYS, SCOPE_NAMES, SCOPE_PATH_TAILS, SCOPE_REFUSE_QUIC, Verdict,
 };
 
 use crate::policy::Attribute;
@@ -26,6 +26,7 @@ use crate::provider::catalogue::Provider;
 
 use super::content;
 use super::content::{Content, Values};
+use super::leads::{Leads, Place};
 use super::words;
 
 /// What a class of subjects is told.
@@ -57,12 +58,14 @@ pub struct Teller<'a> {
     engine: &'a Engine,
     catalogue: &'a Catalogue,
     now: Timestamp,
-    /// For each provider the first that is treated the same. Most subjects are nobody's, and need none of it.
+    /// Most subjects are nobody's, and need none of what follows.
+    leads: OnceCell<Leads<'a>>,
+    /// For each destination the first that is treated the same.
     alike: OnceCell<Vec<usize>>,
     values: OnceCell<Values<'a>>,
 }
 
-/// What is said about calls of one subject to one provider.
+/// What is said about calls of one subject to one destination.
 #[derive(Clone)]
 enum About {
     /// Whatever is asked for, this.
@@ -74,8 +77,13 @@ enum About {
 impl<'a> Teller<'a> {
     /// What policies say at a time about the providers of a catalogue.
     pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: Timestamp) -> Self {
-        let (alike, values) = (OnceCell::new(), OnceCell::new());
-        Self { engine, catalogue, now, alike, values }
+        let (leads, alike, values) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { engine, catalogue, now, leads, alike, values }
+    }
+
+    /// Where names lead, as the policies tell hosts apart.
+    pub fn leads(&self) -> &Leads<'a> {
+        self.leads.get_or_init(|| Leads::new(self.catalogue, self.engine.set()))
     }
 
     /// What the policies settle about a subject. Policies that only watch are left out: they settle nothing.
@@ -87,24 +95,31 @@ impl<'a> Teller<'a> {
             told.class = told.number();
             return told;
         }
-        let mut open = Vec::new();
+        let (mut open, mut kinds) = (Vec::new(), Vec::new());
         let mut every = true;
-        for (provider, about) in self.providers(subject) {
-            let destination = words::destination(&provider.id);
+        for (place, about) in self.places(subject) {
             match about {
                 About::Open(content) => {
-                    let rows = self.values().tails(&facts_of(subject, provider), provider);
-                    content::tell_tails(&mut told, destination, &rows);
-                    open.push((destination, content));
+                    let rows = self.values().tails(&facts_of(subject, place), place.provider);
+                    content::tell_rows(&mut told, place.number, &rows, SCOPE_PATH_TAILS);
+                    kinds.push((
+                        place.number,
+                        self.values().kinds(&facts_of(subject, place), place.provider),
+                    ));
+                    open.push((place.number, content));
                 }
                 About::Settled(order) => {
                     every = false;
-                    let row = (RULE_DESTINATION, [u64::from(destination), 0]);
+                    let row = (RULE_DESTINATION, [u64::from(place.number), 0]);
                     told.rules.extend(order.map(|order| (row, order)));
                 }
             }
         }
         content::tell(&mut told, &open, every);
+        // What is said of keys of no known kind stands in the place of what is said of keys that no policy names.
+        for (destination, rows) in kinds {
+            content::tell_rows(&mut told, destination, &rows, SCOPE_KEYS | SCOPE_KEY_PREFIXES);
+        }
         let mut quic = subject.clone();
         quic.set_transport(Transport::Quic, Fact::Known(true));
         if bound(&quic).is_some_and(|decision| binding(&decision).is_some()) {
@@ -117,24 +132,25 @@ impl<'a> Teller<'a> {
         told
     }
 
-    /// What is said about calls of a subject to each provider.
-    fn providers(&self, subject: &Facts<'_>) -> Vec<(&Provider, About)> {
+    /// What is said about calls of a subject to each destination.
+    fn places(&self, subject: &Facts<'_>) -> Vec<(&Place<'a>, About)> {
+        let places = &self.leads().places;
         let alike = self.alike.get_or_init(|| {
-            let providers = self.catalogue.providers();
+            let known = |place: &'a Provider, named| [&*place.name, place.category.as_str(), named];
             let known: Vec<_> =
-                providers.iter().map(|one| (&*one.name, one.category.as_str())).collect();
+                places.iter().map(|place| known(place.provider, &*place.named)).collect();
             self.engine.set().alike(&known)
         });
-        let mut all: Vec<(&Provider, About)> = Vec::new();
-        for (provider, first) in self.catalogue.providers().iter().zip(alike) {
+        let mut all: Vec<(&Place<'a>, About)> = Vec::new();
+        for (place, first) in places.iter().zip(alike) {
             let same = all.get(*first).map(|(_, about)| about.clone());
-            all.push((provider, same.unwrap_or_else(|| self.about(subject, provider))));
+            all.push((place, same.unwrap_or_else(|| self.about(subject, place))));
         }
         all
     }
 
-    fn about(&self, subject: &Facts<'_>, provider: &Provider) -> About {
-        let facts = facts_of(subject, provider);
+    fn about(&self, subject: &Facts<'_>, place: &Place<'_>) -> About {
+        let facts = facts_of(subject, place);
         match self.engine.bound(&facts, self.now) {
             Some(decision) => About::Settled(refusal(&decision)),
             None => About::Open(Rc::new(self.values().content(&facts))),
@@ -146,9 +162,12 @@ impl<'a> Teller<'a> {
     }
 }
 
-/// What is known of calls of a subject to a provider before any is made.
-fn facts_of<'a>(subject: &Facts<'a>, provider: &'a Provider) -> Facts<'a> {
-    let mut facts = subject.clone();
+/// What is known of calls of a subject to a destination before any is made.
+fn facts_of<'a>(subject: &Facts<'a>, place: &'a Place<'a>) -> Facts<'a> {
+    let (mut facts, provider) = (subject.clone(), place.provider);
+    if let Some(host) = &place.host {
+        facts.set(Attribute::Host, Fact::Known(host));
+    }
     facts.set(Attribute::Provider, Fact::Known(&provider.name));
     facts.set(Attribute::Category, Fact::Known(provider.category.as_str()));
     facts.set_transport(Transport::Unlisted, Fact::Known(false));

@@ -85,6 +85,13 @@ impl Patterns {
         self.all.iter()
     }
 
+    /// The patterns that a value matches, as they are written.
+    pub(super) fn naming(&self, value: &str) -> Vec<&str> {
+        let exact = self.exact.get(value).map(|text| &**text);
+        let wild = self.wild.iter().filter(|pattern| pattern.matches(value));
+        exact.into_iter().chain(wild.map(Pattern::as_str)).collect()
+    }
+
     pub(super) fn matches(&self, value: &str) -> bool {
         self.exact.contains(value) || self.wild.iter().any(|pattern| pattern.matches(value))
     }

@@ -163,9 +163,9 @@ impl Set {
         named
     }
 
-    /// For each provider, given by name and category, the place of the first that no policy can tell from it: of both the
-    /// same is said.
-    pub fn alike(&self, providers: &[(&str, &str)]) -> Vec<usize> {
+    /// For each destination, given by the provider's name and category and the patterns that name its hosts, the place of
+    /// the first that no policy can tell from it: of both the same is said.
+    pub fn alike(&self, destinations: &[[&str; 3]]) -> Vec<usize> {
         let asked = self.policies.iter().flat_map(|policy| {
             let rules = policy.rules.iter().map(|rule| &rule.conditions);
             policy.subjects.iter().chain(rules).flat_map(|conditions| &conditions.all)
@@ -186,9 +186,9 @@ impl Set {
             all.filter(|(_, pattern)| pattern.matches(value)).map(|(at, _)| at).collect()
         };
         let mut first = HashMap::new();
-        let places = providers.iter().enumerate().map(|(at, (name, category))| {
-            let told =
-                (matched(&names, name), matched(&categories, category), self.is_approved(name));
+        let places = destinations.iter().enumerate().map(|(at, [name, category, hosts])| {
+            let provider = (matched(&names, name), matched(&categories, category));
+            let told = (provider, self.is_approved(name), *hosts);
             *first.entry(told).or_insert(at)
         });
         places.collect()

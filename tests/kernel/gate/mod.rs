@@ -2,6 +2,7 @@
 
 mod alarms;
 mod health;
+mod hosts;
 mod layers;
 mod many;
 mod panic;

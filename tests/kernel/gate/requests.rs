@@ -160,6 +160,32 @@ fn request_with_a_key_that_is_not_listed_never_arrives() {
     assert_told(&sensor, "content", "test/ours: ask us", "EACCES");
 }
 
+/// A key of another kind than that of the allowed calls.
+const SERVICE_KEY: &str = "sk-svcacct-LABFAKE2222LABFAKE2222LABFAKE2222LABFAKE2222oa03";
+
+#[test]
+fn request_with_a_kind_of_key_that_policies_forbid_never_arrives() {
+    const NO_SERVICE: &str = "    - {name: no-service, action: deny, match: {credentialKind: openai.service_account_key}}\n";
+    const ONLY_PROJECT: &str = "    - {name: ours, action: deny, match: {provider: openai, credentialKind: {not: [openai.project_key]}}}\n";
+    let lab = lab();
+    let place = Place::whole("kinds").unwrap();
+    for (rule, rules) in [("no-service", NO_SERVICE), ("ours", ONLY_PROJECT)] {
+        let folder = Folder::new(&policy(&place, "enforce", rules)).unwrap();
+        let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+        wait_followed(&sensor, 1);
+        for (name, at_once) in [("requests", 1), ("aiohttp", 40), ("node-fetch", 40)] {
+            make_known(&place, &lab, name);
+            let [bad, good] = ["denied", "allowed"].map(|what| format!("{rule}-{what}-{name}"));
+            let [mut denied, allowed] =
+                specs(name, at_once, [(HOST, Api::Chat, &bad), (HOST, Api::Chat, &good)]);
+            SERVICE_KEY.clone_into(&mut denied.api_key);
+            let seen = both(&place, &lab, denied, allowed);
+            assert_both(&lab, &sensor, name, [&bad, &good], &seen);
+        }
+        assert_told(&sensor, "content", &format!("test/{rule}: ask us"), "EACCES");
+    }
+}
+
 #[test]
 fn policy_of_later_judges_the_next_request_of_a_process_that_runs_already() {
     let lab = lab();

@@ -31,6 +31,7 @@ pub const HOSTS: &[&str] = &[
     "api.fireworks.ai",
     "llm.internal.example",
     "www.example.com",
+    "other.openai.azure.com",
 ];
 
 /// Address of the lab's name server.
