@@ -19,6 +19,7 @@ mod tls_copy;
 mod tls_gnutls;
 mod tls_go;
 mod tls_nss;
+mod tls_ring;
 mod tls_socket;
 mod wire;
 

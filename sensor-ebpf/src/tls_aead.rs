@@ -1,8 +1,8 @@
 //! Records of TLS come by where they are sealed and opened; plaintext of application data goes out, like that of a library.
 //!
-//! For stacks that have no C functions higher up (rustls on aws-lc). Sealing and opening have an object each, which share
-//! nothing: a sealed record is found on the wire as it leaves, an arriving one as it is opened, and the socket that both
-//! pass makes them one connection, which has the address of the object that seals.
+//! For stacks that have no C functions higher up (rustls on aws-lc; `tls_ring.rs` brings what is ring's). Sealing and opening
+//! have an object each, which share nothing: a sealed record is found on the wire as it leaves, an arriving one as it is opened,
+//! and the socket that both pass makes them one connection, which has the address of the object that seals.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
@@ -22,15 +22,16 @@ use crate::maps::{
 use crate::ring::now;
 use crate::tls::{Entry, commit, connection, enter, family, key_of, never_tail_call};
 
-const FLAGS: u32 = family(FAMILY_AEAD);
+/// `FLAG_` bits of every connection.
+pub const FLAGS: u32 = family(FAMILY_AEAD);
 /// Content type of application data (RFC 8446, 5.1).
 const APPLICATION_DATA: u8 = 0x17;
 /// First byte of every version on the wire.
 const VERSION_MAJOR: u8 = 3;
 /// Additional data of a record of TLS 1.3: its head (RFC 8446, 5.2).
-const AD_TLS13: u64 = 5;
+pub const AD_TLS13: u64 = 5;
 /// Additional data of a record of TLS 1.2: sequence, type, version, length (RFC 5246, 6.2.3.3).
-const AD_TLS12: u64 = 13;
+pub const AD_TLS12: u64 = 13;
 /// Longest input that can be a record: content, type, padding, and a tag (RFC 8446, 5.2).
 const RECORD_MAX: u64 = 16_384 + 256;
 /// Zeros behind the content that are passed over in search of its type (RFC 8446, 5.4); nobody at hand pads.
@@ -40,23 +41,33 @@ const WIRE_WAIT_NS: u64 = 2_000_000_000;
 /// How long after a record arriving ones are looked at: longer than any answer takes to begin.
 const HEARD_WAIT_NS: u64 = 600_000_000_000;
 /// `Call.reserved`: the record's type stands outside the content.
-const PLAIN_TYPE: u32 = 1;
+pub const PLAIN_TYPE: u32 = 1;
 
 /// Arguments of both functions.
 struct Arguments {
-    object: u64,
     out: u64,
     out_len: u64,
     nonce: u64,
-    input: u64,
-    length: u64,
-    ad: u64,
-    ad_len: u64,
+    record: Record,
 }
 
-/// A word of the stack of the caller.
+/// A record that is sealed or opened.
+pub struct Record {
+    /// The object that does it.
+    pub object: u64,
+    /// What goes in.
+    pub input: u64,
+    /// Bytes of it.
+    pub length: u64,
+    /// Additional data.
+    pub ad: u64,
+    /// Bytes of it.
+    pub ad_len: u64,
+}
+
+/// A word of the memory of the process.
 #[inline(always)]
-fn word(at: u64) -> Option<u64> {
+pub fn word(at: u64) -> Option<u64> {
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
     unsafe { read_user(at as *const u64) }.ok()
 }
@@ -89,32 +100,29 @@ fn behind(_ctx: &ProbeContext) -> Option<[u64; 4]> {
 fn arguments(ctx: &ProbeContext) -> Option<Arguments> {
     let [input, length, ad, ad_len] = behind(ctx)?;
     Some(Arguments {
-        object: ctx.arg::<u64>(0)?,
         out: ctx.arg::<u64>(1)?,
         out_len: ctx.arg::<u64>(2)?,
         nonce: ctx.arg::<u64>(4)?,
-        input,
-        length,
-        ad,
-        ad_len,
+        record: Record { object: ctx.arg::<u64>(0)?, input, length, ad, ad_len },
     })
 }
 
+/// A byte of the memory of the process; 0 where it cannot be read.
 #[inline(always)]
-fn byte(at: u64) -> u8 {
+pub fn byte(at: u64) -> u8 {
     // SAFETY: a probe read of any address is safe; a bad one gives an error.
     unsafe { read_user(at as *const u8) }.unwrap_or(0)
 }
 
 /// Whether the additional data is that of a TLS record that may be application data, and whether it says the type.
 #[inline(always)]
-fn is_record(arguments: &Arguments) -> Option<bool> {
-    if arguments.length == 0 || arguments.length > RECORD_MAX {
+pub fn is_record(record: &Record) -> Option<bool> {
+    if record.length == 0 || record.length > RECORD_MAX {
         return None;
     }
-    let (at, plain) = match arguments.ad_len {
-        AD_TLS13 => (arguments.ad, false),
-        AD_TLS12 => (arguments.ad + 8, true),
+    let (at, plain) = match record.ad_len {
+        AD_TLS13 => (record.ad, false),
+        AD_TLS12 => (record.ad + 8, true),
         _ => return None,
     };
     (byte(at) == APPLICATION_DATA && byte(at + 1) == VERSION_MAJOR).then_some(plain)
@@ -130,9 +138,11 @@ fn begins_http(at: u64) -> bool {
 #[uprobe]
 pub fn aead_seal(ctx: ProbeContext) -> u32 {
     if let Some(arguments) = arguments(&ctx)
-        && let Some(plain) = is_record(&arguments)
-        && seal(&arguments, plain)
+        && let Some(plain) = is_record(&arguments.record)
+        && seal(&arguments.record, plain, arguments.out)
     {
+        // TLS 1.2 puts the changing part of the nonce before the content (RFC 5288, 3).
+        note(u32::from(plain), word(arguments.nonce + 4).unwrap_or(0));
         // SAFETY: the tail-called program has the same type and context.
         unsafe { TAILS.tail_call(&ctx, TAIL_COPY) };
     }
@@ -140,39 +150,42 @@ pub fn aead_seal(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Begins a write of what is sealed; says whether its bytes are to be copied now.
 #[inline(always)]
-fn seal(arguments: &Arguments, plain: bool) -> bool {
-    let last = arguments.length - 1;
-    if !plain && byte(arguments.input + last) != APPLICATION_DATA {
+pub fn seal(record: &Record, plain: bool, written: u64) -> bool {
+    let last = record.length - 1;
+    if !plain && byte(record.input + last) != APPLICATION_DATA {
         return false;
     }
-    let length = if plain { arguments.length } else { last };
-    let key = key_of(arguments.object);
+    let length = if plain { record.length } else { last };
+    let key = key_of(record.object);
     // What an object seals before it is watched cannot be told; a client begins with a request.
-    let fresh = if begins_http(arguments.input) { FLAG_FRESH } else { 0 };
+    let fresh = if begins_http(record.input) { FLAG_FRESH } else { 0 };
     let flags = FLAGS | fresh;
     if connection(&key, flags).is_none() {
         return false;
     }
     wait(&AEAD_UNTIL, HEARD_WAIT_NS);
-    let entry = Entry {
-        object: arguments.object,
-        buffer: arguments.input,
+    enter(&Entry {
+        object: record.object,
+        buffer: record.input,
         length,
-        written: arguments.out,
+        written,
         state: CALL_WRITE,
         flags,
-    };
-    let writing = enter(&entry);
+    })
+}
+
+/// Notes what the program at the return has to know of the call that the thread is inside of.
+#[inline(always)]
+pub fn note(reserved: u32, nonce: u64) {
     if let Some(call) = CALLS.get_ptr_mut(&bpf_get_current_pid_tgid()) {
         // SAFETY: a live element that only this thread changes.
         unsafe {
-            (*call).reserved = u32::from(plain);
-            // TLS 1.2 puts the changing part of the nonce before the content (RFC 5288, 3).
-            (*call).nonce = word(arguments.nonce + 4).unwrap_or(0);
+            (*call).reserved = reserved;
+            (*call).nonce = nonce;
         }
     }
-    writing
 }
 
 #[inline(always)]
@@ -220,34 +233,37 @@ pub fn aead_seal_done(ctx: RetProbeContext) -> u32 {
     let now_call = unsafe { *call };
     let _ = CALLS.remove(&thread);
     if now_call.state & CALL_WRITE != 0 {
-        sealed(&now_call, ctx.ret::<u64>() as u32 == 1);
+        let done = ctx.ret::<u64>() as u32 == 1;
+        if done {
+            let nonce = (now_call.reserved == PLAIN_TYPE).then_some(now_call.nonce);
+            expect(&now_call, now_call.written, nonce);
+        }
+        commit(&now_call, if done { now_call.length } else { 0 });
     }
     never_tail_call(&ProbeContext::new(ctx.as_ptr()));
     0
 }
 
+/// Has a sealed record looked for on the wire, where its object is not tied to a socket yet.
 #[inline(always)]
-fn sealed(call: &Call, done: bool) {
+pub fn expect(call: &Call, at: u64, nonce: Option<u64>) {
     let key = key_of(call.object);
-    if done
-        && let Some(connection) = CONNECTIONS.get_ptr(&key)
+    if let Some(connection) = CONNECTIONS.get_ptr(&key)
         // SAFETY: a live element of the LRU map.
         && unsafe { (*connection).cookie } == 0
     {
         let owner = WireOwner { key, connection: call.connection };
-        let nonce = (call.reserved == PLAIN_TYPE).then_some(call.nonce);
-        if let Some(wire) = content(call.written, nonce) {
+        if let Some(wire) = content(at, nonce) {
             let _ = WIRE.insert(&wire, &owner, 0);
             wait(&WIRE_WANTED, WIRE_WAIT_NS);
         }
     }
-    commit(call, if done { call.length } else { 0 });
 }
 
-/// The sealing object that shares its socket with this opening one; found by the record, which has just arrived.
+/// The sealing object that shares its socket with this opening one; found by the record at `at`, which has just arrived.
 #[inline(always)]
-fn partner(arguments: &Arguments, plain: bool) -> Option<ConnectionKey> {
-    let own = key_of(arguments.object);
+pub fn partner(object: u64, at: u64, nonce: Option<u64>) -> Option<ConnectionKey> {
+    let own = key_of(object);
     // SAFETY: the value is copied out at once.
     if let Some(alias) = unsafe { ALIASES.get(&own) } {
         let alias = *alias;
@@ -259,8 +275,7 @@ fn partner(arguments: &Arguments, plain: bool) -> Option<ConnectionKey> {
         }
         let _ = ALIASES.remove(&own);
     }
-    let nonce = if plain { word(arguments.nonce + 4) } else { None };
-    let wire = content(arguments.input, nonce)?;
+    let wire = content(at, nonce)?;
     // SAFETY: the values are copied out at once.
     let cookie = *(unsafe { HEARD.get(&wire) })?;
     // SAFETY: as above.
@@ -279,47 +294,40 @@ fn partner(arguments: &Arguments, plain: bool) -> Option<ConnectionKey> {
 #[uprobe]
 pub fn aead_open(ctx: ProbeContext) -> u32 {
     if let Some(arguments) = arguments(&ctx)
-        && let Some(plain) = is_record(&arguments)
+        && let Some(plain) = is_record(&arguments.record)
     {
-        open(&arguments, plain);
+        let record = &arguments.record;
+        let nonce = if plain { word(arguments.nonce + 4) } else { None };
+        if let Some(key) = partner(record.object, record.input, nonce) {
+            enter(&Entry {
+                object: key.object,
+                buffer: arguments.out,
+                length: 0,
+                written: arguments.out_len,
+                state: CALL_READ,
+                flags: FLAGS,
+            });
+            note(u32::from(plain), 0);
+        } else {
+            // Records of the handshake have no partner either; they are no loss.
+            count(COUNT_RECORD_UNPAIRED);
+        }
     }
     never_tail_call(&ctx);
     0
 }
 
-#[inline(always)]
-fn open(arguments: &Arguments, plain: bool) {
-    let Some(key) = partner(arguments, plain) else {
-        // Records of the handshake have no partner either; they are no loss.
-        return count(COUNT_RECORD_UNPAIRED);
-    };
-    let (buffer, written) = (arguments.out, arguments.out_len);
-    enter(&Entry {
-        object: key.object,
-        buffer,
-        length: 0,
-        written,
-        state: CALL_READ,
-        flags: FLAGS,
-    });
-    if let Some(call) = CALLS.get_ptr_mut(&bpf_get_current_pid_tgid()) {
-        // SAFETY: a live element that only this thread changes.
-        unsafe { (*call).reserved = u32::from(plain) };
-    }
-}
-
 /// Bytes of application data in what was opened: in TLS 1.3 a type and zeros may follow the content (RFC 8446, 5.2).
 #[inline(always)]
-fn opened(call: &Call) -> u64 {
-    let Some(length) = word(call.written) else { return 0 };
-    if call.reserved == PLAIN_TYPE {
+pub fn opened(buffer: u64, length: u64, plain: bool) -> u64 {
+    if plain {
         return length;
     }
     let mut end = length;
     let mut walked = 0;
     while walked < PADDING_MAX && end > 0 {
         end -= 1;
-        match byte(call.buffer + end) {
+        match byte(buffer + end) {
             APPLICATION_DATA => return end,
             0 => {}
             _ => return 0,
@@ -338,23 +346,33 @@ pub fn aead_open_done(ctx: RetProbeContext) -> u32 {
     // SAFETY: a live element that only this thread changes.
     let now_call = unsafe { *call };
     let done = now_call.state & CALL_READ != 0 && ctx.ret::<u64>() as u32 == 1;
-    let got = if done { opened(&now_call) } else { 0 };
-    let key = key_of(now_call.object);
-    if got != 0
-        && let Some(connection) = CONNECTIONS.get_ptr_mut(&key)
-    {
-        // SAFETY: live elements; only this thread is inside the object.
-        unsafe {
-            (*call).offset = (*connection).received;
-            (*call).length = got;
-            (*call).flags = (*connection).flags;
-            (*connection).received += got;
-        }
-        wait(&AEAD_UNTIL, HEARD_WAIT_NS);
+    let length = if done { word(now_call.written).unwrap_or(0) } else { 0 };
+    let got = opened(now_call.buffer, length, now_call.reserved == PLAIN_TYPE);
+    if read(call, got) {
         // SAFETY: the tail-called program has the same type and context.
         unsafe { TAILS.tail_call(&ctx, TAIL_COPY) };
     }
     let _ = CALLS.remove(&thread);
     never_tail_call(&ProbeContext::new(ctx.as_ptr()));
     0
+}
+
+/// Lets the connection of a call go on by what was opened; says whether its bytes are to be copied now.
+#[inline(always)]
+pub fn read(call: *mut Call, got: u64) -> bool {
+    // SAFETY: a live element that only this thread changes.
+    let key = key_of(unsafe { (*call).object });
+    if got == 0 {
+        return false;
+    }
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return false };
+    // SAFETY: live elements; only this thread is inside the object.
+    unsafe {
+        (*call).offset = (*connection).received;
+        (*call).length = got;
+        (*call).flags = (*connection).flags;
+        (*connection).received += got;
+    }
+    wait(&AEAD_UNTIL, HEARD_WAIT_NS);
+    true
 }

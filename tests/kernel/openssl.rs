@@ -91,7 +91,7 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
         Program::Python => "python",
         Program::Node => "node",
         Program::Curl => "curl",
-        Program::Rust | Program::RustBare => "lab-client",
+        Program::Rust(_) | Program::RustBare(_) => "lab-client",
     };
     assert!(name.starts_with(wanted), "{what}: {executable}");
 }

@@ -1,7 +1,7 @@
 //! A Rust client with its TLS inside comes in, with symbols and without; its calls go out, one each, with exact tokens.
 
 use tollgate_tests::lab::Lab;
-use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Spec};
+use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Provider, Spec};
 
 use crate::openssl::{USAGE, assert_private, assert_same, lab, ways};
 use crate::sensor::Sensor;
@@ -27,7 +27,7 @@ fn check_way(lab: &Lab, sensor: &Sensor, (client, api, stream): (&Client, Api, b
         sensor.call_of(fact).unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
     assert_same(&call, fact, client, &what);
     assert_eq!(call["tls.library"], "rustls", "{what}");
-    let way = if client.program == Program::Rust { "symbols" } else { "structure" };
+    let way = if matches!(client.program, Program::Rust(_)) { "symbols" } else { "structure" };
     assert_eq!(call["tollgate.tls.resolved_by"], way, "{what}");
     assert_eq!(call["tollgate.binding"], "wire_record", "{what}");
 }
@@ -45,20 +45,40 @@ fn check(program: Program) {
 
 #[test]
 fn every_rustls_client_with_symbols_is_reported_exactly() {
-    check(Program::Rust);
+    check(Program::Rust(Provider::AwsLc));
 }
 
 #[test]
 fn every_rustls_client_without_symbols_is_reported_exactly() {
-    check(Program::RustBare);
+    check(Program::RustBare(Provider::AwsLc));
+}
+
+/// Whole and streamed; AES-GCM and `ChaCha20`, in TLS 1.3 and 1.2.
+#[test]
+fn every_rustls_client_on_ring_with_symbols_is_reported_exactly() {
+    check(Program::Rust(Provider::Ring));
+}
+
+#[test]
+fn every_rustls_client_on_ring_without_symbols_is_reported_exactly() {
+    check(Program::RustBare(Provider::Ring));
 }
 
 /// Each answer closes its connection: the next one seals and opens with objects at addresses that were used before.
 #[test]
 fn objects_that_are_used_again_are_not_mixed_up() {
+    check_again("reqwest-bare-h1");
+}
+
+#[test]
+fn objects_of_ring_that_are_used_again_are_not_mixed_up() {
+    check_again("reqwest-ring-bare-h1");
+}
+
+fn check_again(client: &str) {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
-    let spec = Spec::new("reqwest-bare-h1", Api::Chat)
+    let spec = Spec::new(client, Api::Chat)
         .scenario(&format!("id=again,close=1,{USAGE}"))
         .calls(CALLS, 1)
         .streamed();

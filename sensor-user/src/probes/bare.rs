@@ -9,7 +9,7 @@ use super::prologue;
 use super::row::Place;
 use super::segments::Segments;
 use super::structure::Located;
-use super::{Error, boringssl, bounds, openssl, openssl_bare, rustls, signature};
+use super::{Error, boringssl, bounds, openssl, openssl_bare, ring, rustls, signature};
 
 /// Bytes of a function in which a probe's place is chosen.
 const CODE_MAX: usize = 192;
@@ -98,6 +98,7 @@ fn agreed(patterns: Vec<Located>, structure: Vec<Located>) -> Option<Found> {
 pub(super) fn all(file: &File) -> Result<Vec<Part>, Error> {
     let mut parts = parts(file, searched)?;
     parts.extend(rustls::in_large(file));
+    parts.extend(ring::in_large(file));
     Ok(parts)
 }
 

@@ -9,7 +9,7 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
 
 use super::Error;
-use super::rustls;
+use super::{ring, rustls};
 
 /// Longest code that is read of a function to choose a probe's place, in bytes.
 const CODE_MAX: u64 = 192;
@@ -91,20 +91,7 @@ fn collect<'d, R: ReadRef<'d>>(
         else {
             continue;
         };
-        let (name, versioned) = match rustls::without_version(name) {
-            Some(name) => (name, true),
-            None => (name, false),
-        };
-        let hit = wanted.iter().find(|wanted| {
-            // BoringSSL has functions of these names, too, below its own calls.
-            if versioned != rustls::functions().any(|own| own == **wanted) {
-                return false;
-            }
-            // Symbols of a static build may carry a version behind an `@`.
-            let rest = name.strip_prefix(wanted.as_bytes());
-            rest.and_then(|rest| rest.first()).is_some_and(|end| matches!(end, 0 | b'@'))
-        });
-        if let Some(name) = hit
+        if let Some(name) = wanted_of(name, wanted)
             && !found.contains_key(name)
             && let Some(function) = function(elf, entry.st_value(endian))
         {
@@ -112,6 +99,27 @@ fn collect<'d, R: ReadRef<'d>>(
         }
     }
     Some(())
+}
+
+/// The wanted function that a symbol names; behind the symbol stands the rest of the table.
+fn wanted_of(symbol: &[u8], wanted: &[&'static str]) -> Option<&'static str> {
+    if let Some(name) = ring::function_of(symbol) {
+        return wanted.iter().find(|wanted| **wanted == name).copied();
+    }
+    let (name, versioned) = match rustls::without_version(symbol) {
+        Some(name) => (name, true),
+        None => (symbol, false),
+    };
+    let hit = wanted.iter().find(|wanted| {
+        // BoringSSL has functions of these names, too, below its own calls.
+        if versioned != rustls::functions().any(|own| own == **wanted) {
+            return false;
+        }
+        // Symbols of a static build may carry a version behind an `@`.
+        let rest = name.strip_prefix(wanted.as_bytes());
+        rest.and_then(|rest| rest.first()).is_some_and(|end| matches!(end, 0 | b'@'))
+    });
+    hit.copied()
 }
 
 /// The file offset of a virtual address comes from the executable segment that contains it.

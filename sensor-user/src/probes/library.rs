@@ -20,7 +20,7 @@ pub enum Library {
     GnuTls,
     /// Go's `crypto/tls`.
     Go,
-    /// rustls on aws-lc.
+    /// rustls, on aws-lc or on ring.
     Rustls,
     /// NSS, called through NSPR.
     Nss,

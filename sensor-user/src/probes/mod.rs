@@ -19,6 +19,8 @@ pub mod pclntab;
 mod plan;
 pub mod prologue;
 mod registry;
+mod relocations;
+pub mod ring;
 pub mod row;
 pub mod rustls;
 pub mod search;

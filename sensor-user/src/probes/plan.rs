@@ -11,18 +11,19 @@ use super::library::{Carried, Library};
 use super::offsets::Offsets;
 use super::row::{Place, Row};
 use super::search::Searcher;
-use super::{Error, gnutls, go, nss, openssl, prologue, rustls, sockets};
+use super::{Error, gnutls, go, nss, openssl, prologue, ring, rustls, sockets};
 
 /// What a library makes of a file.
 type Resolve = fn(&Image<'_>) -> Option<Part>;
 
 /// Libraries by the names of their functions: all are looked for in one walk through the symbols.
-const BY_SYMBOLS: [Resolve; 6] = [
+const BY_SYMBOLS: [Resolve; 7] = [
     openssl::resolve,
     gnutls::resolve,
     nss::resolve,
     go::resolve,
     rustls::resolve,
+    ring::resolve,
     sockets::resolve,
 ];
 
@@ -219,7 +220,7 @@ fn identity_of(file: &File) -> Result<Identity, Error> {
 /// Has every library look at the file.
 fn resolve(file: &File) -> Result<Plan, Error> {
     let names = openssl::functions().chain(gnutls::functions()).chain(nss::functions());
-    let names = names.chain(rustls::functions());
+    let names = names.chain(rustls::functions()).chain(ring::functions());
     let mut wanted: Vec<_> = names.chain(sockets::functions()).collect();
     wanted.sort_unstable();
     wanted.dedup();

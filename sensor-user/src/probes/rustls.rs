@@ -2,8 +2,7 @@
 //!
 //! Rust's own functions have no stable arguments. The C functions of aws-lc have, and rustls calls them once a record.
 //! Their names carry the version of aws-lc; without names they are known by the errors they report, whose reasons stand
-//! in `openssl/cipher.h`. ring, rustls's other provider, seals in pieces of assembly that never see a whole record: it is
-//! not resolved.
+//! in `openssl/cipher.h`. rustls's other provider has a file of its own, `ring.rs`.
 
 use std::fs::File;
 
@@ -32,7 +31,7 @@ pub const ROWS: [Row; 4] = [
 ];
 
 /// Bytes of a file without symbols that is searched through at once; a larger one is left to the thread that searches.
-const AT_ONCE_MAX: u64 = 32 << 20;
+pub(super) const AT_ONCE_MAX: u64 = 32 << 20;
 /// The source that both functions stand in.
 const TEXTS: [Text; 1] = [Text::Ending("/aws-lc/crypto/fipsmodule/cipher/aead.c")];
 /// `CIPHER_R_BAD_DECRYPT`: only opening fails by it.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
 use object::elf::{
-    EM_AARCH64, EM_X86_64, ET_EXEC, FileHeader64, PF_W, PF_X, PT_GNU_EH_FRAME, PT_LOAD,
+    EM_AARCH64, EM_X86_64, ET_EXEC, FileHeader64, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD,
 };
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ReadCache};
@@ -68,6 +68,8 @@ pub struct Segments<'f> {
     pub fixed: bool,
     /// Address of the index of unwind entries, where there is one.
     pub frame_index: Option<u64>,
+    /// Address of what the loader is told, where there is any.
+    pub dynamic: Option<u64>,
     loaded: Vec<Segment>,
 }
 
@@ -90,6 +92,7 @@ impl<'f> Segments<'f> {
             build_id: hex(elf.build_id().ok().flatten().unwrap_or_default()),
             fixed: header.e_type(endian) == ET_EXEC,
             frame_index: None,
+            dynamic: None,
             loaded: Vec::new(),
         };
         for segment in headers.map_err(broken)? {
@@ -102,6 +105,7 @@ impl<'f> Segments<'f> {
                     writable: segment.p_flags(endian).contains(PF_W),
                 }),
                 PT_GNU_EH_FRAME => image.frame_index = Some(segment.p_vaddr(endian)),
+                PT_DYNAMIC => image.dynamic = Some(segment.p_vaddr(endian)),
                 _ => {}
             }
         }
@@ -116,6 +120,11 @@ impl<'f> Segments<'f> {
     /// The segments that may hold constants.
     pub fn constants(&self) -> impl Iterator<Item = &Segment> {
         self.loaded.iter().filter(|segment| !segment.writable)
+    }
+
+    /// The segments without code.
+    pub fn data(&self) -> impl Iterator<Item = &Segment> {
+        self.loaded.iter().filter(|segment| !segment.executable)
     }
 
     /// Where an address stands in the file; `None` where no segment holds it.

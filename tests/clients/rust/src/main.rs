@@ -7,12 +7,30 @@ use std::error::Error;
 
 use reqwest::Client;
 use rustix::time::{ClockId, clock_gettime};
+use rustls::ProtocolVersion;
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc")]
 use rustls::crypto::aws_lc_rs as provider;
+#[cfg(feature = "ring")]
+use rustls::crypto::ring as provider;
 use serde_json::{Value, json};
 
 fn now_ns() -> i64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// What rustls encrypts with; a client's name may ask for TLS 1.2 or for ChaCha20, with nothing else to fall back to.
+fn provider_of(name: &str) -> CryptoProvider {
+    let mut provider = provider::default_provider();
+    let (old, chacha) = (name.contains("-tls12-"), name.contains("-chacha-"));
+    if old || chacha {
+        provider.cipher_suites.retain(|suite| {
+            let is_old = suite.version().version == ProtocolVersion::TLSv1_2;
+            is_old == old && format!("{:?}", suite.suite()).contains("CHACHA20") == chacha
+        });
+    }
+    provider
 }
 
 fn client(name: &str) -> Result<Client, Box<dyn Error>> {
@@ -62,11 +80,11 @@ async fn run(spec: Value) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    provider::default_provider()
+    let path = std::env::args().nth(1).ok_or("no specification")?;
+    let spec: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    provider_of(spec["client"].as_str().unwrap_or_default())
         .install_default()
         .map_err(|_| "a provider was installed before")?;
-    let path = std::env::args().nth(1).ok_or("no specification")?;
-    let spec = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

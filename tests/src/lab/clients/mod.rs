@@ -14,5 +14,6 @@ pub mod websocket;
 pub use self::agents::Agent;
 pub use self::install::Kit;
 pub use self::run::Running;
+pub use self::rust::Provider;
 pub use self::seen::{Seen, SeenCall};
 pub use self::spec::{Api, CLIENTS, Client, Program, Spec};

@@ -116,8 +116,12 @@ fn build(kit: &Kit, namespace: &str, folder: &Path, spec: &Spec) -> Result<Comma
             let script = write_script(folder, row.program)?;
             arg(command_in(namespace, &kit.node), &[&script, &read])
         }
-        Program::Rust => arg(command_in(namespace, &RustClient::built()?.whole), &[&read]),
-        Program::RustBare => arg(command_in(namespace, &RustClient::built()?.bare), &[&read]),
+        Program::Rust(provider) => {
+            arg(command_in(namespace, &RustClient::built(provider)?.whole), &[&read])
+        }
+        Program::RustBare(provider) => {
+            arg(command_in(namespace, &RustClient::built(provider)?.bare), &[&read])
+        }
         Program::Curl => {
             let script = write_script(folder, row.program)?;
             let mut command = arg(command_in(namespace, Path::new("sh")), &[&script, folder]);

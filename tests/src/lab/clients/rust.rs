@@ -17,7 +17,29 @@ const SOURCES: [(&str, &str); 3] = [
     ("src/main.rs", include_str!("../../../clients/rust/src/main.rs")),
 ];
 
-/// A client made of reqwest, on rustls with aws-lc.
+/// What rustls encrypts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// aws-lc.
+    AwsLc,
+    /// ring.
+    Ring,
+}
+
+impl Provider {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
+
+    /// The feature of the client's package.
+    fn feature(self) -> &'static str {
+        match self {
+            Self::AwsLc => "aws-lc",
+            Self::Ring => "ring",
+        }
+    }
+}
+
+/// A client made of reqwest, on rustls.
 #[derive(Clone, Debug)]
 pub struct RustClient {
     /// As cargo makes it: with symbols.
@@ -28,28 +50,32 @@ pub struct RustClient {
 
 impl RustClient {
     /// Builds the client unless this machine has; only tests that need it pay for it.
-    pub fn built() -> Result<Self> {
+    pub fn built(provider: Provider) -> Result<Self> {
         let cache = cache_folder();
         fs::create_dir_all(&cache).context("making the cache folder")?;
-        let lock = File::create(cache.join("rust.lock")).context("making the lock of the build")?;
+        let name = format!("rust-{}", provider.feature());
+        let lock = File::create(cache.join(format!("{name}.lock")));
+        let lock = lock.context("making the lock of the build")?;
         // Held until the file is closed, at the end of this function.
         flock(&lock, FlockOperation::LockExclusive).context("locking the build")?;
-        let folder = cache.join("rust");
+        let folder = cache.join(name);
         let wanted = SOURCES.map(|(_, text)| text).concat();
-        stamped(&folder, &wanted, || build(&folder))?;
+        stamped(&folder, &wanted, || build(&folder, provider))?;
         Ok(Self { whole: folder.join("lab-client"), bare: folder.join("lab-client-bare") })
     }
 }
 
-fn build(folder: &Path) -> Result<()> {
+fn build(folder: &Path, provider: Provider) -> Result<()> {
     fs::create_dir_all(folder.join("src")).context("making the client's folder")?;
     for (name, text) in SOURCES {
         fs::write(folder.join(name), text).with_context(|| format!("writing {name}"))?;
     }
     let mut cargo = Command::new(find("cargo")?);
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
-    run(cargo.args(["build", "--release", "--locked", "--quiet"]))
-        .context("building the client")?;
+    run(cargo
+        .args(["build", "--release", "--locked", "--quiet", "--features"])
+        .arg(provider.feature()))
+    .context("building the client")?;
     let built = folder.join("target/release/lab-client");
     let mut strip = Command::new("strip");
     run(strip.arg("-o").arg(folder.join("lab-client-bare")).arg(&built)).context("stripping it")?;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::lab::clients::rust::Provider;
+
 /// Key of `OpenAI`'s shape: long enough for every rule, obviously no real one.
 pub const OPENAI_KEY: &str = "sk-proj-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE0000oa01";
 
@@ -43,10 +45,10 @@ pub enum Program {
     Node,
     /// curl, started by a shell; libssl of the system.
     Curl,
-    /// reqwest; rustls on aws-lc inside the executable.
-    Rust,
+    /// reqwest; rustls inside the executable.
+    Rust(Provider),
     /// The same without symbols.
-    RustBare,
+    RustBare(Provider),
 }
 
 /// One real client and what it can do.
@@ -112,10 +114,19 @@ pub const CLIENTS: &[Client] = &[
     client("node-http2", Program::Node, H2, ALL),
     client("curl-h1", Program::Curl, H1, ALL),
     client("curl-h2", Program::Curl, H2, ALL),
-    client("reqwest-h1", Program::Rust, H1, ALL),
-    client("reqwest-h2", Program::Rust, H2, ALL),
-    client("reqwest-bare-h1", Program::RustBare, H1, ALL),
-    client("reqwest-bare-h2", Program::RustBare, H2, ALL),
+    client("reqwest-h1", Program::Rust(Provider::AwsLc), H1, ALL),
+    client("reqwest-h2", Program::Rust(Provider::AwsLc), H2, ALL),
+    client("reqwest-bare-h1", Program::RustBare(Provider::AwsLc), H1, ALL),
+    client("reqwest-bare-h2", Program::RustBare(Provider::AwsLc), H2, ALL),
+    client("reqwest-ring-h1", Program::Rust(Provider::Ring), H1, ALL),
+    client("reqwest-ring-h2", Program::Rust(Provider::Ring), H2, ALL),
+    client("reqwest-ring-bare-h1", Program::RustBare(Provider::Ring), H1, ALL),
+    client("reqwest-ring-bare-h2", Program::RustBare(Provider::Ring), H2, ALL),
+    client("reqwest-ring-chacha-h1", Program::Rust(Provider::Ring), H1, &[Api::Chat]),
+    client("reqwest-ring-chacha-h2", Program::RustBare(Provider::Ring), H2, &[Api::Chat]),
+    client("reqwest-ring-tls12-h1", Program::Rust(Provider::Ring), H1, &[Api::Chat]),
+    client("reqwest-ring-tls12-h2", Program::RustBare(Provider::Ring), H2, &[Api::Chat]),
+    client("reqwest-ring-tls12-chacha-h1", Program::Rust(Provider::Ring), H1, &[Api::Chat]),
 ];
 
 /// What one client process should do.
