@@ -2,9 +2,9 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use sensor_common::gate::{
-    ACTION_DENY, ACTION_KILL, CLASS_EVERY, CLASS_NONE, DESTINATION_ANY, DESTINATION_NONE, EVENT_KILL,
-    EVENT_REFUSED, GATE_COUNT_EVENT_NO_ROOM, GATE_COUNT_REFUSED, Gate, GateEvent, RULE_CLASS,
-    RULE_DESTINATION, RULE_PART, RuleKey, Verdict,
+    ACTION_DENY, ACTION_KILL, CLASS_EVERY, CLASS_NONE, DESTINATION_ANY, DESTINATION_NONE,
+    EVENT_KILL, EVENT_REFUSED, GATE_COUNT_EVENT_NO_ROOM, GATE_COUNT_REFUSED, Gate, GateEvent,
+    RULE_CLASS, RULE_DESTINATION, RULE_PART, RuleKey, Verdict,
 };
 
 use crate::maps::{GATE_EVENTS, RULES, SWITCHES, count, now};
@@ -61,7 +61,8 @@ pub fn refused(class: u32, destination: u32) -> Option<Verdict> {
     let at = now();
     if is_panic() {
         // A panic is about a whole provider.
-        let part = RuleKey { class: CLASS_NONE, kind: RULE_PART, value: [u64::from(destination), 0] };
+        let part =
+            RuleKey { class: CLASS_NONE, kind: RULE_PART, value: [u64::from(destination), 0] };
         let whole = rule(&part, at).map_or(destination, |told| told.reason);
         if let Some(verdict) = about(CLASS_EVERY, whole, at)
             && refuses(&verdict)
