@@ -105,10 +105,17 @@ impl Asked {
     /// What is said about the key at the head's span.
     #[inline(always)]
     fn key(&self, head: *mut Head, begins: bool) -> Option<Verdict> {
-        let begin = if begins { self.key_begin(head) } else { None };
-        let Some(value) = fingerprint(head) else { return begin };
-        let found = self.own(RULE_CREDENTIAL, value).or(begin);
-        found.or_else(|| self.others(RULE_OTHER_CREDENTIAL))
+        // The fingerprint comes first: the verifier would follow its long way once more for each outcome of what is before it.
+        let value = fingerprint(head);
+        if let Some(value) = value
+            && let Some(verdict) = self.own(RULE_CREDENTIAL, value)
+        {
+            return Some(verdict);
+        }
+        if begins && let Some(verdict) = self.key_begin(head) {
+            return Some(verdict);
+        }
+        value.and_then(|_| self.others(RULE_OTHER_CREDENTIAL))
     }
 
     /// What is said about the longest begin of the key that there is a rule about.

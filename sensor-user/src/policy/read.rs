@@ -92,8 +92,19 @@ pub(super) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Doc
 /// Line, column and what is wrong.
 type Fault = (u64, u64, String);
 
+/// Whether the head stands in lines of its own and tells of a policy: then the text is read once, where reading the head
+/// takes as long as reading all. A line at the margin is no content of another value (YAML 1.2, 8.1), and a key that stands
+/// twice is refused when the rest is read.
+fn is_plain_policy(text: &str) -> bool {
+    let stands = |wanted: &str| text.lines().any(|line| line.trim_end() == wanted);
+    stands(&format!("apiVersion: {API_VERSION}")) && stands("kind: EgressPolicy")
+}
+
 fn document(part: &Part) -> Result<Document, Fault> {
     let text = part.placed();
+    if is_plain_policy(&part.text) {
+        return Ok(Document::Policy(Box::new(parse(&text)?)));
+    }
     let head: Head = parse(&text)?;
     let missing = |message: String| Err((part.lines_before.saturating_add(1), 1, message));
     let Some(version) = head.api_version else {
