@@ -92,8 +92,7 @@ call() {
 stop_agent() {
     kill -INT "$agent"
     has_ended() { ! kill -0 "$agent"; }
-    # The guest is emulated: an agent that is asked to stop while it takes a gate away needs up to 20 s there.
-    wait_for 600 has_ended && [ -z "$(ls /sys/fs/bpf)" ]
+    wait_for 100 has_ended && [ -z "$(ls /sys/fs/bpf)" ]
 }
 
 # An enforcing agent proves its layers. Before Linux 6.10 content cannot be judged: an agent that should is not ready, and
