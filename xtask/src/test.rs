@@ -11,6 +11,8 @@ use crate::shell::{cargo, print, root, say, target};
 
 /// Failed tests that are run again, by themselves; more than these are no accident of a busy machine.
 const AGAIN_MAX: usize = 5;
+/// How a failure says that something did not come in time, as `tollgate_tests::harness::wait_until` does.
+const WAITED: [&str; 2] = ["waited ", " in vain for "];
 
 /// Results of tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,10 @@ struct Tally {
     skipped: u64,
     /// Names of what failed, in the order in which it was said.
     names: Vec<String>,
+    /// Names of those that failed because something did not come in time.
+    late: Vec<String>,
+    /// The test whose output is being read.
+    told_of: Option<String>,
     /// Names of what failed beside others and passed by itself.
     again: Vec<String>,
 }
@@ -98,6 +104,11 @@ impl Tally {
     fn add(&mut self, line: &str) {
         let failed = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
         self.names.extend(failed.map(str::to_owned));
+        if let Some(head) = line.strip_prefix("---- ") {
+            self.told_of = head.strip_suffix(" stdout ----").map(str::to_owned);
+        } else if WAITED.iter().all(|part| line.contains(part)) {
+            self.late.extend(self.told_of.take());
+        }
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
@@ -116,9 +127,11 @@ impl Tally {
         }
     }
 
-    /// The names of the failed tests, if they are few and every one has its name.
+    /// The names of the failed tests, if they are few and each of them waited in vain: a fact that is wrong once, such as a
+    /// denied byte that arrived, is wrong.
     fn few(&self) -> Option<Vec<String>> {
-        let all = u64::try_from(self.names.len()) == Ok(self.failed);
+        let all = u64::try_from(self.names.len()) == Ok(self.failed)
+            && self.names.iter().all(|name| self.late.contains(name));
         (all && (1..=AGAIN_MAX).contains(&self.names.len())).then(|| self.names.clone())
     }
 
@@ -166,6 +179,10 @@ mod tests {
         for name in names {
             tally.add(&format!("test {name} ... FAILED"));
         }
+        for name in names {
+            tally.add(&format!("---- {name} stdout ----"));
+            tally.add("no event for killed 1 /v1: waited 20s in vain for the call's event");
+        }
         tally.add(&format!("test result: FAILED. 10 passed; {} failed; 0 ignored", names.len()));
         tally
     }
@@ -200,6 +217,20 @@ mod tests {
         nameless.add("test result: FAILED. 3 passed; 1 failed; 0 ignored");
         assert_eq!(nameless.few(), None);
         assert_eq!(Tally::default().few(), None);
+    }
+
+    #[test]
+    fn failure_by_a_fact_is_not_run_again() {
+        let mut tally = failed(&["slow"]);
+        for line in [
+            "test leaks ... FAILED",
+            "---- leaks stdout ----",
+            "denied requests arrived",
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(tally.few(), None);
     }
 
     #[test]
