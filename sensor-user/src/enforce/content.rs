@@ -9,12 +9,11 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL,
-    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL,
-    SCOPE_CONTENT, SCOPE_KEYS, SCOPE_MODEL_PREFIXES, SCOPE_MODELS, value_at,
+    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
+    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL, SCOPE_CONTENT, SCOPE_KEYS,
+    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, value_at,
 };
 
-use crate::credential;
 use crate::policy::Attribute;
 use crate::policy::Engine;
 use crate::policy::Fact;
@@ -31,18 +30,18 @@ use super::words;
 /// Verdicts by content that one class is told; what is beyond is left to the agent.
 const RULES_MAX: usize = 4096;
 /// A value, or the rest of one, that no policy names: no model and no fingerprint has such a character.
-const NAMELESS: &str = "\u{1}";
+pub(super) const NAMELESS: &str = "\u{1}";
 
 /// The values that policies name, found once for all subjects and providers.
 pub(super) struct Values<'a> {
     engine: &'a Engine,
     now: Timestamp,
     models: Named<'a>,
-    keys: Named<'a>,
+    pub(super) keys: Named<'a>,
     /// Whether any policy asks for the operation.
     operations: bool,
     /// Whether any policy asks for the kind of key.
-    key_kinds: bool,
+    pub(super) key_kinds: bool,
 }
 
 /// One verdict by the kind and value of its rule.
@@ -95,33 +94,6 @@ impl<'a> Values<'a> {
         said.collect()
     }
 
-    /// What is said about calls to a provider by the kind of their key, as far as its begin tells it.
-    pub(super) fn kinds(&self, facts: &Facts<'_>, provider: &Provider) -> Vec<Row> {
-        if !self.key_kinds {
-            return Vec::new();
-        }
-        let mut seen = facts.clone();
-        seen.set_transport(Transport::Opaque, Fact::Known(false));
-        seen.set(Attribute::Credential, Fact::Known(NAMELESS));
-        let mut said: Vec<(&str, Option<Order>)> = Vec::new();
-        for (begin, kinds) in credential::kinds_by_prefix(&provider.name) {
-            // Which of several kinds it is, the begin does not tell: they must all be refused.
-            let orders =
-                kinds.iter().map(|kind| self.refused(&seen, Attribute::CredentialKind, kind));
-            let order = orders.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().next());
-            // Begins stand in the order of their letters: a shorter one comes before those that go on from it.
-            let shorter = said.iter().rfind(|(known, _)| begin.starts_with(known));
-            if shorter.is_none_or(|(_, known)| *known != order) {
-                said.push((begin, order));
-            }
-        }
-        let place = |begin: &str| match begin {
-            "" => (RULE_OTHER_CREDENTIAL, [0, 0]),
-            begin => (RULE_KEY_PREFIX, [words::hash(begin.as_bytes()), 0]),
-        };
-        said.into_iter().map(|(begin, order)| (place(begin), order)).collect()
-    }
-
     /// What the engine says about each value of an attribute; nothing where that depends on more.
     fn rows(&self, facts: &Facts<'_>, attribute: Attribute) -> Vec<Row> {
         let model = attribute == Attribute::Model;
@@ -154,7 +126,12 @@ impl<'a> Values<'a> {
         rows
     }
 
-    fn refused(&self, facts: &Facts<'_>, attribute: Attribute, value: &str) -> Option<Order> {
+    pub(super) fn refused(
+        &self,
+        facts: &Facts<'_>,
+        attribute: Attribute,
+        value: &str,
+    ) -> Option<Order> {
         let mut facts = facts.clone();
         facts.set(attribute, Fact::Known(value));
         refusal(&self.engine.bound(&facts, self.now)?)
@@ -235,16 +212,16 @@ fn add(told: &mut Told, destination: u32, rows: &[Row]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::enforce::Teller;
     use crate::policy::{Set, Source};
     use crate::provider::Catalogue;
     use sensor_common::gate::{ACTION_DENY, RULE_DESTINATION};
 
-    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    pub(in crate::enforce) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-    fn told_by(rules: &str, more: &str) -> Told {
+    pub(in crate::enforce) fn told_by(rules: &str, more: &str) -> Told {
         let text = format!(
             "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n  {more}\n  rules:\n{rules}"
         );
@@ -320,32 +297,6 @@ mod tests {
         assert!(refuses_model(&told, "openai", "big"));
         assert!(!refuses_model(&told, "openai", "o3-pro"));
         assert_eq!(value_at([1, 2], DESTINATION_NONE), [1, 2]);
-    }
-
-    #[test]
-    fn kinds_of_keys_are_told_by_what_they_begin_with() {
-        const NO_OAUTH: &str =
-            "    - {name: no, action: deny, match: {credentialKind: anthropic.oauth_token}}\n";
-        const ONLY: &str = "    - {name: ok, action: allow, match: {provider: openai, credentialKind: openai.project_key}}\n";
-        let refused = |told: &Told, provider: &str, begin: &str| {
-            let value = value_at([words::hash(begin.as_bytes()), 0], words::destination(provider));
-            told.rules.get(&(RULE_KEY_PREFIX, value)).map(|order| order.action == ACTION_DENY)
-        };
-        let others = |told: &Told, provider: &str| {
-            let value = value_at([0, 0], words::destination(provider));
-            told.rules.get(&(RULE_OTHER_CREDENTIAL, value)).map(|order| order.action == ACTION_DENY)
-        };
-        let told = told_by(NO_OAUTH, "default: allow");
-        assert_eq!(refused(&told, "anthropic", "sk-ant-oat"), Some(true));
-        // What is said of it is said of what it begins with, too.
-        assert_eq!(refused(&told, "anthropic", "sk-ant-api"), None);
-        assert_eq!(others(&told, "anthropic"), Some(false));
-        assert_ne!(told.scope & SCOPE_KEYS, 0);
-        let told = told_by(ONLY, "default: deny");
-        assert_eq!(refused(&told, "openai", "sk-proj-"), Some(false));
-        assert_eq!(others(&told, "openai"), Some(true));
-        let settled = (RULE_DESTINATION, [u64::from(words::destination("anthropic")), 0]);
-        assert!(told.rules.contains_key(&settled));
     }
 
     #[test]

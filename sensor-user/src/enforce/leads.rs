@@ -44,7 +44,7 @@ pub struct Place<'a> {
 pub struct Leads<'a> {
     /// Destinations by the key of their name.
     pub names: HashMap<u64, u32>,
-    /// The destinations, in the order of the providers.
+    /// The destinations.
     pub places: Vec<Place<'a>>,
     /// Names that are more than the gate may be told of: they lead where their provider's pattern does, or nowhere.
     pub left: usize,
@@ -60,13 +60,18 @@ impl<'a> Leads<'a> {
                 own.entry(&provider.id).or_default().push(text);
             }
         }
-        let unclear: Vec<_> =
-            hosts.texts().filter(|text| words::name(&single(text)).is_none()).collect();
-        let patterns = catalogue.providers().iter().flat_map(|provider| {
-            let listed = provider.hosts.iter().chain(&provider.local_hosts).map(String::as_str);
-            let named = own.get(&*provider.id).into_iter().flatten().copied();
-            listed.chain(named).map(move |pattern| (provider, pattern))
+        let unclear: Vec<_> = hosts.texts().filter(|text| is_unclear(text)).collect();
+        let providers = catalogue.providers();
+        let listed = providers.iter().flat_map(|provider| {
+            let hosts = provider.hosts.iter().chain(&provider.local_hosts);
+            hosts.map(move |host| (provider, host.as_str()))
         });
+        let named = providers.iter().flat_map(|provider| {
+            let hosts = own.get(&*provider.id).into_iter().flatten().copied();
+            hosts.map(move |host| (provider, host))
+        });
+        // However many hosts policies name, no provider's own are crowded out.
+        let patterns = listed.chain(named);
         let mut leads = Self::default();
         let mut known = HashSet::new();
         for (provider, pattern) in patterns {
@@ -120,11 +125,21 @@ fn single(pattern: &str) -> String {
     pattern.replace("**", "*")
 }
 
-/// Whether two patterns may stand for the same host; they do not where they end differently.
+/// Whether the gate may find another pattern than this one for a host of both: only a `*` with the end behind it is certain
+/// to be found, as the longest end decides.
+fn is_unclear(pattern: &str) -> bool {
+    let pattern = single(pattern);
+    pattern.contains('*') && !(pattern.starts_with('*') && words::name(&pattern).is_some())
+}
+
+/// Whether two patterns may stand for the same host; they do not where they begin or end differently.
 fn may_meet(one: &str, other: &str) -> bool {
+    let head = |pattern: &str| pattern.split('*').next().unwrap_or_default().to_owned();
     let tail = |pattern: &str| pattern.rsplit('*').next().unwrap_or_default().to_owned();
-    let (one, other) = (tail(one), tail(other));
-    one.ends_with(&other) || other.ends_with(&one)
+    let heads = (head(one), head(other));
+    let tails = (tail(one), tail(other));
+    (heads.0.starts_with(&heads.1) || heads.1.starts_with(&heads.0))
+        && (tails.0.ends_with(&tails.1) || tails.1.ends_with(&tails.0))
 }
 
 /// Where a host leads, as the gate finds it: the whole name, else the longest of its tails that is known.
@@ -205,14 +220,34 @@ mod tests {
     #[test]
     fn pattern_that_the_gate_cannot_tell_leaves_the_hosts_it_may_name_to_the_agent() {
         let catalogue = Catalogue::bundled().unwrap();
-        let set = set("enforce", "\"eu-*.openai.azure.com\"");
+        // Of the second, the longer end of the catalogue's pattern is found first.
+        for (pattern, host) in [
+            ("\"eu-*.openai.azure.com\"", "eu-1.openai.azure.com"),
+            ("\"eu.*.azure.com\"", "eu.openai.azure.com"),
+        ] {
+            let set = set("enforce", pattern);
+            let leads = Leads::new(&catalogue, &set);
+            let found = find(host, |key| leads.names.get(&key).copied());
+            let place = leads.places.iter().find(|place| Some(place.number) == found).unwrap();
+            assert_eq!((&*place.named, &place.host), (UNCERTAIN, &None), "{pattern}");
+            let groq = find("api.groq.com", |key| leads.names.get(&key).copied());
+            assert_eq!(groq, Some(words::destination(&catalogue.find("api.groq.com").unwrap().id)));
+        }
+    }
+
+    #[test]
+    fn many_hosts_that_policies_name_crowd_out_none_of_the_catalogue() {
+        let catalogue = Catalogue::bundled().unwrap();
+        let named = (0..MOST).map(|at| format!("h{at}.openai.azure.com"));
+        let set = set("enforce", &format!("[{}]", named.collect::<Vec<_>>().join(", ")));
         let leads = Leads::new(&catalogue, &set);
-        let azure: Vec<_> = leads.places.iter().filter(|place| place.named == UNCERTAIN).collect();
-        assert_eq!(azure.len(), 1, "{azure:?}");
-        assert_eq!(azure[0].host, None);
-        let found = find("eu-1.openai.azure.com", |key| leads.names.get(&key).copied());
-        assert_eq!(found, Some(azure[0].number));
-        let groq = find("api.groq.com", |key| leads.names.get(&key).copied());
-        assert_eq!(groq, Some(words::destination(&catalogue.find("api.groq.com").unwrap().id)));
+        let listed = catalogue.ai_hosts().filter(|host| !host.mixed);
+        for host in listed.filter(|host| words::name(host.pattern).is_some()) {
+            let some = some_host(host.pattern);
+            let found = find(&some, |key| leads.names.get(&key).copied());
+            assert!(found.is_some(), "{}", host.pattern);
+        }
+        assert_eq!(leads.names.len(), MOST);
+        assert_ne!(leads.left, 0);
     }
 }

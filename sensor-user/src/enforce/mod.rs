@@ -5,6 +5,7 @@ mod destroy;
 mod enforcer;
 mod existing;
 mod health;
+mod key_kinds;
 mod leads;
 mod orders;
 mod panic;
