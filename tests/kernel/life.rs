@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tollgate_tests::harness::wait_until;
 use tollgate_tests::lab::CLIENT_DEADLINE;
 use tollgate_tests::lab::clients::load::Load;
 use tollgate_tests::lab::clients::{CLIENTS, Spec};
@@ -63,6 +64,27 @@ fn killed_ten_times_under_traffic_no_client_sees_an_error() {
     let facts = lab.facts_of("killed", 6_000).unwrap();
     let last = facts.iter().max_by_key(|fact| fact.t_request_ns).unwrap();
     sensor.call_of(last).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+}
+
+#[test]
+fn signals_are_heard_before_anything_is_attached() {
+    let mut sensor = Sensor::spawn("").unwrap();
+    let of = format!("/proc/{}", sensor.pid());
+    let hears = || {
+        // First what it holds: it goes on meanwhile.
+        let holds = fs::read_dir(format!("{of}/fd")).unwrap().flatten().any(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("bpf"))
+        });
+        let status = fs::read_to_string(format!("{of}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        let hears = [2, 15].iter().all(|signal| caught & (1 << (signal - 1)) != 0);
+        assert!(hears || !holds, "it holds programs and a signal would be lost");
+        hears.then_some(())
+    };
+    wait_until(CLIENT_DEADLINE, "the sensor to hear signals", hears).unwrap();
+    // It ends as in order, wherever in its start that finds it.
+    sensor.stop().unwrap();
 }
 
 #[test]

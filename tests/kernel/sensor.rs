@@ -29,6 +29,8 @@ const SCRAPE_BYTES_MAX: u64 = 16 << 20;
 
 /// File of more rows for the table of builds, where a test wants some.
 const ROWS: &str = "tls_offsets.toml";
+/// More rows for the catalogue of providers, in the folder of a sensor that has some.
+const PROVIDERS: &str = "providers.toml";
 
 /// A running sensor; killed when dropped, and all it said by then looked through for secrets.
 pub(crate) struct Sensor {
@@ -41,21 +43,42 @@ pub(crate) struct Sensor {
 impl Sensor {
     /// Starts a sensor of this test's own; `options` are lines of its `[capture]` section.
     pub(crate) fn start(options: &str) -> Result<Self> {
-        let folder = temp_folder("sensor")?;
-        let child = spawn(folder.path(), options, 0)?;
-        let sensor = Self { child, folder, starts: 1, options: options.to_owned() };
-        sensor.wait_started()?;
-        Ok(sensor)
+        Self::start_with(options, &[])
     }
 
     /// Starts a sensor with more rows for its table of builds.
     pub(crate) fn start_with_rows(options: &str, rows: &str) -> Result<Self> {
-        let folder = temp_folder("sensor")?;
-        fs::write(folder.path().join(ROWS), rows)?;
-        let child = spawn(folder.path(), options, 0)?;
-        let sensor = Self { child, folder, starts: 1, options: options.to_owned() };
+        Self::start_with(options, &[(ROWS, rows)])
+    }
+
+    /// Starts a sensor with more rows for its catalogue of providers.
+    pub(crate) fn start_with_providers(options: &str, rows: &str) -> Result<Self> {
+        Self::start_with(options, &[(PROVIDERS, rows)])
+    }
+
+    /// Starts a sensor and does not wait for it.
+    pub(crate) fn spawn(options: &str) -> Result<Self> {
+        Self::spawn_with(options, &[])
+    }
+
+    fn start_with(options: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let sensor = Self::spawn_with(options, files)?;
         sensor.wait_started()?;
         Ok(sensor)
+    }
+
+    fn spawn_with(options: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let folder = temp_folder("sensor")?;
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text)?;
+        }
+        let child = spawn(folder.path(), options, 0)?;
+        Ok(Self { child, folder, starts: 1, options: options.to_owned() })
+    }
+
+    /// The file of those rows.
+    pub(crate) fn providers(&self) -> PathBuf {
+        self.folder.path().join(PROVIDERS)
     }
 
     /// Kills the sensor without warning.
@@ -266,8 +289,11 @@ fn events_file(folder: &Path, start: u32) -> PathBuf {
 fn spawn(folder: &Path, options: &str, start: u32) -> Result<Child> {
     let config = folder.join("tollgate.toml");
     let state = folder.join("state");
-    let rows = folder.join(ROWS);
-    let rows = if rows.exists() { format!("tls_offsets = {rows:?}\n") } else { String::new() };
+    let row = |(key, name): (&str, &str)| {
+        let file = folder.join(name);
+        if file.exists() { format!("{key} = {file:?}\n") } else { String::new() }
+    };
+    let rows = [("tls_offsets", ROWS), ("providers", PROVIDERS)].map(row).concat();
     let text = format!(
         "[log]\nlevel = \"warn,sensor_user::agent=debug\"\n[capture]\n{options}\n[files]\n{rows}state = {:?}\n[report]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = {:?}\n",
         state.display().to_string(),

@@ -49,7 +49,8 @@ impl Intent {
         let Some(workload) = self.workloads().refresh(pid, now) else { return };
         let mut facts = Facts::default();
         facts.set_workload(&workload);
-        let told = Teller::new(&engine, &self.catalogue, Clock::read().wall(now)).told(&facts);
+        let catalogue = self.catalogues.now();
+        let told = Teller::new(&engine, &catalogue, Clock::read().wall(now)).told(&facts);
         let Some(enforcer) = &mut self.enforcer else { return };
         if let Err(error) = enforcer.tell(pid, &told) {
             let error = super::chain(&error);
@@ -60,7 +61,8 @@ impl Intent {
 
     /// Tells the gate where an address leads by the name it was the answer for; a hint, as addresses are shared.
     fn note_address(&mut self, address: IpAddr, name: &str) {
-        let Some(provider) = self.catalogue.find(name) else { return };
+        let catalogue = self.catalogues.now();
+        let Some(provider) = catalogue.find(name) else { return };
         let Some(enforcer) = &mut self.enforcer else { return };
         let destination = enforcer.destination(name, provider);
         if let Err(error) = enforcer.maps().set_address(address, destination) {
@@ -110,7 +112,8 @@ impl Intent {
     /// Notes an AI socket, so that a panic finds it.
     pub(super) fn note_socket(&mut self, socket: &Socket, cgroup: u64, name: Option<&str>) {
         let Some(enforcer) = &mut self.enforcer else { return };
-        let known = name.and_then(|name| Some((name, self.catalogue.find(name)?)));
+        let catalogue = self.catalogues.now();
+        let known = name.and_then(|name| Some((name, catalogue.find(name)?)));
         let destination = known.map_or(DESTINATION_ANY, |(name, provider)| {
             self.open_hosts.note(socket.cookie, name);
             enforcer.destination(name, provider)

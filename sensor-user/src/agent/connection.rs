@@ -16,13 +16,14 @@ use crate::http::Decoder;
 use crate::http::Protocol;
 use crate::probes::connections;
 use crate::provider;
-use crate::provider::{Call, Catalogue, Tracker, Verdict};
+use crate::provider::{Call, Tracker, Verdict};
 use crate::reassembly::{Chunk, Direction, Loss, Piece, Start, Table};
 
 use crate::report;
 use crate::report::event::{Process, Server, Tls};
 use crate::report::names::Named;
 
+use super::catalogues::Catalogues;
 use super::counted::Counted;
 use super::missed::{Judgement, Missed};
 use super::notice::Greeting;
@@ -87,7 +88,7 @@ struct Plaintext {
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) table: Table<u64>,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) catalogues: Arc<Catalogues>,
     pub(super) http: http::Config,
     pub(super) provider: provider::Config,
     /// Pieces on their way from the table to a decoder; empty between records, kept for its memory.
@@ -168,8 +169,7 @@ impl Connection {
             let start = if self.fresh { Start::Fresh } else { Start::Joined };
             // Whoever gives way is found idle by its own clock.
             let _other = shared.table.open(self.id, start, part.at_ns);
-            let tracker =
-                Tracker::new(Arc::clone(&shared.catalogue), shared.provider.clone(), name);
+            let tracker = Tracker::new(shared.catalogues.now(), shared.provider.clone(), name);
             let decoder = Decoder::new(&shared.http);
             self.plaintext = Some(Box::new(Plaintext { decoder, tracker }));
         }

@@ -240,7 +240,8 @@ impl Pipeline {
     }
 
     pub(super) fn provider_of(&self, server: &Server) -> Option<Provider> {
-        let provider = self.shared.catalogue.find(server.name.as_deref()?)?;
+        let catalogue = self.shared.catalogues.now();
+        let provider = catalogue.find(server.name.as_deref()?)?;
         Some(Provider { name: provider.name.clone(), category: provider.category.as_str() })
     }
 }

@@ -26,7 +26,7 @@ fn places(catalogue: &Catalogue) -> Orders {
 }
 
 /// The orders of the configuration.
-fn orders(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Orders> {
+pub(super) fn orders(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Orders> {
     Ok(places(catalogue).read(&config.enforce.orders)?)
 }
 

@@ -12,11 +12,11 @@ use crate::enforce::Enforcer;
 use crate::probes::connections;
 use crate::probes::learned::{Known, Learned, Program};
 use crate::probes::{Registry, Why};
-use crate::provider::Catalogue;
 use crate::workload::Table as Workloads;
 use crate::workload::runtime::Index;
 
 use super::attached::TRIES_MAX;
+use super::catalogues::Catalogues;
 use super::listening::Listening;
 use super::notice::{FromPipeline, ToPipeline};
 use super::open_hosts::OpenHosts;
@@ -41,7 +41,7 @@ pub(super) struct Intent {
     pub(super) open_hosts: Arc<OpenHosts>,
     /// Changes of the policies that were gone after.
     pub(super) followed: u64,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) catalogues: Arc<Catalogues>,
     pub(super) processes: ProcessMap,
     pub(super) addresses: AddressMap,
     pub(super) programs: ProgramMap,
@@ -139,7 +139,7 @@ impl Intent {
     }
 
     pub(super) fn is_ai(&self, name: &str) -> bool {
-        self.catalogue.find(name).is_some() || self.config.capture.is_intent_host(name)
+        self.catalogues.now().find(name).is_some() || self.config.capture.is_intent_host(name)
     }
 
     pub(super) fn show_intent(&mut self, pid: u32, why: Why, now: u64) {

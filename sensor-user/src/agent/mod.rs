@@ -14,6 +14,7 @@ mod admission;
 mod alarm;
 mod attached;
 mod blind;
+mod catalogues;
 mod clock;
 mod connection;
 mod counted;
@@ -28,6 +29,7 @@ mod links;
 mod listening;
 mod missed;
 mod names;
+mod news;
 mod notice;
 mod open_hosts;
 mod openings;
@@ -70,6 +72,7 @@ use self::notice::{FromPipeline, ToPipeline};
 use self::pipeline::Pipeline;
 use self::proofs::Proofs;
 use self::runtimes::{Asker, Runtimes};
+use self::serving::Signals;
 pub use self::setup::Outputs;
 use self::setup::Stages;
 pub use self::setup::make_state_folder;
@@ -103,6 +106,7 @@ const BATCH: usize = 512;
 /// Runs the agent until a signal ends it, or one of its threads does.
 pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let runtime = tokio_on_this_thread()?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
     let (events, events_out) = sync_channel(EVENTS_MAX);
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
@@ -152,8 +156,12 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         lost: HashMap::new(),
         picture: Arc::new(Mutex::new(serving::picture(clock))),
     };
-    let outcome =
-        runtime.block_on(serving::serve(&config, &mut telemetry, (&wants_totals, &mut ends)));
+    let outcome = runtime.block_on(serving::serve(
+        &config,
+        &mut telemetry,
+        signals,
+        (&wants_totals, &mut ends),
+    ));
     say(&events, clock, "stopping");
     stop.store(true, Ordering::Relaxed);
     let detached = join("intent", attacher);

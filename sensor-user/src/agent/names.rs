@@ -154,7 +154,7 @@ impl Pipeline {
         // Under another name than an AI provider's to the address of one: the name may be that of a front.
         let hidden = named.names.has_encrypted_hello && !greeting.ai;
         let hidden = hidden.then_some((Kind::EncryptedHello, None));
-        let catalogue = &self.shared.catalogue;
+        let catalogue = &self.shared.catalogues.now();
         let Some((kind, imitates)) = hidden.or_else(|| judge(catalogue, &named.names)) else {
             return;
         };
@@ -180,7 +180,9 @@ impl Pipeline {
         if !connection.judged && !self.leads_to_ai(&named.names) {
             return;
         }
-        let Some((kind, imitates)) = judge(&self.shared.catalogue, &named.names) else { return };
+        let Some((kind, imitates)) = judge(&self.shared.catalogues.now(), &named.names) else {
+            return;
+        };
         if connection.called.greeting.told & kind.bit() != 0 {
             return;
         }
@@ -226,7 +228,8 @@ impl Pipeline {
     fn leads_to_ai(&self, names: &Names) -> bool {
         let Names { dns, hello, library, authority, .. } = names;
         let mut said = [dns, hello, library, authority].into_iter().flatten();
-        said.any(|name| self.shared.catalogue.find(name).is_some())
+        let catalogue = self.shared.catalogues.now();
+        said.any(|name| catalogue.find(name).is_some())
     }
 
     fn find(

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::policy::{Engine, Problem, Set};
 use crate::store::policies;
 
+use super::catalogues::Catalogues;
+
 /// Problems that are told at once; the first few say what to do.
 const PROBLEMS_MAX: usize = 8;
 
@@ -24,24 +26,34 @@ pub(super) struct Standing {
     pub(super) refused: u64,
     /// Why the documents in the folder are not those in force; `None` where they are.
     pub(super) problem: Option<String>,
+    /// How often the operator's rows of providers were refused.
+    pub(super) rows_refused: u64,
+    /// Why the catalogue is not what they say; `None` where it is.
+    pub(super) rows: Option<String>,
 }
 
 impl Standing {
     /// One line for people; empty where there are no policies.
     pub(super) fn text(&self) -> String {
         let force = format!("{} policies with {} rules in force", self.policies, self.rules);
-        match &self.problem {
+        let mut text = match &self.problem {
             Some(problem) => format!("{force}; what is in the folder is refused: {problem}"),
             None if self.accepted == 0 => String::new(),
             None => force,
+        };
+        if let Some(problem) = &self.rows {
+            let then = if text.is_empty() { "" } else { "; " };
+            // Writing to a text cannot fail.
+            let _written = write!(text, "{then}rows of providers are refused: {problem}");
         }
+        text
     }
 }
 
 /// The policies in force, for every thread that decides.
-#[derive(Debug, Default)]
 pub(super) struct Policies {
     folder: PathBuf,
+    catalogues: Arc<Catalogues>,
     engine: Arc<Mutex<Arc<Engine>>>,
     standing: Mutex<Standing>,
     /// How often the gate was told what they say.
@@ -52,8 +64,15 @@ pub(super) struct Policies {
 
 impl Policies {
     /// Policies of a folder that is not read yet; with an empty path there are none, ever.
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, ..Self::default() }
+    pub(super) fn new(folder: PathBuf, catalogues: Arc<Catalogues>) -> Self {
+        Self {
+            folder,
+            catalogues,
+            engine: Arc::default(),
+            standing: Mutex::default(),
+            changes: AtomicU64::new(0),
+            untold: Mutex::default(),
+        }
     }
 
     /// The folder, where there is one.
@@ -108,17 +127,28 @@ impl Policies {
         (wanted && !enforces).then(|| off.to_owned())
     }
 
-    /// The engine at the start of the agent; what is wrong with the documents is told when they are read again.
-    pub(super) fn first(&self) -> Arc<Engine> {
-        match self.read() {
-            Ok(set) if self.folder().is_some() => Arc::new(Engine::new(set)),
-            _ => Arc::default(),
+    /// Adds the providers of the documents at the start of the agent; what is wrong with them is told when they are read again.
+    pub(super) fn add_providers(&self) {
+        let set = self.folder().and_then(|_| self.read().ok());
+        self.reload_rows(set.as_ref());
+    }
+
+    /// Reads the rows of providers again, with those of good documents or of those in force.
+    pub(super) fn reload_rows(&self, set: Option<&Set>) {
+        let engine = self.engine();
+        let renewed = self.catalogues.renew(set.unwrap_or_else(|| engine.set()).providers());
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.rows = renewed.err().map(|error| super::chain(&*error));
+        if let Some(problem) = &standing.rows {
+            tracing::error!(problem, "rows of providers are refused; those before stay in force");
+            standing.rows_refused = standing.rows_refused.saturating_add(1);
         }
     }
 
-    /// Reads the folder again. One bad document leaves all that is in force as it is; the error says what is wrong.
+    /// Reads the folder and the rows of providers again. One bad document leaves all that is in force as it is; the error says what is wrong.
     pub(super) fn reload(&self) -> Result<Arc<Engine>, String> {
         let read = self.read();
+        self.reload_rows(read.as_ref().ok());
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(set) => {

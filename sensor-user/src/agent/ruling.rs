@@ -1,34 +1,29 @@
 //! A folder of policies that changes comes in; the gate refuses what the last good ones settle, and an event says how it went.
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
 use sensor_common::gate::{ACTION_ALLOW, CLASS_UNKNOWN, Verdict};
 
+use crate::config::Config;
 use crate::enforce;
 use crate::enforce::{Enforcer, Orders, Teller, Told};
 use crate::policy::{Engine, Facts};
 use crate::probes::connections;
-use crate::provider::Catalogue;
 use crate::report::Event;
 use crate::workload::Table as Workloads;
 use crate::workload::Workload;
 
+use super::catalogues::Catalogues;
 use super::clock::Clock;
+use super::news::News;
 use super::open_hosts::OpenHosts;
 use super::policies::Policies;
-use super::{SLEEP, setup};
-
-/// Bytes of news about the folder that are read at once.
-const NEWS_BYTES: usize = 4096;
+use super::{SLEEP, gate, setup};
 
 /// Keeps the gate saying what the policies say.
 pub(super) struct Ruling {
@@ -36,8 +31,9 @@ pub(super) struct Ruling {
     pub(super) open_hosts: Arc<OpenHosts>,
     /// None where the node enforces nothing: then the policies only judge.
     pub(super) enforcer: Option<Enforcer>,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) catalogues: Arc<Catalogues>,
     pub(super) workloads: Arc<Mutex<Workloads>>,
+    pub(super) config: Arc<Config>,
     pub(super) clock: Clock,
 }
 
@@ -59,18 +55,19 @@ impl Ruling {
         }
     }
 
-    /// Follows the folder until the agent stops.
+    /// Follows the folder, and the rows of providers, until the agent stops.
     pub(super) fn run(mut self, events: &SyncSender<Event>, stop: &AtomicBool) {
-        let folder = self.policies.folder().cloned();
-        let news = folder.as_deref().map(watch);
-        if let Some(Err(error)) = &news {
-            tracing::warn!(%error, "changes of the policies are not noticed until the agent starts again");
+        let (folder, rows) = (self.policies.folder(), self.catalogues.rows());
+        let followed = folder.is_some() || rows.is_some();
+        let news = News::about(folder.map(PathBuf::as_path), rows);
+        if let Err(error) = &news {
+            tracing::warn!(%error, "changes of policies and providers are not noticed until the agent starts again");
         }
         // What changed before the watch stood is read here.
-        let mut next = folder.is_some().then(|| self.reload(events)).flatten();
+        let mut next = followed.then(|| self.reload(events)).flatten();
         while !stop.load(Ordering::Relaxed) {
-            let changed = if let Some(Ok(news)) = &news {
-                heard(news)
+            let changed = if let (true, Ok(news)) = (followed, &news) {
+                news.heard(SLEEP)
             } else {
                 std::thread::sleep(SLEEP);
                 false
@@ -89,8 +86,22 @@ impl Ruling {
         self.clock.wall(Clock::monotonic_ns())
     }
 
-    /// Reads the folder; gives the time at which the policies say something else by themselves.
+    /// Reads all again that was followed; gives the time at which the policies say something else by themselves.
     fn reload(&mut self, events: &SyncSender<Event>) -> Option<Timestamp> {
+        let next = if self.policies.folder().is_some() {
+            self.reload_policies(events)
+        } else {
+            self.policies.reload_rows(None);
+            self.apply_configured();
+            None
+        };
+        if self.policies.standing().rows.is_some() {
+            self.tell("providers_refused", events);
+        }
+        next
+    }
+
+    fn reload_policies(&mut self, events: &SyncSender<Event>) -> Option<Timestamp> {
         let state = match self.policies.reload() {
             Ok(engine) => {
                 tracing::info!(policies = engine.set().len(), "policies are in force");
@@ -102,10 +113,24 @@ impl Ruling {
                 "policies_refused"
             }
         };
+        self.tell(state, events);
+        self.policies.engine().next_change(self.now())
+    }
+
+    fn tell(&self, state: &'static str, events: &SyncSender<Event>) {
         let told = setup::agent_event(self.now(), state);
         // With the queue full, metrics and status still say it.
         let _sent = events.try_send(Event::Agent(told));
-        self.policies.engine().next_change(self.now())
+    }
+
+    /// Writes the orders of the configuration into the gate, by the catalogue of now.
+    fn apply_configured(&mut self) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let applied = gate::orders(&self.config, &self.catalogues.now())
+            .and_then(|orders| Ok(enforcer.apply(&orders)?));
+        if let Err(error) = applied {
+            tracing::error!(error = %super::chain(&*error), "the gate could not be told");
+        }
     }
 
     /// Writes what the policies settle into the gate, and treats open connections as they say.
@@ -137,7 +162,8 @@ impl Ruling {
 
     /// Who is told what: everybody what is certain whoever it is, each running process what is settled for it.
     fn plan(&self, engine: &Engine) -> Plan {
-        let teller = Teller::new(engine, &self.catalogue, self.now());
+        let catalogue = self.catalogues.now();
+        let teller = Teller::new(engine, &catalogue, self.now());
         let leads = teller.leads();
         if leads.left != 0 {
             let left = leads.left;
@@ -211,28 +237,4 @@ fn spare(enforcer: &mut Enforcer, plan: &Plan, hosts: &OpenHosts) -> Vec<(u64, u
         }
     }
     cut
-}
-
-/// Asks for news about a folder: its files, and links in it, as Kubernetes and `tollgate policy apply` change them.
-fn watch(folder: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-    let news = inotify::init(flags)?;
-    let what = inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::CLOSE_WRITE
-        | inotify::WatchFlags::DELETE;
-    inotify::add_watch(&news, folder, what)?;
-    Ok(news)
-}
-
-/// Waits for news; says whether there were any.
-fn heard(news: &OwnedFd) -> bool {
-    let mut descriptors = [PollFd::new(news, PollFlags::IN)];
-    let limit = Timespec::try_from(SLEEP).ok();
-    if !poll(&mut descriptors, limit.as_ref()).is_ok_and(|ready| ready > 0) {
-        return false;
-    }
-    let mut room = [MaybeUninit::uninit(); NEWS_BYTES];
-    let mut reader = inotify::Reader::new(news, &mut room);
-    while reader.next().is_ok() {}
-    true
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sensor_common::limits::EVENT_RING_BYTES;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
@@ -19,15 +19,32 @@ use super::status::{DATA_RING, EVENT_RING};
 use super::telemetry::Telemetry;
 use super::{SLEEP, setup};
 
+/// The signals that the agent hears.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    totals: Signal,
+}
+
+impl Signals {
+    /// Hears them from now on, within a runtime. Before, SIGTERM ends the agent in the middle of what it does, and SIGINT is
+    /// lost where a shell has started the agent in the background.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+            totals: signal(SignalKind::user_defined1()).context("listening for SIGUSR1")?,
+        })
+    }
+}
+
 /// Answers signals and HTTP requests until the agent is to stop.
 pub(super) async fn serve(
     config: &Config,
     telemetry: &mut Telemetry,
+    mut signals: Signals,
     (wants_totals, ends): (&AtomicBool, &mut mpsc::Receiver<&'static str>),
 ) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut totals = signal(SignalKind::user_defined1()).context("listening for SIGUSR1")?;
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = match config.report.listen.parse() {
@@ -50,9 +67,9 @@ pub(super) async fn serve(
     telemetry.ready();
     let outcome = loop {
         tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            _ = totals.recv() => wants_totals.store(true, Ordering::Relaxed),
+            _ = signals.interrupt.recv() => break Ok(()),
+            _ = signals.terminate.recv() => break Ok(()),
+            _ = signals.totals.recv() => wants_totals.store(true, Ordering::Relaxed),
             Some(name) = ends.recv() => break Err(anyhow::anyhow!("the {name} thread has ended; the log says why")),
             _ = second.tick() => telemetry.publish(),
         }

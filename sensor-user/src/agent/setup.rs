@@ -22,7 +22,6 @@ use crate::probes::learned::Learned;
 use crate::probes::offsets::Offsets;
 use crate::probes::search::Searcher;
 use crate::probes::{Planner, Registry};
-use crate::provider::Catalogue;
 use crate::reassembly::Table;
 use crate::report;
 use crate::report::{Event, Filter, Metrics, Sink, event};
@@ -31,6 +30,7 @@ use crate::workload;
 use crate::workload::runtime::Index;
 
 use super::blind::Blind;
+use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
@@ -177,10 +177,9 @@ pub(super) fn stages(
     let state = &config.files.state;
     let learned =
         Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
-    let policies = Arc::new(Policies::new(config.policy.folder.clone()));
-    let local = policies.first();
-    let rows = read_optional(&config.files.providers)?;
-    let catalogue = Arc::new(Catalogue::with_local(&rows, local.set().providers())?);
+    let catalogues = Arc::new(Catalogues::new(&config.files.providers)?);
+    let policies = Arc::new(Policies::new(config.policy.folder.clone(), Arc::clone(&catalogues)));
+    policies.add_providers();
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
     let fleet_key = fleet_key(&config)?;
     let keyring = Keyring::new(fleet_key.clone());
@@ -193,9 +192,9 @@ pub(super) fn stages(
     if config.capture.expedite_probes {
         kernel.set_hurry(Hurry::new(state));
     }
-    let enforcer = gate::put_in_place(&config, &catalogue, &fleet_key, &mut kernel)?;
+    let enforcer = gate::put_in_place(&config, &catalogues.now(), &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
-    announce_names(&mut kernel, &catalogue, &config)?;
+    catalogues.announce(kernel.names()?, &config.capture.intent_hosts)?;
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     let openings = Openings::new(kernel.openings()?);
@@ -208,14 +207,15 @@ pub(super) fn stages(
         config.workload.clone(),
         Arc::clone(&containers),
     )));
-    let watch = Watch::new(&config, &catalogue, Arc::clone(&workloads), Arc::clone(&status));
+    let watch = Watch::new(&config, &catalogues, Arc::clone(&workloads), Arc::clone(&status));
     let open_hosts = Arc::new(OpenHosts::default());
     let mut ruling = Ruling {
         policies: Arc::clone(&policies),
         open_hosts: Arc::clone(&open_hosts),
         enforcer: enforcer.as_ref().map(|_| gate::enforcer_of(&config)).transpose()?,
-        catalogue: Arc::clone(&catalogue),
+        catalogues: Arc::clone(&catalogues),
         workloads: Arc::clone(&workloads),
+        config: Arc::clone(&config),
         clock: Clock::read(),
     };
     if enforcer.is_some() {
@@ -234,7 +234,7 @@ pub(super) fn stages(
         status: Arc::clone(&status),
         stacks: Arc::clone(&stacks),
         clock: Clock::read(),
-        shared: shared(&config, &catalogue),
+        shared: shared(&config, &catalogues),
         connections: HashMap::new(),
         parting: VecDeque::new(),
         greetings: HashMap::new(),
@@ -253,7 +253,7 @@ pub(super) fn stages(
         policies: Arc::clone(&policies),
         open_hosts,
         followed: 0,
-        catalogue,
+        catalogues,
         processes,
         addresses,
         programs,
@@ -291,20 +291,6 @@ fn outlets(kernel: &mut Kernel) -> anyhow::Result<(Ring, Ring, Counters)> {
     Ok((kernel.event_ring()?, kernel.data_ring()?, kernel.counters()?))
 }
 
-/// Tells the kernel half which names are AI providers'.
-fn announce_names(
-    kernel: &mut Kernel,
-    catalogue: &Catalogue,
-    config: &Config,
-) -> anyhow::Result<()> {
-    let mut names = kernel.names()?;
-    let hosts = catalogue.ai_hosts().map(|host| host.pattern);
-    for pattern in hosts.chain(config.capture.intent_hosts.iter().map(String::as_str)) {
-        names.add(pattern)?;
-    }
-    Ok(())
-}
-
 /// A planner that knows the builds of its table and of the configuration's.
 fn planner(config: &Config, searcher: Searcher) -> anyhow::Result<Planner> {
     let offsets = Offsets::bundled().with(&read_optional(&config.files.tls_offsets)?)?;
@@ -324,10 +310,10 @@ fn warm_registry(planner: Planner) -> Registry {
 }
 
 /// What all connections share.
-fn shared(config: &Config, catalogue: &Arc<Catalogue>) -> Shared {
+fn shared(config: &Config, catalogues: &Arc<Catalogues>) -> Shared {
     Shared {
         table: Table::new(&config.reassembly),
-        catalogue: Arc::clone(catalogue),
+        catalogues: Arc::clone(catalogues),
         http: config.http.clone(),
         provider: config.provider.clone(),
         pieces: Vec::new(),
@@ -336,7 +322,7 @@ fn shared(config: &Config, catalogue: &Arc<Catalogue>) -> Shared {
 }
 
 /// The text of a file, or nothing where no file is configured.
-fn read_optional(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read_optional(path: &Path) -> anyhow::Result<String> {
     if path.as_os_str().is_empty() {
         return Ok(String::new());
     }

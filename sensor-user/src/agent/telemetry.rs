@@ -115,6 +115,7 @@ impl Telemetry {
     fn prove(&mut self) {
         let mut faults = self.proofs.round(&self.metrics).to_vec();
         let standing = self.policies.standing();
+        self.metrics.set_stage_event("catalogue", "refused", standing.rows_refused);
         if self.policies.folder().is_some() {
             self.metrics.set_stage_event("policy", "accepted", standing.accepted);
             self.metrics.set_stage_event("policy", "refused", standing.refused);

@@ -15,11 +15,11 @@ use zerocopy::FromBytes;
 use crate::bpf::{GateMaps, Ring, folder_of};
 use crate::config::Config;
 use crate::enforce;
-use crate::provider::Catalogue;
 use crate::report::Event;
 use crate::report::event::{Decision, Process, Server};
 use crate::workload::Table as Workloads;
 
+use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::status::Status;
 use super::{SLEEP, gate, kill};
@@ -34,7 +34,7 @@ const ON_OPEN: [u32; 4] = [LAYER_NAME, LAYER_CONTENT, LAYER_CHANGE, LAYER_OPAQUE
 /// Tells what the gate does.
 pub(super) struct Watch {
     standing: Option<(GateMaps, Ring)>,
-    providers: HashMap<u32, String>,
+    catalogues: Arc<Catalogues>,
     workloads: Arc<Mutex<Workloads>>,
     folder: PathBuf,
     status: Arc<Status>,
@@ -45,17 +45,13 @@ impl Watch {
     /// Looks at the gate of the configuration, or at one that a panic puts in place.
     pub(super) fn new(
         config: &Config,
-        catalogue: &Catalogue,
+        catalogues: &Arc<Catalogues>,
         workloads: Arc<Mutex<Workloads>>,
         status: Arc<Status>,
     ) -> Self {
-        let providers = catalogue
-            .providers()
-            .iter()
-            .map(|provider| (enforce::destination(&provider.id), provider.id.clone()))
-            .collect();
         let folder = folder_of(&config.enforce.pins);
-        Self { standing: None, providers, workloads, folder, status, clock: Clock::read() }
+        let catalogues = Arc::clone(catalogues);
+        Self { standing: None, catalogues, workloads, folder, status, clock: Clock::read() }
     }
 
     /// Tells what the gate does until the agent stops.
@@ -125,6 +121,13 @@ impl Watch {
         self.standing = Some((maps, ring));
     }
 
+    /// The provider that a destination stands for.
+    fn provider(&self, destination: u32) -> Option<String> {
+        let catalogue = self.catalogues.now();
+        let mut ids = catalogue.providers().iter().map(|provider| &provider.id);
+        ids.find(|id| enforce::destination(id) == destination).cloned()
+    }
+
     fn decision(&self, event: &GateEvent, maps: &GateMaps) -> Decision {
         let refused = event.flags & EVENT_REFUSED != 0;
         let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +141,7 @@ impl Watch {
             time: self.clock.wall(event.at_ns),
             process: Process { pid: Some(event.tgid), started: None, workload },
             server: Server { name: None, peer: peer(event) },
-            provider: self.providers.get(&maps.whole(event.destination)).cloned(),
+            provider: self.provider(maps.whole(event.destination)),
             decision: if refused { "deny" } else { "unseen" },
             ruling: None,
             enforced: refused,

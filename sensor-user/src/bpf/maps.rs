@@ -1,5 +1,6 @@
 //! Maps of the kernel half come in; typed handles for the stages that write or read them go out.
 
+use std::collections;
 use std::net::IpAddr;
 
 use aya::Ebpf;
@@ -54,11 +55,24 @@ impl ProcessMap {
 pub struct NameMap(pub(super) HashMap<MapData, u64, u32>);
 
 impl NameMap {
-    /// Adds a host name, or a pattern with `*`: of a pattern, the literal part behind the last `*` is matched.
-    pub fn add(&mut self, pattern: &str) -> Result<(), Error> {
-        let Some((hash, flag)) = name_entry(pattern) else { return Ok(()) };
-        let flags = self.0.get(&hash, 0).unwrap_or(0) | flag;
-        self.0.insert(hash, flags, 0).map_err(failed(names::MAP_NAMES))
+    /// Holds these host names, and patterns with `*`, and no others: of a pattern, the literal part behind the last `*` is
+    /// matched. New ones are there before old ones go.
+    pub fn hold(&mut self, patterns: &[&str]) -> Result<(), Error> {
+        let mut wanted = collections::HashMap::new();
+        for (hash, flag) in patterns.iter().copied().filter_map(name_entry) {
+            *wanted.entry(hash).or_insert(0) |= flag;
+        }
+        let known: Result<collections::HashMap<_, _>, _> = self.0.iter().collect();
+        let known = known.map_err(failed(names::MAP_NAMES))?;
+        for (hash, flags) in &wanted {
+            if known.get(hash) != Some(flags) {
+                self.0.insert(hash, flags, 0).map_err(failed(names::MAP_NAMES))?;
+            }
+        }
+        for hash in known.keys().filter(|hash| !wanted.contains_key(hash)) {
+            self.0.remove(hash).map_err(failed(names::MAP_NAMES))?;
+        }
+        Ok(())
     }
 }
 

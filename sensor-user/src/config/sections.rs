@@ -96,7 +96,7 @@ pub struct Files {
     pub state: PathBuf,
     /// File with the 32-byte key of fingerprints in hex, so that a fleet agrees; made at first start when empty.
     pub fleet_key: PathBuf,
-    /// More rows for the catalogue of providers; none when empty.
+    /// More rows for the catalogue of providers, read again when they change; none when empty.
     pub providers: PathBuf,
     /// More rows for the price table; none when empty.
     pub prices: PathBuf,

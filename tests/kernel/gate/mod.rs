@@ -1,6 +1,7 @@
 //! Subjects in a cgroup of the test's own get orders: what is denied never arrives, what is allowed beside it is not harmed.
 
 mod alarms;
+mod catalogue;
 mod health;
 mod hosts;
 mod layers;

@@ -107,7 +107,7 @@ pub(super) fn wait_state(sensor: &Sensor, state: &str, count: usize) {
         .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
 }
 
-fn status(sensor: &Sensor) -> Value {
+pub(super) fn status(sensor: &Sensor) -> Value {
     let config: PathBuf = sensor.config();
     let output = Command::new(binary().unwrap())
         .args(["status", "--output", "json", "--config"])

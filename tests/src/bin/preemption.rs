@@ -44,7 +44,7 @@ fn main() -> Result<()> {
 
     let settings = Settings { data_ring_bytes: DATA_RING_BYTES, hold_client_hello: false };
     let mut kernel = Kernel::load(&settings)?;
-    kernel.names()?.add(NAME)?;
+    kernel.names()?.hold(&[NAME])?;
     let mut ring = kernel.data_ring()?;
     let counters = kernel.counters()?;
     let mut registry = Registry::default();

@@ -1,0 +1,152 @@
+//! Rows of the operator and of policy documents come in, again whenever they change; the catalogue of now goes out to every thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+
+use crate::bpf::NameMap;
+use crate::provider::Catalogue;
+use crate::provider::catalogue::Provider;
+
+use super::setup;
+
+/// The catalogue that every thread asks, and the names that the kernel half knows by it.
+pub(super) struct Catalogues {
+    /// File of the operator's own rows; empty where there is none.
+    rows: PathBuf,
+    current: Mutex<Current>,
+    announced: Mutex<Option<Announced>>,
+}
+
+struct Current {
+    catalogue: Arc<Catalogue>,
+    /// What it was made of.
+    text: String,
+    local: Vec<Provider>,
+}
+
+/// The names in the kernel half.
+struct Announced {
+    map: NameMap,
+    /// Those that the configuration adds to the catalogue's.
+    others: Vec<String>,
+}
+
+impl Catalogues {
+    /// Reads the rows; what policy documents add comes with a renewal.
+    pub(super) fn new(rows: &Path) -> anyhow::Result<Self> {
+        let current = Current::of(setup::read_optional(rows)?, &[])?;
+        let (current, announced) = (Mutex::new(current), Mutex::new(None));
+        Ok(Self { rows: rows.to_owned(), current, announced })
+    }
+
+    /// The catalogue of now.
+    pub(super) fn now(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.current().catalogue)
+    }
+
+    /// The file whose change changes the catalogue, where there is one.
+    pub(super) fn rows(&self) -> Option<&Path> {
+        Some(&*self.rows).filter(|rows| !rows.as_os_str().is_empty())
+    }
+
+    /// Tells the kernel half which names are AI providers', now and after every renewal.
+    pub(super) fn announce(&self, map: NameMap, others: &[String]) -> anyhow::Result<()> {
+        let mut announced = Announced { map, others: others.to_vec() };
+        announced.tell(&self.now())?;
+        *self.announced() = Some(announced);
+        Ok(())
+    }
+
+    /// Reads the rows again and adds those of policy documents. Rows that are refused leave those before in their place.
+    pub(super) fn renew(&self, local: &[Provider]) -> anyhow::Result<()> {
+        let read = setup::read_optional(&self.rows);
+        let mut current = self.current();
+        let next = read.and_then(|text| {
+            if current.text == text && current.local == local {
+                return Ok(None);
+            }
+            Current::of(text, local).map(Some)
+        });
+        let (next, outcome) = match next {
+            Ok(next) => (next, Ok(())),
+            Err(error) if current.local == local => (None, Err(error)),
+            Err(error) => (Some(Current::of(current.text.clone(), local)?), Err(error)),
+        };
+        let Some(next) = next else { return outcome };
+        if let Some(announced) = &mut *self.announced() {
+            announced.tell(&next.catalogue)?;
+            let providers = next.catalogue.providers().len();
+            tracing::info!(providers, "the catalogue has changed");
+        }
+        *current = next;
+        outcome
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Option<Announced>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn of(text: String, local: &[Provider]) -> anyhow::Result<Self> {
+        let catalogue = Arc::new(Catalogue::with_local(&text, local)?);
+        Ok(Self { catalogue, text, local: local.to_vec() })
+    }
+}
+
+impl Announced {
+    fn tell(&mut self, catalogue: &Catalogue) -> anyhow::Result<()> {
+        let hosts = catalogue.ai_hosts().map(|host| host.pattern);
+        let names: Vec<_> = hosts.chain(self.others.iter().map(String::as_str)).collect();
+        self.map.hold(&names).context("telling the kernel half which names are AI providers'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::catalogue::{Api, Category};
+
+    fn own(host: &str) -> Provider {
+        Provider::local("own", Category::Gateway, Api::Openai, vec![host.to_owned()], Vec::new())
+    }
+
+    #[test]
+    fn rows_that_change_change_the_catalogue_and_bad_ones_leave_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("providers.toml");
+        let row = |host: &str| {
+            format!(
+                "[[provider]]\nid = \"corp\"\ncategory = \"gateway\"\nhosts = [{host:?}]\nsource = \"s\"\nchecked = 2026-11-28\n"
+            )
+        };
+        std::fs::write(&rows, row("llm.corp.example")).unwrap();
+        let catalogues = Catalogues::new(&rows).unwrap();
+        let finds = |host: &str| catalogues.now().find(host).is_some();
+        assert!(finds("llm.corp.example") && finds("api.openai.com") && !finds("gw.own.example"));
+        let before = catalogues.now();
+
+        catalogues.renew(&[]).unwrap();
+        assert!(Arc::ptr_eq(&before, &catalogues.now()), "nothing has changed");
+
+        catalogues.renew(&[own("gw.own.example")]).unwrap();
+        assert!(finds("gw.own.example") && finds("llm.corp.example"));
+
+        std::fs::write(&rows, "[[provider").unwrap();
+        let error = catalogues.renew(&[own("gw2.own.example")]).unwrap_err();
+        assert!(error.to_string().contains("override"), "{error}");
+        assert!(finds("llm.corp.example") && finds("gw2.own.example") && !finds("gw.own.example"));
+
+        std::fs::write(&rows, row("ai.corp.example")).unwrap();
+        catalogues.renew(&[]).unwrap();
+        assert!(
+            finds("ai.corp.example") && !finds("llm.corp.example") && !finds("gw2.own.example")
+        );
+    }
+}
