@@ -88,8 +88,6 @@ const NOTICES_MAX: usize = 4096;
 const SEARCHES_MAX: usize = 64;
 /// Batches of probes that wait to be closed; then the thread that detaches closes them itself.
 const DETACHED_MAX: usize = 1024;
-/// Niceness of the thread that attaches.
-const HURRY: i32 = -10;
 /// Time in which what the ring holds at the end is read: 16 MiB take a tenth of it.
 const DRAIN: Duration = Duration::from_millis(300);
 /// Longest sleep of a thread that waits for records: how soon it sees that the agent stops.
@@ -137,9 +135,17 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let attacher =
         spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
-    let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
+    let watcher = spawn("gate", watch("gate"), move || {
+        // Who is refused may wait for the end of a connection, and who is to be killed goes on.
+        threads::hurry();
+        gate_watch.run(&told, &flag);
+    })?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
-    let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
+    let ruler = spawn("policies", watch("policies"), move || {
+        // Until it is done, what is forbidden leaves.
+        threads::hurry();
+        ruling.run(&told, &flag);
+    })?;
     let clock = Clock::read();
     say(&events, clock, "started");
     let mut telemetry = Telemetry {
@@ -244,8 +250,8 @@ fn take(pipeline: &mut Pipeline, ring: &mut Ring, notices: &Receiver<ToPipeline>
 
 /// Reads the event ring.
 fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, stop: &AtomicBool) {
-    // This thread races with the handshakes of new processes; without the right to hurry it is only later.
-    let _hurried = rustix::process::nice(HURRY);
+    // This thread races with the handshakes of new processes.
+    threads::hurry();
     intent.scan(Clock::monotonic_ns());
     let mut looked = Instant::now();
     while !stop.load(Ordering::Relaxed) {

@@ -6,6 +6,14 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+/// Niceness of threads that others must not keep waiting: they work seldom and briefly.
+const HURRY: i32 = -10;
+
+/// Has the calling thread go before others; without the right to, it is only later.
+pub(super) fn hurry() {
+    let _hurried = rustix::process::nice(HURRY);
+}
+
 /// Says on its drop, however that comes about, that a thread has ended.
 pub(super) struct Watched {
     pub(super) name: &'static str,

@@ -165,7 +165,7 @@ impl Set {
 
     /// For each destination, given by the provider's name and category and the patterns that name its hosts, the place of
     /// the first that no policy can tell from it: of both the same is said.
-    pub fn alike(&self, destinations: &[[&str; 3]]) -> Vec<usize> {
+    pub fn alike<'s>(&'s self, destinations: &[[&str; 3]]) -> Vec<usize> {
         let asked = self.policies.iter().flat_map(|policy| {
             let rules = policy.rules.iter().map(|rule| &rule.conditions);
             policy.subjects.iter().chain(rules).flat_map(|conditions| &conditions.all)
@@ -181,13 +181,21 @@ impl Set {
             let all = condition.any.iter().chain(condition.not.iter());
             patterns.extend(all.map(|pattern| (pattern.as_str(), pattern)));
         }
-        let matched = |patterns: &BTreeMap<&str, &Pattern>, value: &str| -> Vec<usize> {
-            let all = patterns.values().enumerate();
-            all.filter(|(_, pattern)| pattern.matches(value)).map(|(at, _)| at).collect()
+        // Most patterns name one value: those that name another are not looked at.
+        let wild = |patterns: &BTreeMap<&'s str, &'s Pattern>| -> Vec<&'s Pattern> {
+            patterns.values().copied().filter(|pattern| !pattern.is_exact()).collect()
         };
+        let wilds = (wild(&names), wild(&categories));
+        let matched =
+            |patterns: &BTreeMap<&str, &'s Pattern>, wild: &[&'s Pattern], value: &str| {
+                let exact = patterns.get(value).filter(|pattern| pattern.is_exact()).copied();
+                let wild = wild.iter().copied().filter(|pattern| pattern.matches(value));
+                exact.into_iter().chain(wild).map(Pattern::as_str).collect::<Vec<_>>()
+            };
         let mut first = HashMap::new();
         let places = destinations.iter().enumerate().map(|(at, [name, category, hosts])| {
-            let provider = (matched(&names, name), matched(&categories, category));
+            let provider =
+                (matched(&names, &wilds.0, name), matched(&categories, &wilds.1, category));
             let told = (provider, self.is_approved(name), *hosts);
             *first.entry(told).or_insert(at)
         });

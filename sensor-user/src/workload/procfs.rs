@@ -10,6 +10,8 @@ use crate::workload::arguments;
 
 /// Bytes read of a text file about a process; the longest (`cgroup` on a v1 host) has a few KiB.
 const TEXT_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes that nearly all of them have at most.
+const TEXT_BYTES_USUAL: usize = 4096;
 /// Tries to read a process whose executable changes while it is read.
 const TRIES_MAX: u32 = 4;
 /// `/proc` counts start times in ticks of 1/100 s on every architecture.
@@ -128,12 +130,14 @@ fn effective_user(status: &str) -> Option<u32> {
 }
 
 fn bytes(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // The kernel makes such a text anew for each read: most fit into one.
+    let mut bytes = Vec::with_capacity(TEXT_BYTES_USUAL);
     File::open(path).ok()?.take(TEXT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
-fn text(path: &Path) -> Option<String> {
+/// Reads a text file about a process.
+pub(super) fn text(path: &Path) -> Option<String> {
     bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 

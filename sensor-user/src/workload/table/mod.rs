@@ -114,7 +114,7 @@ impl Table {
     pub fn refresh(&mut self, pid: u32, now: u64) -> Option<Arc<Workload>> {
         let known = self.resolve(pid, now)?;
         let folder = self.roots.proc.join(pid.to_string());
-        let cgroups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+        let cgroups = procfs::text(&folder.join("cgroup")).unwrap_or_default();
         let executable = fs::read_link(folder.join("exe")).unwrap_or_default();
         let is_same = Place::parse(&cgroups).cgroup == known.cgroup
             // A thread of the kernel has none.
