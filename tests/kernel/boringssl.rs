@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
-use sensor_user::probes::bare;
-use sensor_user::probes::offsets::Offsets;
-use sensor_user::probes::segments::Segments;
+use sensor_user::probes::Planner;
 use serde_json::Value;
 use tollgate_tests::harness::note;
 use tollgate_tests::lab::Lab;
@@ -108,10 +106,9 @@ pub(crate) fn show_times(sensor: &Sensor, what: &str) {
     }
 }
 
-/// Whether the table of builds that comes with the sensor has a row for a program.
+/// Whether a program needs no search: it has symbols, or a row in the table of builds that comes with the sensor.
 fn is_known(program: &Path) -> bool {
-    let file = File::open(program).unwrap();
-    !bare::known(&Segments::open(&file).unwrap(), &Offsets::bundled()).is_empty()
+    Planner::default().plan(&File::open(program).unwrap()).unwrap().carries_data()
 }
 
 fn check(lab: &Lab, agent: &Agent, library: &str) {
@@ -119,12 +116,12 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
     let what = agent.title();
     // The first run shows a file that nobody knows; its calls may be over before the search is.
-    let shown = if library != "openssl" && !is_known(&program) {
+    let shown = if is_known(&program) {
+        Vec::new()
+    } else {
         let shown = ask(lab, agent, &program, "agent-first");
         sensor.wait_searched(&program).unwrap();
         shown
-    } else {
-        Vec::new()
     };
     let facts = ask(lab, agent, &program, "agent");
     let calls = assert_exact(&sensor, &facts, library, &what);
@@ -160,6 +157,14 @@ fn every_call_of_agents_without_symbols_is_reported_once_and_exactly() {
 fn every_call_of_agents_on_rustls_is_reported_once_and_exactly() {
     let lab = lab();
     for agent in Kit::agents(&["Codex"], all()) {
+        check(&lab, agent, "rustls");
+    }
+}
+
+#[test]
+fn every_call_of_deno_is_reported_once_and_exactly() {
+    let lab = lab();
+    for agent in Kit::agents(&["Deno", "openai (npm) on Deno"], all()) {
         check(&lab, agent, "rustls");
     }
 }
