@@ -1,6 +1,5 @@
 //! Agents and runtimes with a TLS library of their own, as npm serves them: each call is reported once, exactly.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -11,9 +10,9 @@ use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::{Agent, Kit};
 use tollgate_tests::lab::provider::fact::Fact;
 use tollgate_tests::matrix;
-use tollgate_tests::matrix::Row;
 
 use crate::openssl::{assert_private, lab};
+use crate::rows::row;
 use crate::sensor::Sensor;
 
 /// Lines about times that are shown of one sensor.
@@ -75,23 +74,6 @@ pub(crate) fn assert_exact(
     calls.collect()
 }
 
-/// The row of a client in the documents, by what its calls were.
-pub(crate) fn row(client: &str, version: &str, calls: &[Value]) -> Row {
-    let joined = |words: BTreeSet<&str>| words.into_iter().collect::<Vec<_>>().join(", ");
-    let word = |name: &str| {
-        joined(calls.iter().map(|call| call[name].as_str().unwrap_or("unknown")).collect())
-    };
-    let form = |call: &Value| if call["tollgate.stream"] == true { "streamed" } else { "whole" };
-    Row {
-        client: client.to_owned(),
-        version: version.to_owned(),
-        stack: word("tls.library"),
-        found_by: word("tollgate.tls.resolved_by"),
-        protocol: format!("HTTP/{}", word("network.protocol.version")),
-        result: format!("exact, each call once: {}", joined(calls.iter().map(form).collect())),
-    }
-}
-
 /// Shows how long the first probes and searches took, by the sensor's own log.
 pub(crate) fn show_times(sensor: &Sensor, what: &str) {
     let log = sensor.log();
@@ -138,11 +120,7 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     assert_exact(&sensor, &again, library, &what);
     show_times(&sensor, &what);
     assert_private(&sensor);
-    let mut row = row(agent.name, agent.version, &calls);
-    if facts.iter().all(|fact| fact.protocol == "websocket") {
-        "WebSocket".clone_into(&mut row.protocol);
-    }
-    matrix::hold(&row).unwrap();
+    matrix::hold(&row(agent.name, agent.version, &calls)).unwrap();
 }
 
 #[test]

@@ -65,6 +65,14 @@ impl RustClient {
     }
 }
 
+/// The version of a crate that the client is built with.
+pub(super) fn locked(name: &str) -> String {
+    let [_, (_, lock), _] = SOURCES;
+    let told = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
+    let version = told.and_then(|(_, rest)| rest.split('"').next());
+    version.unwrap_or("unknown").to_owned()
+}
+
 fn build(folder: &Path, provider: Provider) -> Result<()> {
     fs::create_dir_all(folder.join("src")).context("making the client's folder")?;
     for (name, text) in SOURCES {
