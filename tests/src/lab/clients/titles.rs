@@ -52,14 +52,10 @@ pub fn of_client(client: &Client) -> Title {
 }
 
 fn of_rust(name: &str, provider: Provider, stripped: &str) -> Title {
-    let with = match provider {
-        Provider::AwsLc => "aws-lc",
-        Provider::Ring => "ring",
-    };
     let chacha = if name.contains("-chacha") { ", ChaCha20" } else { "" };
     let old = if name.contains("-tls12") { ", TLS 1.2" } else { "" };
-    let package = name.split('-').next().unwrap_or(name);
-    let client = format!("{package} on rustls with {with}{old}{chacha}{stripped}");
+    let package = if name.starts_with("async-openai") { "async-openai" } else { "reqwest" };
+    let client = format!("{package} on rustls with {}{old}{chacha}{stripped}", provider.as_str());
     (client, rust::locked(package))
 }
 
