@@ -1,21 +1,18 @@
 //! Agents and runtimes with a TLS library of their own, as npm serves them: each call is reported once, exactly.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
-use sensor_user::probes::bare;
-use sensor_user::probes::offsets::Offsets;
-use sensor_user::probes::segments::Segments;
+use sensor_user::probes::Planner;
 use serde_json::Value;
 use tollgate_tests::harness::note;
 use tollgate_tests::lab::Lab;
 use tollgate_tests::lab::clients::{Agent, Kit};
 use tollgate_tests::lab::provider::fact::Fact;
 use tollgate_tests::matrix;
-use tollgate_tests::matrix::Row;
 
 use crate::openssl::{assert_private, lab};
+use crate::rows::row;
 use crate::sensor::Sensor;
 
 /// Lines about times that are shown of one sensor.
@@ -77,23 +74,6 @@ pub(crate) fn assert_exact(
     calls.collect()
 }
 
-/// The row of a client in the documents, by what its calls were.
-pub(crate) fn row(client: &str, version: &str, calls: &[Value]) -> Row {
-    let joined = |words: BTreeSet<&str>| words.into_iter().collect::<Vec<_>>().join(", ");
-    let word = |name: &str| {
-        joined(calls.iter().map(|call| call[name].as_str().unwrap_or("unknown")).collect())
-    };
-    let form = |call: &Value| if call["tollgate.stream"] == true { "streamed" } else { "whole" };
-    Row {
-        client: client.to_owned(),
-        version: version.to_owned(),
-        stack: word("tls.library"),
-        found_by: word("tollgate.tls.resolved_by"),
-        protocol: format!("HTTP/{}", word("network.protocol.version")),
-        result: format!("exact, each call once: {}", joined(calls.iter().map(form).collect())),
-    }
-}
-
 /// Shows how long the first probes and searches took, by the sensor's own log.
 pub(crate) fn show_times(sensor: &Sensor, what: &str) {
     let log = sensor.log();
@@ -108,10 +88,9 @@ pub(crate) fn show_times(sensor: &Sensor, what: &str) {
     }
 }
 
-/// Whether the table of builds that comes with the sensor has a row for a program.
+/// Whether a program needs no search: it has symbols, or a row in the table of builds that comes with the sensor.
 fn is_known(program: &Path) -> bool {
-    let file = File::open(program).unwrap();
-    !bare::known(&Segments::open(&file).unwrap(), &Offsets::bundled()).is_empty()
+    Planner::default().plan(&File::open(program).unwrap()).unwrap().carries_data()
 }
 
 fn check(lab: &Lab, agent: &Agent, library: &str) {
@@ -119,12 +98,12 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
     let what = agent.title();
     // The first run shows a file that nobody knows; its calls may be over before the search is.
-    let shown = if library != "openssl" && !is_known(&program) {
+    let shown = if is_known(&program) {
+        Vec::new()
+    } else {
         let shown = ask(lab, agent, &program, "agent-first");
         sensor.wait_searched(&program).unwrap();
         shown
-    } else {
-        Vec::new()
     };
     let facts = ask(lab, agent, &program, "agent");
     let calls = assert_exact(&sensor, &facts, library, &what);
@@ -141,11 +120,7 @@ fn check(lab: &Lab, agent: &Agent, library: &str) {
     assert_exact(&sensor, &again, library, &what);
     show_times(&sensor, &what);
     assert_private(&sensor);
-    let mut row = row(agent.name, agent.version, &calls);
-    if facts.iter().all(|fact| fact.protocol == "websocket") {
-        "WebSocket".clone_into(&mut row.protocol);
-    }
-    matrix::hold(&row).unwrap();
+    matrix::hold(&row(agent.name, agent.version, &calls)).unwrap();
 }
 
 #[test]
@@ -160,6 +135,14 @@ fn every_call_of_agents_without_symbols_is_reported_once_and_exactly() {
 fn every_call_of_agents_on_rustls_is_reported_once_and_exactly() {
     let lab = lab();
     for agent in Kit::agents(&["Codex"], all()) {
+        check(&lab, agent, "rustls");
+    }
+}
+
+#[test]
+fn every_call_of_deno_is_reported_once_and_exactly() {
+    let lab = lab();
+    for agent in Kit::agents(&["Deno", "openai (npm) on Deno"], all()) {
         check(&lab, agent, "rustls");
     }
 }

@@ -10,8 +10,10 @@ use serde_json::Value;
 use tollgate_tests::harness::{copy_program, temp_folder, wait_until};
 use tollgate_tests::lab::clients::Api;
 use tollgate_tests::lab::clients::golang::BUILDS;
+use tollgate_tests::lab::clients::titles;
 
 use crate::openssl::{assert_private, lab};
+use crate::rows::{Rows, hold_blind};
 use crate::sensor::Sensor;
 use crate::stacks::{Stack, call, check, command};
 
@@ -25,19 +27,22 @@ const UNNAMED: &[u8] = b"\0crypto/tls.(*Conn).Wr1te\0";
 fn every_go_client_is_reported_exactly() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let mut rows = Rows::default();
     for build in BUILDS {
         let program = build.program(lab.kit()).unwrap();
         for (suffix, protocol) in [("h1", "http/1.1"), ("h2", "h2")] {
             let client = format!("go-{}-{}-{suffix}", build.version, build.kind);
             let stack = Stack { library: "go", resolved_by: "structure", protocol };
-            check((&lab, &sensor), &client, stack, |order| {
+            let calls = check((&lab, &sensor), &client, stack, |order| {
                 let mut command = command(&lab, order, &program);
                 command.arg(order.file());
                 command
             });
+            rows.note(titles::of_go(&build), calls);
         }
     }
     assert_private(&sensor);
+    rows.hold();
 }
 
 /// The program, with another name for a function that is looked for: it runs as before.
@@ -57,8 +62,8 @@ fn go_program_whose_functions_are_not_found_is_blind_with_the_reason() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
     let folder = temp_folder("unnamed").unwrap();
-    let program = BUILDS.iter().find(|build| build.kind == "stripped").unwrap();
-    let program = without_name(&program.program(lab.kit()).unwrap(), folder.path());
+    let build = BUILDS.iter().find(|build| build.kind == "stripped").unwrap();
+    let program = without_name(&build.program(lab.kit()).unwrap(), folder.path());
     let fact = call(&lab, ("go-unnamed-h1", Api::Chat, false), |order| {
         let mut command = command(&lab, order, &program);
         command.arg(order.file());
@@ -85,4 +90,7 @@ fn go_program_whose_functions_are_not_found_is_blind_with_the_reason() {
     assert!(bytes("tollgate.connection.bytes_received") > fact.response_bytes, "{connection}");
     let own = |call: &Value| call["process.executable.path"].as_str() == program.to_str();
     assert!(!sensor.calls().iter().any(own));
+    let (client, version) = titles::of_go(build);
+    let title = (client, format!("{version}, names removed"));
+    hold_blind(title, "go", "go_functions_not_found");
 }

@@ -37,6 +37,8 @@ mod raw;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod runtimes;
 #[cfg(test)]
 mod rustls;

@@ -7,8 +7,10 @@ use std::process::Command;
 
 use tollgate_tests::harness::run;
 use tollgate_tests::lab::Lab;
+use tollgate_tests::lab::clients::titles;
 
 use crate::openssl::{assert_private, lab};
+use crate::rows::Rows;
 use crate::sensor::Sensor;
 use crate::stacks::{Order, Stack, check, command};
 
@@ -32,7 +34,7 @@ fn database(lab: &Lab, order: &Order) -> std::path::PathBuf {
 fn python_with_nss_is_reported_exactly() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
-    check((&lab, &sensor), "python-nss", STACK, |order| {
+    let calls = check((&lab, &sensor), "python-nss", STACK, |order| {
         let script = order.folder.path().join("by_nss.py");
         fs::write(&script, SCRIPT).unwrap();
         let mut command = command(&lab, order, Path::new("/usr/bin/python3"));
@@ -40,13 +42,16 @@ fn python_with_nss_is_reported_exactly() {
         command
     });
     assert_private(&sensor);
+    let mut rows = Rows::default();
+    rows.note(titles::of_distribution("python3-nss"), calls);
+    rows.hold();
 }
 
 #[test]
 fn client_of_the_nss_project_is_reported_exactly() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
-    check((&lab, &sensor), "tstclnt", STACK, |order| {
+    let calls = check((&lab, &sensor), "tstclnt", STACK, |order| {
         let (url, body) = (order.spec.url(), order.spec.request_body().to_string());
         let path = url.splitn(4, '/').nth(3).unwrap();
         let host = &order.spec.host;
@@ -68,4 +73,7 @@ fn client_of_the_nss_project_is_reported_exactly() {
         command
     });
     assert_private(&sensor);
+    let mut rows = Rows::default();
+    rows.note(titles::of_distribution("tstclnt of NSS"), calls);
+    rows.hold();
 }

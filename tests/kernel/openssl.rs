@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tollgate_tests::harness::monotonic_ns;
-use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Seen, Spec};
+use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Seen, Spec, titles};
 use tollgate_tests::lab::net::Options;
 use tollgate_tests::lab::provider::fact::Fact;
 use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
+use crate::rows::Rows;
 use crate::sensor::Sensor;
 
 /// Counts that no default produces.
@@ -127,6 +128,7 @@ fn check(program: Program) {
     let lab = lab();
     // The first call of a program that was never seen may be missed; here each is seen once before it counts.
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let mut rows = Rows::default();
     for client in CLIENTS.iter().filter(|client| client.program == program) {
         for (api, stream) in ways(client) {
             let what = format!("{} {api:?} stream={stream}", client.name);
@@ -151,8 +153,10 @@ fn check(program: Program) {
             if stream && fact.t_first_token_ns != 0 {
                 assert_first_token(call, fact, longest_ns(&seen, whole_ns), &what);
             }
+            rows.note(titles::of_client(client), [call.clone()]);
         }
     }
+    rows.hold();
 }
 
 /// Nothing the sensor writes holds a key or a prompt.

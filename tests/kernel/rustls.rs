@@ -1,15 +1,22 @@
 //! A Rust client with its TLS inside comes in, with symbols and without; its calls go out, one each, with exact tokens.
 
+use serde_json::Value;
 use tollgate_tests::lab::Lab;
-use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Provider, Spec};
+use tollgate_tests::lab::clients::{Api, CLIENTS, Client, Program, Provider, Spec, titles};
 
 use crate::openssl::{USAGE, assert_private, assert_same, lab, ways};
+use crate::rows::Rows;
 use crate::sensor::Sensor;
 
 /// Connections of one process after the other, so that objects are used again.
 const CALLS: u32 = 40;
 
-fn check_way(lab: &Lab, sensor: &Sensor, (client, api, stream): (&Client, Api, bool)) {
+/// Compares one call; gives it back where it has an id to be found by.
+fn check_way(
+    lab: &Lab,
+    sensor: &Sensor,
+    (client, api, stream): (&Client, Api, bool),
+) -> Option<Value> {
     let what = format!("{} {api:?} stream={stream}", client.name);
     let id = what.replace([' ', '='], "-");
     let mut spec = Spec::new(client.name, api).scenario(&format!("id={id},{USAGE}"));
@@ -21,7 +28,7 @@ fn check_way(lab: &Lab, sensor: &Sensor, (client, api, stream): (&Client, Api, b
     assert_eq!(fact.protocol, client.protocol, "{what}");
     if matches!(api, Api::CountTokens | Api::Embeddings) {
         // These answers carry no id: the call is found by its path.
-        return;
+        return None;
     }
     let call =
         sensor.call_of(fact).unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
@@ -30,17 +37,20 @@ fn check_way(lab: &Lab, sensor: &Sensor, (client, api, stream): (&Client, Api, b
     let way = if matches!(client.program, Program::Rust(_)) { "symbols" } else { "structure" };
     assert_eq!(call["tollgate.tls.resolved_by"], way, "{what}");
     assert_eq!(call["tollgate.binding"], "wire_record", "{what}");
+    Some(call)
 }
 
 fn check(program: Program) {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let mut rows = Rows::default();
     for client in CLIENTS.iter().filter(|client| client.program == program) {
         for (api, stream) in ways(client) {
-            check_way(&lab, &sensor, (client, api, stream));
+            rows.note(titles::of_client(client), check_way(&lab, &sensor, (client, api, stream)));
         }
     }
     assert_private(&sensor);
+    rows.hold();
 }
 
 #[test]

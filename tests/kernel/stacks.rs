@@ -53,16 +53,17 @@ pub(crate) fn command(lab: &Lab, order: &Order, program: &Path) -> Command {
     command
 }
 
-/// Has a client make a whole and a streamed call of two APIs, and compares what the sensor says of each.
+/// Has a client make a whole and a streamed call of two APIs, and compares what the sensor says of each; gives the calls
+/// back.
 pub(crate) fn check(
     (lab, sensor): (&Lab, &Sensor),
     client: &str,
     stack: Stack,
     make: impl Fn(&Order) -> Command,
-) {
-    for (api, stream) in
-        [(Api::Chat, false), (Api::Chat, true), (Api::Messages, false), (Api::Messages, true)]
-    {
+) -> Vec<Value> {
+    let ways =
+        [(Api::Chat, false), (Api::Chat, true), (Api::Messages, false), (Api::Messages, true)];
+    let calls = ways.map(|(api, stream)| {
         let what = format!("{client} {api:?} stream={stream}");
         let fact = call(lab, (client, api, stream), &make);
         assert_eq!(fact.protocol, stack.protocol, "{what}");
@@ -71,7 +72,9 @@ pub(crate) fn check(
             .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
         assert_facts(&call, &fact, &what);
         assert_stack(&call, stack, &what);
-    }
+        call
+    });
+    calls.into()
 }
 
 /// Has a client make one call; gives back what the provider says of it.

@@ -16,8 +16,9 @@ use tollgate_tests::lab::clients::agents::Asking;
 use tollgate_tests::lab::clients::{Agent, Kit};
 use tollgate_tests::matrix;
 
-use crate::boringssl::{all, ask, assert_exact, row, show_times};
+use crate::boringssl::{all, ask, assert_exact, show_times};
 use crate::openssl::lab;
+use crate::rows::row;
 use crate::sensor::{Sensor, binary};
 
 /// Runs of a program before the sensor must have found out that a row is wrong.

@@ -1,9 +1,11 @@
 //! Real clients that open WebSocket sessions come in, compressed or not; each response made over them is one exact call.
 
 use tollgate_tests::harness::{note, run, temp_folder};
+use tollgate_tests::lab::clients::titles;
 use tollgate_tests::lab::clients::websocket::WEBSOCKET_CLIENTS;
 
 use crate::openssl::{USAGE, assert_facts, assert_private, lab};
+use crate::rows::Rows;
 use crate::sensor::Sensor;
 
 /// Responses made over each session.
@@ -13,6 +15,7 @@ const RESPONSES: usize = 3;
 fn each_response_of_a_session_is_one_exact_call() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let mut rows = Rows::default();
     for client in WEBSOCKET_CLIENTS {
         // Whole messages, and those that the server cuts into many frames.
         for knobs in ["", ",piece=37"] {
@@ -46,6 +49,7 @@ fn each_response_of_a_session_is_one_exact_call() {
                     .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
                 assert_facts(&call, fact, &what);
                 assert_eq!(call["tollgate.cost.basis"], basis, "{what}: {call}");
+                rows.note(titles::of_websocket(&client), [call]);
             }
             let own = |call: &&serde_json::Value| {
                 facts.iter().any(|fact| call["gen_ai.response.id"] == fact.id.as_str())
@@ -54,4 +58,5 @@ fn each_response_of_a_session_is_one_exact_call() {
         }
     }
     assert_private(&sensor);
+    rows.hold();
 }

@@ -7,13 +7,13 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use super::segments::{Machine, Segments};
 
 /// Longest function that is told from its neighbours, in bytes.
-const FUNCTION_MAX: u64 = 16 << 10;
+pub(super) const FUNCTION_MAX: u64 = 16 << 10;
 /// Alignment of functions.
 const ALIGNMENT: u64 = 16;
 /// Longest instruction of x86-64, in bytes.
 const INSTRUCTION_MAX: usize = 15;
 /// What linkers fill gaps between functions with.
-const PADDING: u8 = 0xcc;
+pub(super) const PADDING: u8 = 0xcc;
 /// Head of the unwind index: pointers of four bytes, entries relative to the index (LSB, `.eh_frame_hdr`).
 const INDEX_HEAD: [u8; 2] = [0x03, 0x3b];
 
@@ -104,7 +104,8 @@ fn padded_starts(bytes: &[u8], from: u64, site: u64) -> Vec<u64> {
         .collect()
 }
 
-fn walk(code: &[u8], start: u64, site: u64) -> Option<Range<u64>> {
+/// The function that holds an address, where one begins at `start` and what follows the code is another.
+pub(super) fn walk(code: &[u8], start: u64, site: u64) -> Option<Range<u64>> {
     let (mut begin, mut reach) = (start, start);
     let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
     let mut instruction = Instruction::default();

@@ -4,6 +4,7 @@ mod attached;
 pub mod bare;
 pub mod boringssl;
 mod bounds;
+mod called;
 pub mod connections;
 pub mod elf;
 pub mod gnutls;

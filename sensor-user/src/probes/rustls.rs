@@ -10,7 +10,7 @@ use super::elf::Image;
 use super::library::{Carried, Library, Resolution};
 use super::plan::{Part, Probe};
 use super::row::{Place, Row, row};
-use super::segments::Segments;
+use super::segments::{Machine, Segments};
 use super::strings::{self, Text};
 use super::structure::{self, Facts, only};
 
@@ -110,7 +110,11 @@ fn by_structure(segments: &Segments<'_>) -> Option<Found> {
     if strings::constants(segments, &TEXTS).is_empty() {
         return None;
     }
-    let functions = structure::referring(segments, &TEXTS);
+    let functions = if segments.frame_index.is_none() && segments.machine == Machine::X86 {
+        structure::referring_called(segments, &TEXTS)
+    } else {
+        structure::referring(segments, &TEXTS)
+    };
     let reports = |facts: &Facts, own: u32, others: u32| {
         let reasons = [own, BUFFER_TOO_SMALL, OUTPUT_ALIASES_INPUT];
         reasons.iter().all(|reason| facts.numbers.contains(reason))

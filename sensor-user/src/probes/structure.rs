@@ -6,8 +6,9 @@ use std::ops::Range;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 use super::bounds;
+use super::called::Called;
 use super::segments::{Machine, Segments};
-use super::strings::{self, Text};
+use super::strings::{self, Reference, Text};
 
 /// Functions that are looked into in one file.
 const FUNCTIONS_MAX: usize = 1024;
@@ -39,12 +40,29 @@ pub type Located = (&'static str, u64);
 
 /// Finds the functions that refer to any of the texts.
 pub fn referring(image: &Segments<'_>, texts: &[Text]) -> Functions {
+    let references = strings::references(image, &strings::constants(image, texts));
+    holding(image, &references, |site| bounds::around(image, site))
+}
+
+/// Finds the functions that refer to any of the texts and that others call by their address: they are told from their
+/// neighbours without an unwind index.
+pub fn referring_called(image: &Segments<'_>, texts: &[Text]) -> Functions {
+    let references = strings::references(image, &strings::constants(image, texts));
+    let sites = references.iter().map(|reference| reference.site).collect();
+    let called = Called::near(image, &sites);
+    holding(image, &references, |site| called.around(site))
+}
+
+fn holding(
+    image: &Segments<'_>,
+    references: &BTreeSet<Reference>,
+    around: impl Fn(u64) -> Option<Range<u64>>,
+) -> Functions {
     let mut functions = Functions::new();
-    let constants = strings::constants(image, texts);
     let mut last: Option<Range<u64>> = None;
-    for reference in strings::references(image, &constants) {
+    for reference in references {
         let known = last.clone().filter(|range| range.contains(&reference.site));
-        let Some(range) = known.or_else(|| bounds::around(image, reference.site)) else { continue };
+        let Some(range) = known.or_else(|| around(reference.site)) else { continue };
         if functions.len() >= FUNCTIONS_MAX && !functions.contains_key(&range.start) {
             break;
         }
@@ -71,10 +89,16 @@ pub fn look_into(image: &Segments<'_>, range: &Range<u64>) -> Facts {
 fn look_into_x86(code: &[u8], address: u64, facts: &mut Facts) {
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
+    let mut pushed = None;
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
         if instruction.is_invalid() {
             return;
+        }
+        // What saves room pushes a small number and pops it into its register.
+        facts.numbers.extend(pushed.take().filter(|_| instruction.mnemonic() == Mnemonic::Pop));
+        if instruction.op0_kind() == OpKind::Immediate8to64 {
+            pushed = u32::try_from(instruction.immediate8to64()).ok();
         }
         if instruction.is_call_near() {
             let target = instruction.near_branch_target();

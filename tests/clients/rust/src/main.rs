@@ -3,6 +3,9 @@
 //! With two phases the second set of calls waits for a line on standard input, after the word "ready" was printed,
 //! and uses the same client object, so the same connections.
 
+#[cfg(feature = "sdk")]
+mod sdk;
+
 use std::error::Error;
 
 use reqwest::Client;
@@ -39,7 +42,12 @@ fn client(name: &str) -> Result<Client, Box<dyn Error>> {
     Ok(builder.build()?)
 }
 
-async fn call(client: &Client, request: &Value) -> Result<Value, Box<dyn Error>> {
+async fn call(client: &Client, spec: &Value) -> Result<Value, Box<dyn Error>> {
+    #[cfg(feature = "sdk")]
+    if spec["client"].as_str().is_some_and(|name| name.starts_with("async-openai")) {
+        return sdk::call(client, spec).await;
+    }
+    let request = &spec["request"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let started = now_ns();
     let mut builder = client.post(text(&request["url"])).body(text(&request["body"]));
@@ -72,7 +80,7 @@ async fn run(spec: Value) -> Result<(), Box<dyn Error>> {
             std::io::stdin().read_line(&mut String::new())?;
         }
         for _ in 0..spec["count"].as_u64().unwrap_or(1) {
-            calls.push(call(&client, &spec["request"]).await?);
+            calls.push(call(&client, &spec).await?);
         }
     }
     println!("{}", json!({ "calls": calls }));

@@ -1,13 +1,14 @@
 //! Names of coding agents and runtimes come in; their native programs, installed as npm serves them, go out, ready to run.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::harness::run;
-use crate::lab::clients::install::{Cache, Kit, stamped};
+use crate::lab::clients::install::{Cache, Kit, cache_folder, stamped};
 use crate::lab::clients::run::set_environment;
 use crate::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY};
 use crate::lab::net::command_in;
@@ -23,6 +24,10 @@ pub enum Asking {
     Codex,
     /// A script that Bun or Node runs, which fetches twice: whole and streamed.
     Script,
+    /// The same script in Deno.
+    DenoScript,
+    /// A script in Deno that asks twice by `npm:openai`: whole and streamed.
+    DenoSdk,
 }
 
 /// A program that carries its own TLS library.
@@ -98,6 +103,21 @@ const fn node(version: &'static str, always: bool) -> Agent {
     }
 }
 
+const fn deno(version: &'static str, always: bool) -> Agent {
+    Agent {
+        name: "Deno",
+        package: "@deno/linux-x64-glibc",
+        version,
+        program: "deno",
+        asking: Asking::DenoScript,
+        always,
+    }
+}
+
+const fn deno_sdk(version: &'static str) -> Agent {
+    Agent { name: "openai (npm) on Deno", asking: Asking::DenoSdk, ..deno(version, true) }
+}
+
 /// Every such program of the lab; those without symbols first.
 pub const AGENTS: &[Agent] = &[
     bun("1.4.5", true),
@@ -111,6 +131,11 @@ pub const AGENTS: &[Agent] = &[
     bun("1.2.23", false),
     bun("1.1.45", false),
     codex("0.171.0-linux-x64"),
+    deno("2.9.6", true),
+    deno_sdk("2.9.6"),
+    deno("2.9.0", false),
+    deno("2.5.2", false),
+    deno("2.0.0", false),
     node("24.21.0", true),
     node("26.12.1", false),
     node("22.23.3", false),
@@ -118,8 +143,9 @@ pub const AGENTS: &[Agent] = &[
     node("18.20.8", false),
 ];
 
-/// What Bun and Node run: a call whole, then one streamed.
+/// What Bun, Node and Deno run: a call whole, then one streamed.
 const SCRIPT: &str = r#"
+import process from "node:process";
 const [prompt, key] = process.argv.slice(2);
 for (const stream of [false, true]) {
   const answer = await fetch("https://api.anthropic.com/v1/messages", {
@@ -134,6 +160,16 @@ for (const stream of [false, true]) {
 }
 "#;
 
+/// The same by the SDK.
+const SDK_SCRIPT: &str = r#"
+import process from "node:process";
+import OpenAI from "openai";
+const [input, apiKey] = process.argv.slice(2);
+const client = new OpenAI({ apiKey, maxRetries: 0 });
+await client.responses.create({ model: "gpt-4o-mini", input });
+for await (const _event of await client.responses.create({ model: "gpt-4o-mini", input, stream: true }));
+"#;
+
 impl Agent {
     /// Package and version in one word.
     pub fn title(&self) -> String {
@@ -145,15 +181,16 @@ impl Agent {
         let cache = Cache::lock("agents")?;
         let title = self.title();
         let folder = cache.folder().join(title.replace(['@', '/'], "_"));
+        let program = folder.join("node_modules").join(self.package).join(self.program);
         stamped(&folder, &title, || {
             fs::create_dir_all(&folder).context("making the folder of an agent")?;
             let mut npm = Command::new("npm");
             npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--force"]);
-            run(npm.arg("--prefix").arg(&folder).arg(&title))
-                .context("installing an agent")
-                .map(drop)
+            run(npm.arg("--prefix").arg(&folder).arg(&title)).context("installing an agent")?;
+            // Some packages leave this to a script that runs when they are installed.
+            fs::set_permissions(&program, Permissions::from_mode(0o755)).context("its mode")
         })?;
-        Ok(folder.join("node_modules").join(self.package).join(self.program))
+        Ok(program)
     }
 
     /// Builds the command that asks the program once, in a namespace, with its files in `folder`.
@@ -181,9 +218,17 @@ impl Agent {
                 command.args(["exec", "--skip-git-repo-check", prompt]);
             }
             Asking::Script => {
-                let script = folder.join("fetch.mjs");
-                fs::write(&script, SCRIPT).context("writing the script")?;
-                command.arg(script).args([prompt, ANTHROPIC_KEY]);
+                command.arg(script(folder, SCRIPT)?).args([prompt, ANTHROPIC_KEY]);
+            }
+            Asking::DenoScript => {
+                deno_run(&mut command, ca).arg(script(folder, SCRIPT)?);
+                command.args([prompt, ANTHROPIC_KEY]);
+            }
+            Asking::DenoSdk => {
+                fs::write(folder.join("package.json"), r#"{"dependencies":{"openai":"*"}}"#)?;
+                symlink(cache_folder().join("node/node_modules"), folder.join("node_modules"))?;
+                deno_run(&mut command, ca).arg(script(folder, SDK_SCRIPT)?);
+                command.args([prompt, OPENAI_KEY]);
             }
         }
         Ok(command)
@@ -196,6 +241,18 @@ impl Agent {
         command.stdin(std::process::Stdio::null());
         run(&mut command).with_context(|| self.title()).map(drop)
     }
+}
+
+fn script(folder: &Path, text: &str) -> Result<PathBuf> {
+    let script = folder.join("ask.mjs");
+    fs::write(&script, text).context("writing the script")?;
+    Ok(script)
+}
+
+/// Deno with what a script needs, the lab's authority under the one name that it reads, and no look for a newer Deno.
+fn deno_run<'c>(command: &'c mut Command, ca: &Path) -> &'c mut Command {
+    command.env("DENO_CERT", ca).env("DENO_NO_UPDATE_CHECK", "1");
+    command.args(["run", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read"])
 }
 
 impl Kit {

@@ -35,7 +35,7 @@ pub const DEBIAN_PACKAGES: &[&str] = &[
 pub const DEBIAN_NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 
 /// Python packages: the SDKs and the HTTP libraries that programs without an SDK use.
-const PYTHON_PACKAGES: &[&str] = &[
+pub(super) const PYTHON_PACKAGES: &[&str] = &[
     "openai==3.54.0",
     "anthropic==2.12.0",
     "langchain-openai==1.7.3",
@@ -45,7 +45,8 @@ const PYTHON_PACKAGES: &[&str] = &[
 ];
 
 /// npm packages: the last versions that run on Node 20.
-const NODE_PACKAGES: &[&str] = &["openai@6.49.0", "@anthropic-ai/sdk@1.12.0", "undici@7.30.2"];
+pub(super) const NODE_PACKAGES: &[&str] =
+    &["openai@6.49.0", "@anthropic-ai/sdk@1.12.0", "undici@7.30.2"];
 
 /// Source of the load generator.
 const LOAD_SOURCE: &str = include_str!("../../../clients/load.c");

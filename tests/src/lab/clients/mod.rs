@@ -9,6 +9,7 @@ pub mod runtimes;
 pub mod rust;
 pub mod seen;
 pub mod spec;
+pub mod titles;
 pub mod websocket;
 
 pub use self::agents::Agent;

@@ -11,10 +11,11 @@ use crate::harness::run;
 use crate::lab::clients::install::{cache_folder, find, stamped};
 
 /// The client's package, carried in the harness so that it works where the source is not.
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("Cargo.toml", include_str!("../../../clients/rust/Cargo.toml")),
     ("Cargo.lock", include_str!("../../../clients/rust/Cargo.lock")),
     ("src/main.rs", include_str!("../../../clients/rust/src/main.rs")),
+    ("src/sdk.rs", include_str!("../../../clients/rust/src/sdk.rs")),
 ];
 
 /// What rustls encrypts with.
@@ -30,10 +31,18 @@ impl Provider {
     /// Every one.
     pub const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
 
-    /// The feature of the client's package.
-    fn feature(self) -> &'static str {
+    /// Its name, in titles and folders.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::AwsLc => "aws-lc",
+            Self::Ring => "ring",
+        }
+    }
+
+    /// The features of the client's package; the SDK, which takes long to build, is in one of them.
+    fn features(self) -> &'static str {
+        match self {
+            Self::AwsLc => "aws-lc,sdk",
             Self::Ring => "ring",
         }
     }
@@ -53,7 +62,7 @@ impl RustClient {
     pub fn built(provider: Provider) -> Result<Self> {
         let cache = cache_folder();
         fs::create_dir_all(&cache).context("making the cache folder")?;
-        let name = format!("rust-{}", provider.feature());
+        let name = format!("rust-{}", provider.as_str());
         let lock = File::create(cache.join(format!("{name}.lock")));
         let lock = lock.context("making the lock of the build")?;
         // Held until the file is closed, at the end of this function.
@@ -65,6 +74,14 @@ impl RustClient {
     }
 }
 
+/// The version of a crate that the client is built with.
+pub(super) fn locked(name: &str) -> String {
+    let [_, (_, lock), ..] = SOURCES;
+    let told = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
+    let version = told.and_then(|(_, rest)| rest.split('"').next());
+    version.unwrap_or("unknown").to_owned()
+}
+
 fn build(folder: &Path, provider: Provider) -> Result<()> {
     fs::create_dir_all(folder.join("src")).context("making the client's folder")?;
     for (name, text) in SOURCES {
@@ -74,7 +91,7 @@ fn build(folder: &Path, provider: Provider) -> Result<()> {
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
     run(cargo
         .args(["build", "--release", "--locked", "--quiet", "--features"])
-        .arg(provider.feature()))
+        .arg(provider.features()))
     .context("building the client")?;
     let built = folder.join("target/release/lab-client");
     let mut strip = Command::new("strip");

@@ -45,7 +45,7 @@ pub enum Program {
     Node,
     /// curl, started by a shell; libssl of the system.
     Curl,
-    /// reqwest; rustls inside the executable.
+    /// reqwest, by itself or under an SDK; rustls inside the executable.
     Rust(Provider),
     /// The same without symbols.
     RustBare(Provider),
@@ -118,6 +118,8 @@ pub const CLIENTS: &[Client] = &[
     client("reqwest-h2", Program::Rust(Provider::AwsLc), H2, ALL),
     client("reqwest-bare-h1", Program::RustBare(Provider::AwsLc), H1, ALL),
     client("reqwest-bare-h2", Program::RustBare(Provider::AwsLc), H2, ALL),
+    client("async-openai-h2", Program::Rust(Provider::AwsLc), H2, &[Api::Chat]),
+    client("async-openai-bare-h1", Program::RustBare(Provider::AwsLc), H1, &[Api::Chat]),
     client("reqwest-ring-h1", Program::Rust(Provider::Ring), H1, ALL),
     client("reqwest-ring-h2", Program::Rust(Provider::Ring), H2, ALL),
     client("reqwest-ring-bare-h1", Program::RustBare(Provider::Ring), H1, ALL),

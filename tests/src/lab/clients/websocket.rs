@@ -14,7 +14,7 @@ use crate::lab::clients::spec::{OPENAI_KEY, PROMPT};
 use crate::lab::net::command_in;
 
 /// npm packages: the SDK, and the library that it opens sessions with.
-const PACKAGES: [&str; 2] = ["openai@6.49.0", "ws@8.23.0"];
+pub(super) const PACKAGES: [&str; 2] = ["openai@6.49.0", "ws@8.23.0"];
 /// Scripts, carried in the harness so that it works where the source is not.
 const PYTHON: &str = include_str!("../../../clients/websocket.py");
 const NODE: &str = include_str!("../../../clients/websocket.mjs");
