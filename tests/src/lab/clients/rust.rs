@@ -58,19 +58,22 @@ pub struct RustClient {
 }
 
 impl RustClient {
-    /// Builds the client unless this machine has; only tests that need it pay for it.
+    /// Builds the clients unless this machine has; only tests that need one pay for it.
     pub fn built(provider: Provider) -> Result<Self> {
         let cache = cache_folder();
         fs::create_dir_all(&cache).context("making the cache folder")?;
-        let name = format!("rust-{}", provider.as_str());
-        let lock = File::create(cache.join(format!("{name}.lock")));
-        let lock = lock.context("making the lock of the build")?;
+        let lock = File::create(cache.join("rust.lock")).context("making the lock of the build")?;
         // Held until the file is closed, at the end of this function.
         flock(&lock, FlockOperation::LockExclusive).context("locking the build")?;
-        let folder = cache.join(name);
-        let wanted = SOURCES.map(|(_, text)| text).concat();
-        stamped(&folder, &wanted, || build(&folder, provider))?;
-        Ok(Self { whole: folder.join("lab-client"), bare: folder.join("lab-client-bare") })
+        let folder = cache.join("rust");
+        stamped(&folder, &SOURCES.map(|(_, text)| text).concat(), || build(&folder))?;
+        Ok(Self::within(&folder, provider))
+    }
+
+    fn within(folder: &Path, provider: Provider) -> Self {
+        let whole = folder.join(provider.as_str()).join("lab-client");
+        let bare = whole.with_file_name("lab-client-bare");
+        Self { whole, bare }
     }
 }
 
@@ -82,21 +85,28 @@ pub(super) fn locked(name: &str) -> String {
     version.unwrap_or("unknown").to_owned()
 }
 
-fn build(folder: &Path, provider: Provider) -> Result<()> {
+/// Builds every client: most of what they are made of is the same, and is compiled once.
+fn build(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder.join("src")).context("making the client's folder")?;
     for (name, text) in SOURCES {
         fs::write(folder.join(name), text).with_context(|| format!("writing {name}"))?;
     }
-    let mut cargo = Command::new(find("cargo")?);
-    cargo.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
-    run(cargo
-        .args(["build", "--release", "--locked", "--quiet", "--features"])
-        .arg(provider.features()))
-    .context("building the client")?;
-    let built = folder.join("target/release/lab-client");
-    let mut strip = Command::new("strip");
-    run(strip.arg("-o").arg(folder.join("lab-client-bare")).arg(&built)).context("stripping it")?;
-    fs::rename(&built, folder.join("lab-client")).context("putting the client in place")?;
-    // What was needed to build it takes a thousand times its room.
-    fs::remove_dir_all(folder.join("target")).context("removing what the build left")
+    let target = folder.join("target");
+    for provider in Provider::ALL {
+        let mut cargo = Command::new(find("cargo")?);
+        cargo.current_dir(folder).env("CARGO_TARGET_DIR", &target);
+        run(cargo
+            .args(["build", "--release", "--locked", "--quiet", "--features"])
+            .arg(provider.features()))
+        .with_context(|| format!("building the client on {}", provider.as_str()))?;
+        let client = RustClient::within(folder, provider);
+        let (own, built) =
+            (folder.join(provider.as_str()), target.join("release").join("lab-client"));
+        fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
+        let mut strip = Command::new("strip");
+        run(strip.arg("-o").arg(&client.bare).arg(&built)).context("stripping it")?;
+        fs::rename(&built, &client.whole).context("putting the client in place")?;
+    }
+    // What was needed to build them takes a thousand times their room.
+    fs::remove_dir_all(target).context("removing what the build left")
 }
