@@ -5,13 +5,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 pub use crate::kinds::{
-    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_IN_PATH,
-    RULE_MODEL_PREFIX, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PART, RULE_PATH,
-    RULE_PATH_TAIL,
+    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_FORMS, RULE_KEY_PREFIX, RULE_MODEL,
+    RULE_MODEL_FORM, RULE_MODEL_IN_PATH, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL,
+    RULE_PART, RULE_PATH, RULE_PATH_TAIL,
 };
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
-pub const GATE_ABI_VERSION: u32 = 4;
+pub const GATE_ABI_VERSION: u32 = 5;
 
 /// Class of a process nobody has told the gate about.
 pub const CLASS_UNKNOWN: u32 = 0;
@@ -58,9 +58,6 @@ pub const SCOPE_MODELS: u32 = 64;
 
 /// Something is refused to the class by name, so a name that cannot be read is refused as well.
 pub const SCOPE_NAMES: u32 = 128;
-/// The class has rules about what models' names begin with.
-pub const SCOPE_MODEL_PREFIXES: u32 = 256;
-
 /// The class has rules about the last segments of paths.
 pub const SCOPE_PATH_TAILS: u32 = 512;
 
@@ -94,6 +91,9 @@ pub const ACTION_ALLOW: u32 = 1;
 pub const ACTION_DENY: u32 = 2;
 /// The request is refused and its process killed; only where an operator wrote `kill`.
 pub const ACTION_KILL: u32 = 3;
+
+/// Of a key: the request passes as far as the key goes, and its model is judged in the group whose number is the reason.
+pub const ACTION_GROUP: u32 = 4;
 
 /// What happens, why, and until when.
 #[derive(
@@ -236,6 +236,10 @@ pub struct Object {
     pub unjudged: u32,
     /// What was decided of the last request; `action` 0 where nothing was.
     pub verdict: Verdict,
+    /// Group of the last request's key.
+    pub group: u32,
+    /// Padding.
+    pub reserved: u32,
 }
 
 /// A socket that leads to an AI provider, for whoever has to cut it.

@@ -14,9 +14,9 @@ pub const RULE_OTHER_CREDENTIAL: u32 = 5;
 pub const RULE_OTHER_MODEL: u32 = 6;
 /// Kind of a rule about a whole class, whatever it does: a panic about a workload.
 pub const RULE_CLASS: u32 = 7;
-/// Kind of a rule about models whose names begin so, and go on without a `/`: the value is the hash of the begin, at one
-/// destination or at all (`value_at`). The longest begin counts, and a rule about the whole name before it.
-pub const RULE_MODEL_PREFIX: u32 = 8;
+/// Kind of a rule about models by the patterns that their names match: the value is what the automaton of the class says
+/// (`form_at`), at one destination or at all (`value_at`). A rule about the whole name comes before it.
+pub const RULE_MODEL_FORM: u32 = 8;
 /// Kind of a rule about what cannot be seen: the value is the destination.
 pub const RULE_OPAQUE: u32 = 9;
 
@@ -31,3 +31,6 @@ pub const RULE_KEY_PREFIX: u32 = 13;
 /// Kind of a rule that says whose a destination is that is a part of a provider's hosts: class `CLASS_NONE`, the value is the
 /// part, the reason of the verdict is the destination that stands for the whole provider.
 pub const RULE_PART: u32 = 12;
+/// Kind of a rule that says by which automaton a class's models are told apart: the value is zero, the reason of the verdict
+/// is the automaton's number. Then `RULE_OTHER_MODEL` says nothing: what matches no pattern is a form like others.
+pub const RULE_FORMS: u32 = 14;

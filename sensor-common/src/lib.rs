@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod forms;
 pub mod gate;
 pub mod kinds;
 pub mod limits;

@@ -106,8 +106,12 @@ pub const KEY_BYTES_MAX: u32 = 183;
 pub const PATH_SCAN_MAX: u32 = 128;
 /// Bytes of a path whose last segments are compared with rules.
 pub const TAIL_SCAN_MAX: u32 = 256;
-/// Bytes of a model's name that are compared with rules.
-pub const MODEL_SCAN_MAX: u32 = 64;
+/// Bytes of a model's name that are compared with rules: with its key it fits into `LOOK_OVERLAP`.
+pub const MODEL_SCAN_MAX: u32 = 96;
+/// Automata of models' names kept at once: the one in force, the one before, and one that is being written.
+pub const FORMS_MAX: u32 = 3;
+/// States of such an automaton: patterns that need more are left to the agent.
+pub const FORM_STATES_MAX: usize = 4_096;
 /// Bytes of a credential by which its kind is told.
 pub const KEY_PREFIX_MAX: u32 = 24;
 /// Reasons whose words are kept.

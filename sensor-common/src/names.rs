@@ -36,8 +36,10 @@ pub const TAIL_COPY: u32 = 0;
 pub const MAP_GATE_TAILS: &str = "GATE_TAILS";
 /// Runs the scanner over the begin of a request.
 pub const PROGRAM_SCAN: &str = "gate_scan";
-/// Judges host and path.
+/// Judges the host.
 pub const PROGRAM_JUDGE: &str = "gate_judge";
+/// Judges the path.
+pub const PROGRAM_PATH: &str = "gate_path";
 /// Judges credential and model.
 pub const PROGRAM_CREDENTIAL: &str = "gate_credential";
 /// Index of [`PROGRAM_SCAN`] in [`MAP_GATE_TAILS`].
@@ -46,6 +48,8 @@ pub const TAIL_SCAN: u32 = 0;
 pub const TAIL_JUDGE: u32 = 1;
 /// Index of [`PROGRAM_CREDENTIAL`].
 pub const TAIL_CREDENTIAL: u32 = 2;
+/// Index of [`PROGRAM_PATH`].
+pub const TAIL_PATH: u32 = 3;
 
 /// Tail-called programs of messages.
 pub const MAP_MESSAGE_TAILS: &str = "MESSAGE_TAILS";

@@ -11,6 +11,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use sensor_common::forms::Held;
     use sensor_common::gate::{
         AiSocket, Gate, GateEvent, Object, Owner, RuleKey, Subject, Switches, Verdict,
     };
@@ -19,7 +20,7 @@ mod tests {
     use sensor_common::state::{Alias, Call, Connection, ConnectionKey, GoCallKey, WireOwner};
 
     /// Size and alignment of each structure as the compiler lays it out. `Record` is a header and its payload.
-    const STRUCTURES: [(&str, usize, usize); 19] = [
+    const STRUCTURES: [(&str, usize, usize); 20] = [
         ("Header", size_of::<Header>(), align_of::<Header>()),
         ("Socket", size_of::<Socket>(), align_of::<Socket>()),
         ("Hello", size_of::<Hello>(), align_of::<Hello>()),
@@ -38,6 +39,7 @@ mod tests {
         ("AiSocket", size_of::<AiSocket>(), align_of::<AiSocket>()),
         ("GateEvent", size_of::<GateEvent>(), align_of::<GateEvent>()),
         ("Owner", size_of::<Owner>(), align_of::<Owner>()),
+        ("Held", size_of::<Held>(), align_of::<Held>()),
         ("Head", size_of::<Head>(), align_of::<Head>()),
     ];
     /// Begins the only structure whose size depends on a number.

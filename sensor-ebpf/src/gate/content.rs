@@ -13,7 +13,7 @@ use sensor_common::gate::{
     SCOPE_PATH_TAILS, SCOPE_PATHS, Verdict,
 };
 use sensor_common::limits::HEAD_BYTES_MAX;
-use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE, TAIL_SCAN};
+use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE, TAIL_PATH, TAIL_SCAN};
 use sensor_common::scan::{
     Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_MODEL_END, MARKS_MAX,
     SCANNER_BODY, SCANNER_HEAD, SCANNER_TABLE_LEN,
@@ -23,7 +23,6 @@ use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME};
 use crate::looks;
 use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count};
 use crate::name::{anew, destination, masked};
-use crate::path;
 use crate::rules::{is_content_panic, refused, refuses};
 use crate::subject::scope_of;
 use crate::tls::{key_of, never_tail_call};
@@ -194,13 +193,13 @@ pub fn byte(head: *const Head, at: u32) -> u8 {
     }
 }
 
-/// Judges host and path.
+/// Judges the host.
 /// proto: none (only ever tail-called)
 #[uprobe]
 pub fn gate_judge(ctx: ProbeContext) -> u32 {
-    if judge() == Some(true) {
+    if let Some(then) = judge() {
         // SAFETY: the tail-called program has the same type and context.
-        unsafe { GATE_TAILS.tail_call(&ctx, TAIL_CREDENTIAL) };
+        unsafe { GATE_TAILS.tail_call(&ctx, then) };
     }
     never_tail_call(&ctx);
     0
@@ -213,9 +212,9 @@ pub fn judged_by(class: u32) -> u32 {
     scope_of(class) | of_panic
 }
 
-/// Says whether credential and model are still to be judged.
+/// Says which program comes next.
 #[inline(always)]
-fn judge() -> Option<bool> {
+fn judge() -> Option<u32> {
     let key = held()?;
     let head = HEADS.get_ptr_mut(&key)?;
     let object = OBJECTS.get_ptr_mut(&key)?;
@@ -223,13 +222,16 @@ fn judge() -> Option<bool> {
     let (known, starts) = unsafe { (*object, (*head).state == SCANNER_HEAD) };
     let scope = judged_by(known.class);
     if !starts {
-        return Some(scope & SCOPE_MODELS != 0 && known.http != HTTP_BODY_NAMED);
+        let is_open = scope & SCOPE_MODELS != 0 && known.http != HTTP_BODY_NAMED;
+        return is_open.then_some(TAIL_CREDENTIAL);
     }
     count(GATE_COUNT_JUDGED);
     // SAFETY: as above.
     let (ended, hosts, keys) = unsafe {
         ((*head).counts[MARK_HEAD_END], (*head).counts[MARK_HOST_END], (*head).counts[MARK_KEY_END])
     };
+    // SAFETY: as above.
+    unsafe { (*object).group = 0 };
     let mut leads = known.destination;
     if look_at(head, MARK_HOST, MARK_HOST_END) {
         without_port(head);
@@ -239,20 +241,7 @@ fn judge() -> Option<bool> {
     }
     if let Some(verdict) = refused(known.class, leads) {
         leave(object, &verdict, leads);
-        return Some(false);
-    }
-    if scope & SCOPE_PATHS != 0
-        && let Some(verdict) = path::begin(head, known.class, leads)
-    {
-        leave(object, &verdict, leads);
-        return Some(false);
-    }
-    if scope & SCOPE_PATH_TAILS != 0
-        && let Some(verdict) = path::end(head, known.class, leads)
-        && refuses(&verdict)
-    {
-        leave(object, &verdict, leads);
-        return Some(false);
+        return None;
     }
     leave(object, &Verdict { action: ACTION_ALLOW, ..Verdict::default() }, leads);
     // A head that is longer than what is read, or says a thing twice, could mean anything.
@@ -260,7 +249,11 @@ fn judge() -> Option<bool> {
         // SAFETY: as above.
         unsafe { (*object).unjudged = REASON_HEAD_UNREADABLE };
     }
-    Some(scope & (SCOPE_KEYS | SCOPE_MODELS) != 0 && leads != DESTINATION_NONE)
+    if scope & (SCOPE_PATHS | SCOPE_PATH_TAILS) != 0 {
+        return Some(TAIL_PATH);
+    }
+    (scope & (SCOPE_KEYS | SCOPE_MODELS) != 0 && leads != DESTINATION_NONE)
+        .then_some(TAIL_CREDENTIAL)
 }
 
 /// Takes the port off a host.

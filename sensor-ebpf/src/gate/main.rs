@@ -6,6 +6,7 @@
 mod connect;
 mod content;
 mod credential;
+mod form;
 mod hello;
 mod looks;
 mod maps;

@@ -6,13 +6,14 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf, SockHash};
+use sensor_common::forms::{FORMS_LEN, Held};
 use sensor_common::gate::{
     AiSocket, GATE_COUNTERS, Gate, Object, Owner, RuleKey, Subject, Switches, Verdict,
 };
 use sensor_common::limits::{
-    ADDRESSES_MAX, CALLS_MAX, CLASSES_MAX, CONNECTIONS_MAX, DEDICATED_MAX, GATE_RING_BYTES,
-    HEADS_MAX, HELLO_BUFFER_BYTES, HELLOS_MAX, NAMES_MAX, REASON_BYTES_MAX, REASONS_MAX, RULES_MAX,
-    SOCKETS_MAX, SUBJECTS_MAX, WIRE_KEY_LEN,
+    ADDRESSES_MAX, CALLS_MAX, CLASSES_MAX, CONNECTIONS_MAX, DEDICATED_MAX, FORMS_MAX,
+    GATE_RING_BYTES, HEADS_MAX, HELLO_BUFFER_BYTES, HELLOS_MAX, NAMES_MAX, REASON_BYTES_MAX,
+    REASONS_MAX, RULES_MAX, SOCKETS_MAX, SUBJECTS_MAX, WIRE_KEY_LEN,
 };
 use sensor_common::scan::{Head, SCANNER_TABLE_LEN};
 use sensor_common::state::ConnectionKey;
@@ -86,6 +87,12 @@ pub static NO_HEAD: Array<Head> = Array::with_max_entries(1, 0);
 /// The scanner of requests.
 #[map]
 pub static SCANNER: Array<[u16; SCANNER_TABLE_LEN]> = Array::with_max_entries(1, 0);
+/// Which automata of models' names stand in [`FORMS`].
+#[map]
+pub static FORMS_HELD: Array<Held> = Array::with_max_entries(FORMS_MAX, 0);
+/// The automata.
+#[map]
+pub static FORMS: Array<[u16; FORMS_LEN]> = Array::with_max_entries(FORMS_MAX, 0);
 /// States of the hash behind the inner and the outer key of fingerprints (RFC 2104, 4).
 #[map]
 pub static KEY_STATES: Array<[[u32; 8]; 2]> = Array::with_max_entries(1, 0);

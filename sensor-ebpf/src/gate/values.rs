@@ -2,12 +2,13 @@
 
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
+use sensor_common::forms::value_in;
 use sensor_common::gate::{
-    CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL,
-    RULE_MODEL_IN_PATH, RULE_MODEL_PREFIX, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey,
-    SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODEL_PREFIXES, SCOPE_MODELS, Verdict, value_at,
+    ACTION_GROUP, CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_KEY_PREFIX,
+    RULE_MODEL, RULE_MODEL_FORM, RULE_MODEL_IN_PATH, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL,
+    RuleKey, SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODELS, Verdict, value_at,
 };
-use sensor_common::limits::{KEY_PREFIX_MAX, MODEL_SCAN_MAX};
+use sensor_common::limits::KEY_PREFIX_MAX;
 use sensor_common::names::TAIL_SCAN;
 use sensor_common::scan::{
     Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END, MARK_NAMED, MARK_NAMED_END,
@@ -16,9 +17,11 @@ use sensor_common::state::NAME_HASH_START;
 
 use crate::content::{byte, held, judged_by, leave, look_at, step};
 use crate::credential::fingerprint;
+use crate::form;
 use crate::looks;
 use crate::maps::{GATE_TAILS, HEADS, OBJECTS, RULES, now};
 use crate::name::anew;
+use crate::path::ESCAPE;
 use crate::rules::{refuses, rule};
 use crate::tls::never_tail_call;
 
@@ -44,28 +47,45 @@ fn judge_rest() -> Option<bool> {
     let known = unsafe { *object };
     let scope = judged_by(known.class);
     let asked = Asked { class: known.class, leads: known.destination, at: now() };
+    let mut group = known.group;
     if scope & SCOPE_KEYS != 0
         && look_at(head, MARK_KEY, MARK_KEY_END)
         && let Some(verdict) = asked.key(head, scope & SCOPE_KEY_PREFIXES != 0)
-        && refuses(&verdict)
     {
-        leave(object, &verdict, known.destination);
-        return None;
+        if refuses(&verdict) {
+            leave(object, &verdict, known.destination);
+            return None;
+        }
+        // SAFETY: a live element that only this thread changes; the index is a constant below the length.
+        let keys = unsafe { (*head).counts[MARK_KEY_END] };
+        if verdict.action == ACTION_GROUP && keys == 1 {
+            group = verdict.reason;
+            // The model may come in a later look, or in a later write.
+            // SAFETY: a live element of the LRU map; only this thread is inside the object.
+            unsafe { (*object).group = group };
+        }
     }
     if scope & SCOPE_MODELS == 0 {
         return None;
     }
+    let mut escape = 0;
     if look_at(head, MARK_NAMED, MARK_NAMED_END) && asked.is_named_in_path() {
+        escape = ESCAPE;
         // What the body says besides does not count.
         // SAFETY: a live element of the LRU map; only this thread is inside the object.
         unsafe { (*object).http = HTTP_BODY_NAMED };
     } else if !look_at(head, MARK_MODEL, MARK_MODEL_END) {
         return Some(looks::next(head, object));
     }
-    let [whole, begin] = model(head, &asked, scope & SCOPE_MODEL_PREFIXES != 0);
-    let by_name = || asked.own(RULE_MODEL, [whole, 0]);
-    let by_begin = || asked.told(RULE_MODEL_PREFIX, [begin, 0]);
-    let verdict = by_name().or_else(by_begin).or_else(|| asked.others(RULE_OTHER_MODEL))?;
+    let model = form::read(head, escape, (asked.class, asked.at))?;
+    let by_panic = || asked.panic(RULE_MODEL, [model.whole, 0]);
+    let by_name = || asked.told(RULE_MODEL, value_in(model.whole, group));
+    let by_form = || match model.form {
+        Some(_) if model.unclear => None,
+        Some(form) => asked.told(RULE_MODEL_FORM, value_in(form, group)),
+        None => asked.told(RULE_OTHER_MODEL, value_in(0, group)),
+    };
+    let verdict = by_panic().or_else(by_name).or_else(by_form)?;
     if refuses(&verdict) {
         leave(object, &verdict, known.destination);
     }
@@ -81,15 +101,11 @@ struct Asked {
 }
 
 impl Asked {
-    /// What is said about one value: by a panic, if it refuses, else to the class.
+    /// What a panic says about one value, if it refuses.
     #[inline(always)]
-    fn own(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
-        if let Some(verdict) = rule(&RuleKey { class: CLASS_EVERY, kind, value }, self.at)
-            && refuses(&verdict)
-        {
-            return Some(verdict);
-        }
-        self.told(kind, value)
+    fn panic(&self, kind: u32, value: [u64; 2]) -> Option<Verdict> {
+        let verdict = rule(&RuleKey { class: CLASS_EVERY, kind, value }, self.at)?;
+        refuses(&verdict).then_some(verdict)
     }
 
     /// What the class is told about one value: at this destination, else at all.
@@ -108,14 +124,15 @@ impl Asked {
         // The fingerprint comes first: the verifier would follow its long way once more for each outcome of what is before it.
         let value = fingerprint(head);
         if let Some(value) = value
-            && let Some(verdict) = self.own(RULE_CREDENTIAL, value)
+            && let Some(verdict) =
+                self.panic(RULE_CREDENTIAL, value).or_else(|| self.told(RULE_CREDENTIAL, value))
         {
             return Some(verdict);
         }
         if begins && let Some(verdict) = self.key_begin(head) {
             return Some(verdict);
         }
-        value.and_then(|_| self.others(RULE_OTHER_CREDENTIAL))
+        value.and_then(|_| self.told(RULE_OTHER_CREDENTIAL, [0, 0]))
     }
 
     /// What is said about the longest begin of the key that there is a rule about.
@@ -148,38 +165,4 @@ impl Asked {
         let (kind, value) = (RULE_MODEL_IN_PATH, value_at([0, 0], self.leads));
         rule(&RuleKey { class: CLASS_NONE, kind, value }, self.at).is_some()
     }
-
-    /// What the class is told about values without a rule of their own.
-    #[inline(always)]
-    fn others(&self, kind: u32) -> Option<Verdict> {
-        self.told(kind, [0, 0])
-    }
-}
-
-/// Hash of a model's name, and of the longest begin of it that there is a rule about; zero where there is none.
-#[inline(always)]
-fn model(head: *const Head, asked: &Asked, begins: bool) -> [u64; 2] {
-    // SAFETY: a live element that only this thread changes.
-    let span = unsafe { &raw const (*head).span };
-    let mut hash = NAME_HASH_START;
-    let mut begin = 0;
-    let mut at = 0;
-    while at < MODEL_SCAN_MAX {
-        if at >= anew(span, 1) {
-            break;
-        }
-        let next = byte(head, anew(span, 0) + at);
-        hash = step(hash, next);
-        if begins {
-            // What a pattern leaves open does not go beyond a `/`.
-            if next == b'/' {
-                begin = 0;
-            }
-            if asked.told(RULE_MODEL_PREFIX, [hash, 0]).is_some() {
-                begin = hash;
-            }
-        }
-        at += 1;
-    }
-    [hash, begin]
 }

@@ -26,7 +26,7 @@ use super::{Error, btf, cgroup, raw};
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TOLLGATE_GATE_OBJECT"));
 
 /// Maps that outlive the agent.
-const PINNED: [&str; 24] = [
+const PINNED: [&str; 26] = [
     "SWITCHES",
     "SUBJECT_PROCESSES",
     "SUBJECT_CGROUPS",
@@ -46,6 +46,8 @@ const PINNED: [&str; 24] = [
     "HELLOS",
     "HEADS",
     "SCANNER",
+    "FORMS_HELD",
+    "FORMS",
     "KEY_STATES",
     "GATE_EVENTS",
     "GATE_COUNTS",
@@ -173,6 +175,7 @@ impl Gate {
         for (map, index, name) in [
             (names::MAP_GATE_TAILS, names::TAIL_SCAN, names::PROGRAM_SCAN),
             (names::MAP_GATE_TAILS, names::TAIL_JUDGE, names::PROGRAM_JUDGE),
+            (names::MAP_GATE_TAILS, names::TAIL_PATH, names::PROGRAM_PATH),
             (names::MAP_GATE_TAILS, names::TAIL_CREDENTIAL, names::PROGRAM_CREDENTIAL),
             (names::MAP_MESSAGE_TAILS, names::TAIL_HELLO, names::PROGRAM_HELLO),
             (names::MAP_MESSAGE_TAILS, names::TAIL_NAME, names::PROGRAM_NAME),

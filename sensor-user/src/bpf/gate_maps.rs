@@ -7,10 +7,11 @@ use std::path::Path;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf, SkStorage, SockHash};
+use sensor_common::forms::{FORMS_LEN, Held};
 use sensor_common::gate::{
     AiSocket, CLASS_NONE, GATE_COUNTERS, Gate, RULE_PART, RuleKey, Subject, Switches, Verdict,
 };
-use sensor_common::limits::REASON_BYTES_MAX;
+use sensor_common::limits::{FORMS_MAX, REASON_BYTES_MAX};
 use sensor_common::scan::SCANNER_TABLE_LEN;
 
 use super::raw::Abi;
@@ -41,6 +42,8 @@ pub struct GateMaps {
     gates: SkStorage<MapData, Abi<Gate>>,
     words: HashMap<MapData, u32, [u8; REASON_BYTES_MAX]>,
     scanner: Array<MapData, [u16; SCANNER_TABLE_LEN]>,
+    held: Array<MapData, Abi<Held>>,
+    forms: Array<MapData, [u16; FORMS_LEN]>,
     key_states: Array<MapData, [[u32; 8]; 2]>,
     counts: Array<MapData, u64>,
 }
@@ -102,6 +105,8 @@ impl GateMaps {
             gates: open(folder, "GATES", Map::SkStorage)?,
             words: open(folder, "REASON_WORDS", Map::HashMap)?,
             scanner: open(folder, "SCANNER", Map::Array)?,
+            held: open(folder, "FORMS_HELD", Map::Array)?,
+            forms: open(folder, "FORMS", Map::Array)?,
             key_states: open(folder, "KEY_STATES", Map::Array)?,
             counts: open(folder, "GATE_COUNTS", Map::Array)?,
         })
@@ -268,6 +273,25 @@ impl GateMaps {
         let wrong = |_| Error::Mismatch("the scanner has another size".to_owned());
         let table: &[u16; SCANNER_TABLE_LEN] = table.try_into().map_err(wrong)?;
         self.scanner.set(0, table, 0).map_err(failed("SCANNER"))
+    }
+
+    /// Keeps an automaton of models' names: where it is kept already, else in the place of the oldest.
+    pub fn hold_forms(&mut self, number: u32, table: &[u16]) -> Result<(), Error> {
+        let held: Vec<Held> =
+            (0..FORMS_MAX).filter_map(|at| self.held.get(&at, 0).ok()).map(|held| held.0).collect();
+        if held.iter().any(|held| held.number == number) {
+            return Ok(());
+        }
+        let sequence = held.iter().map(|held| held.sequence).max().unwrap_or(0).saturating_add(1);
+        let oldest = (0..).zip(&held).min_by_key(|(_, held)| held.sequence);
+        let place = oldest.map_or(0, |(place, _)| place);
+        let mut whole = table.to_vec();
+        whole.resize(FORMS_LEN, 0);
+        let wrong = |_| Error::Mismatch("the automaton has another size".to_owned());
+        let whole: &[u16; FORMS_LEN] = whole.as_slice().try_into().map_err(wrong)?;
+        self.forms.set(place, whole, 0).map_err(failed("FORMS"))?;
+        let held = Held { number, sequence };
+        self.held.set(place, Abi(held), 0).map_err(failed("FORMS_HELD"))
     }
 
     /// Sets the hash's states behind the inner and the outer key of fingerprints.

@@ -1,29 +1,32 @@
 //! Policies, a subject and a provider come in; what the gate refuses by the model and the key of a request goes out.
 //!
-//! The gate looks a model and a key up each by itself, so a rule about both at once stays with the agent. Each value that
-//! some policy names is tried in the engine, and so is one that none names: what it says is what the gate says. What is the
-//! same at every provider is written once, so that a long list costs its length and no more.
+//! Each value that some policy names is tried in the engine, and so is one of each form, and one that none names: what it
+//! says is what the gate says. What is the same at every provider is written once, so that a long list costs its length and
+//! no more.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use sensor_common::forms::form_at;
 use sensor_common::gate::{
-    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_MODEL, RULE_MODEL_PREFIX, RULE_OPAQUE,
-    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL, SCOPE_CONTENT, SCOPE_KEYS,
-    SCOPE_MODEL_PREFIXES, SCOPE_MODELS, value_at,
+    ACTION_ALLOW, DESTINATION_NONE, RULE_CREDENTIAL, RULE_DESTINATION, RULE_KEY_PREFIX, RULE_MODEL,
+    RULE_MODEL_FORM, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PATH_TAIL,
+    SCOPE_CONTENT, SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODELS, SCOPE_NAMES, SCOPE_PATH_TAILS,
+    value_at,
 };
 
 use crate::policy::Attribute;
 use crate::policy::Engine;
 use crate::policy::Fact;
 use crate::policy::Facts;
+use crate::policy::Forms;
 use crate::policy::Named;
 use crate::policy::Transport;
 use crate::provider;
 use crate::provider::Provider;
 
-use super::orders::fingerprint;
 use super::told::{Order, Told, refusal};
 use super::words;
 
@@ -37,11 +40,16 @@ pub(super) struct Values<'a> {
     engine: &'a Engine,
     now: Timestamp,
     models: Named<'a>,
+    forms: Option<&'a Arc<Forms>>,
     pub(super) keys: Named<'a>,
     /// Whether any policy asks for the operation.
     operations: bool,
     /// Whether any policy asks for the kind of key.
     pub(super) key_kinds: bool,
+    /// Whether models are judged together with keys.
+    pub(super) together: bool,
+    /// Verdicts that were not looked for, as there are too many.
+    pub(super) left: Cell<usize>,
 }
 
 /// One verdict by the kind and value of its rule.
@@ -62,7 +70,19 @@ impl<'a> Values<'a> {
         let (models, keys) = (named(Attribute::Model), named(Attribute::Credential));
         let asks = |attribute| named(attribute) != Named::default();
         let (operations, key_kinds) = (asks(Attribute::Operation), asks(Attribute::CredentialKind));
-        Self { engine, now, models, keys, operations, key_kinds }
+        let forms = engine.set().forms();
+        let together = asks(Attribute::Model) && (key_kinds || asks(Attribute::Credential));
+        Self {
+            engine,
+            now,
+            models,
+            forms,
+            keys,
+            operations,
+            key_kinds,
+            together,
+            left: Cell::new(0),
+        }
     }
 
     /// What is said about calls of which everything is known but what is in them.
@@ -73,9 +93,10 @@ impl<'a> Values<'a> {
             facts
         };
         let (seen, unseen) = (told_of(false), told_of(true));
+        let models = self.models(&seen);
         Content {
-            models: self.rows(&seen, Attribute::Model),
-            keys: self.rows(&seen, Attribute::Credential),
+            keys: if self.key_kinds { Vec::new() } else { self.keys(&seen, &models) },
+            models,
             unseen: refusal(&self.engine.decide(&unseen, self.now)),
         }
     }
@@ -94,74 +115,57 @@ impl<'a> Values<'a> {
         said.collect()
     }
 
-    /// What the engine says about each value of an attribute; nothing where that depends on more.
-    fn rows(&self, facts: &Facts<'_>, attribute: Attribute) -> Vec<Row> {
-        let model = attribute == Attribute::Model;
-        let named = if model { &self.models } else { &self.keys };
-        let mut rows = Vec::new();
-        for whole in &named.whole {
-            let order = self.refused(facts, attribute, whole);
-            if model {
-                let written = written(whole);
-                rows.extend(
-                    written.map(|name| ((RULE_MODEL, [words::model(&name), 0]), order.clone())),
-                );
-            } else if let Ok(value) = fingerprint(whole) {
-                rows.push(((RULE_CREDENTIAL, value), order));
-            }
-        }
-        // What a value is that no rule names cannot be said where patterns of other forms may name it.
-        if named.others || (!model && !named.begins.is_empty()) {
-            return rows;
-        }
-        for begin in &named.begins {
-            let value: Cow<'_, str> = format!("{begin}{NAMELESS}").into();
-            let order = self.refused(facts, attribute, &value);
-            rows.extend(written(begin).map(|begin| {
-                ((RULE_MODEL_PREFIX, [words::hash(begin.as_bytes()), 0]), order.clone())
+    /// What the engine says about each model that policies name, and about those of each form.
+    pub(super) fn models(&self, facts: &Facts<'_>) -> Vec<Row> {
+        let said = |model: &str| self.refused(facts, Attribute::Model, model);
+        let whole = self.models.whole.iter();
+        let mut rows: Vec<_> =
+            whole.map(|whole| ((RULE_MODEL, [words::model(whole), 0]), said(whole))).collect();
+        if let Some(forms) = self.forms {
+            // Where just those names have a form that rules name whole, nothing is said of it.
+            let said = |sample: &Option<String>| sample.as_deref().and_then(said);
+            rows.extend((0..).zip(&forms.samples).map(|(form, sample)| {
+                ((RULE_MODEL_FORM, [form_at(forms.number, form), 0]), said(sample))
             }));
+        } else if self.models.begins.is_empty() && !self.models.others {
+            rows.push(((RULE_OTHER_MODEL, [0, 0]), said(NAMELESS)));
         }
-        let others = if model { RULE_OTHER_MODEL } else { RULE_OTHER_CREDENTIAL };
-        rows.push(((others, [0, 0]), self.refused(facts, attribute, NAMELESS)));
         rows
     }
 
-    pub(super) fn refused(
-        &self,
-        facts: &Facts<'_>,
-        attribute: Attribute,
-        value: &str,
-    ) -> Option<Order> {
+    /// What the engine says about a value; nothing where that depends on more.
+    fn refused(&self, facts: &Facts<'_>, attribute: Attribute, value: &str) -> Option<Order> {
         let mut facts = facts.clone();
         facts.set(attribute, Fact::Known(value));
-        refusal(&self.engine.bound(&facts, self.now)?)
+        self.settled(&facts)
+    }
+
+    /// The refusal that the engine comes to, whatever else there is to know.
+    pub(super) fn settled(&self, facts: &Facts<'_>) -> Option<Order> {
+        refusal(&self.engine.bound(facts, self.now)?)
     }
 }
 
-/// A model's name as requests carry it: as it is, and where it has a colon as paths may write that.
-fn written(name: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let in_path = name.contains(':').then(|| name.replace(':', "%3A").into());
-    [Some(name.into()), in_path].into_iter().flatten()
-}
-
-/// Adds what is refused at one destination by what such rows tell of.
-pub(super) fn tell_rows(told: &mut Told, destination: u32, rows: &[Row], scope: u32) {
-    if add(told, destination, rows) {
-        told.scope |= SCOPE_CONTENT | scope;
+/// What a class is judged by, where it is told of a rule of a kind.
+pub(super) fn scope(kind: u32) -> u32 {
+    match kind {
+        RULE_DESTINATION => SCOPE_NAMES,
+        RULE_PATH_TAIL => SCOPE_CONTENT | SCOPE_PATH_TAILS,
+        RULE_MODEL | RULE_MODEL_FORM | RULE_OTHER_MODEL => SCOPE_CONTENT | SCOPE_MODELS,
+        RULE_CREDENTIAL | RULE_OTHER_CREDENTIAL => SCOPE_CONTENT | SCOPE_KEYS,
+        RULE_KEY_PREFIX => SCOPE_CONTENT | SCOPE_KEYS | SCOPE_KEY_PREFIXES,
+        RULE_OPAQUE => SCOPE_CONTENT,
+        _ => 0,
     }
 }
 
 /// Adds what is refused by what is in a request, at each of the destinations that who calls does not settle. With `every`,
 /// these are all there are.
 pub(super) fn tell(told: &mut Told, open: &[(u32, Rc<Content>)], every: bool) {
-    tell_values(told, open, every, (SCOPE_MODELS, |content| &content.models));
-    tell_values(told, open, every, (SCOPE_KEYS, |content| &content.keys));
-    if told.rules.keys().any(|(kind, _)| *kind == RULE_MODEL_PREFIX) {
-        told.scope |= SCOPE_MODEL_PREFIXES;
-    }
+    tell_values(told, open, every, |content| &content.models);
+    tell_values(told, open, every, |content| &content.keys);
     for (destination, content) in open {
         if let Some(order) = &content.unseen {
-            told.scope |= SCOPE_CONTENT;
             told.rules.insert((RULE_OPAQUE, [u64::from(*destination), 0]), order.clone());
         }
     }
@@ -172,7 +176,7 @@ fn tell_values(
     told: &mut Told,
     open: &[(u32, Rc<Content>)],
     every: bool,
-    (scope, rows): (u32, fn(&Content) -> &[Row]),
+    rows: fn(&Content) -> &[Row],
 ) {
     let mut tables: Vec<_> = open.iter().map(|(leads, content)| (*leads, rows(content))).collect();
     let same = tables.windows(2).all(|pair| matches!(pair, [(_, one), (_, two)] if one == two));
@@ -183,40 +187,40 @@ fn tell_values(
         }
     }
     for (destination, rows) in tables {
-        if add(told, destination, rows) {
-            told.scope |= SCOPE_CONTENT | scope;
-        }
+        add(told, destination, rows);
     }
 }
 
 /// Adds rows where any of them refuses: what a narrower one allows is written only beside what a wider one refuses. Rows
 /// that are too many are counted, and left to the agent.
-fn add(told: &mut Told, destination: u32, rows: &[Row]) -> bool {
+pub(super) fn add(told: &mut Told, destination: u32, rows: &[Row]) {
     let refuses = rows.iter().any(|(_, order)| order.is_some());
     if !refuses {
-        return false;
+        return;
     }
     if told.rules.len().saturating_add(rows.len()) > RULES_MAX {
         told.left = told.left.saturating_add(rows.len());
-        return false;
+        return;
     }
     for ((kind, value), order) in rows {
         let order = order.clone().unwrap_or_else(|| Order {
             action: ACTION_ALLOW,
             reason: String::new(),
             cuts: false,
+            group: 0,
         });
         told.rules.insert((*kind, value_at(*value, destination)), order);
     }
-    true
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::enforce::Teller;
+    use crate::enforce::orders::fingerprint;
     use crate::policy::{Set, Source};
     use crate::provider::Catalogue;
+    use sensor_common::forms::value_in;
     use sensor_common::gate::{ACTION_DENY, RULE_DESTINATION};
 
     pub(in crate::enforce) const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -232,20 +236,22 @@ pub(super) mod tests {
     }
 
     /// What the gate does with a model at a provider, by the same look-ups.
-    fn refuses_model(told: &Told, provider: &str, model: &str) -> bool {
+    pub(in crate::enforce) fn refuses_model(
+        told: &Told,
+        (provider, group): (&str, u32),
+        model: &str,
+    ) -> bool {
         let leads = words::destination(provider);
         let find = |kind, value| {
+            let value = value_in(value, group);
             let here = told.rules.get(&(kind, value_at(value, leads)));
             here.or_else(|| told.rules.get(&(kind, value)))
         };
-        let hash = |text: &str| [words::hash(text.as_bytes()), 0];
-        let begin = (1..=model.len())
-            .filter_map(|end| model.split_at_checked(end))
-            .filter(|(_, rest)| !rest.contains('/'))
-            .rfind(|(begin, _)| find(RULE_MODEL_PREFIX, hash(begin)).is_some())
-            .and_then(|(begin, _)| find(RULE_MODEL_PREFIX, hash(begin)));
-        let found = find(RULE_MODEL, hash(model)).or(begin);
-        let found = found.or_else(|| find(RULE_OTHER_MODEL, [0, 0]));
+        let by_form = || match &told.forms {
+            Some(forms) => find(RULE_MODEL_FORM, form_at(forms.number, forms.form(model))),
+            None => find(RULE_OTHER_MODEL, 0),
+        };
+        let found = find(RULE_MODEL, words::model(model)).or_else(by_form);
         found.is_some_and(|order| order.action == ACTION_DENY)
     }
 
@@ -264,10 +270,34 @@ pub(super) mod tests {
             ("meta/llama/x", true),
             ("claude", true),
         ] {
-            assert_eq!(refuses_model(&told, "openai", model), refused, "{model}");
+            assert_eq!(refuses_model(&told, ("openai", 0), model), refused, "{model}");
         }
         assert_ne!(told.scope & SCOPE_CONTENT, 0);
-        assert_ne!(told.scope & SCOPE_MODEL_PREFIXES, 0);
+    }
+
+    #[test]
+    fn models_are_refused_by_patterns_of_every_form() {
+        const FORMS: &str = "    - {name: a, action: deny, match: {model: {in: [\"*-pro\", \"gpt-*-mini\", \"*codex*\", big], not: [o1-pro]}}}\n";
+        let told = told_by(FORMS, "default: allow");
+        for (model, refused) in [
+            ("big", true),
+            ("o3-pro", true),
+            ("o1-pro", false),
+            ("o3-pro-1", false),
+            ("org/o3-pro", false),
+            ("gpt-5-mini", true),
+            ("gpt-mini", false),
+            ("gpt-5.1-codex-max", true),
+            ("gpt-5", false),
+        ] {
+            assert_eq!(refuses_model(&told, ("openai", 0), model), refused, "{model}");
+        }
+        // Patterns that need too many states are the agent's; what is named whole is still certain.
+        let many = (10..40).map(|at| format!("\"*a{at}b*\"")).collect::<Vec<_>>().join(", ");
+        let many = format!("    - {{name: a, action: deny, match: {{model: [big, {many}]}}}}\n");
+        let told = told_by(&many, "default: allow");
+        assert!(refuses_model(&told, ("openai", 0), "big"));
+        assert!(!refuses_model(&told, ("openai", 0), "xa10b"));
     }
 
     #[test]
@@ -275,27 +305,18 @@ pub(super) mod tests {
         const ONE: &str =
             "    - {name: no, action: deny, match: {provider: openai, model: \"gpt-4*\"}}\n";
         let told = told_by(ONE, "default: allow");
-        assert!(refuses_model(&told, "openai", "gpt-4o"));
-        assert!(!refuses_model(&told, "groq", "gpt-4o"));
+        assert!(refuses_model(&told, ("openai", 0), "gpt-4o"));
+        assert!(!refuses_model(&told, ("groq", 0), "gpt-4o"));
     }
 
     #[test]
-    fn keys_not_in_a_list_are_refused_and_a_rule_about_two_things_is_left_to_the_agent() {
-        const SUFFIX: &str = "    - {name: a, action: deny, match: {model: [\"*-pro\", big]}}\n";
+    fn keys_not_in_a_list_are_refused() {
         let listed = format!("    - {{name: ours, action: allow, match: {{credential: {KEY}}}}}\n");
         let told = told_by(&listed, "default: deny");
         let own = told.rules.get(&(RULE_CREDENTIAL, fingerprint(KEY).unwrap()));
         assert_eq!(own.map(|order| order.action), Some(ACTION_ALLOW));
         let others = told.rules.get(&(RULE_OTHER_CREDENTIAL, [0, 0]));
         assert_eq!(others.map(|order| order.action), Some(ACTION_DENY));
-        let both =
-            format!("    - {{name: b, action: deny, match: {{credential: {KEY}, model: big}}}}\n");
-        let told = told_by(&both, "default: allow");
-        assert!(told.rules.is_empty(), "{told:?}");
-        // A suffix may name any model: what no rule names is the agent's, and what is named whole is still certain.
-        let told = told_by(SUFFIX, "default: allow");
-        assert!(refuses_model(&told, "openai", "big"));
-        assert!(!refuses_model(&told, "openai", "o3-pro"));
         assert_eq!(value_at([1, 2], DESTINATION_NONE), [1, 2]);
     }
 
@@ -318,13 +339,15 @@ pub(super) mod tests {
         let told = told_by(&listed(1000, ""), "default: allow");
         // One for each, and one for all others, which is allowed.
         assert_eq!((told.rules.len(), told.left), (1001, 0));
-        assert!(refuses_model(&told, "openai", "m999") && refuses_model(&told, "groq", "m0"));
-        assert!(!refuses_model(&told, "openai", "m1000"));
+        assert!(
+            refuses_model(&told, ("openai", 0), "m999") && refuses_model(&told, ("groq", 0), "m0")
+        );
+        assert!(!refuses_model(&told, ("openai", 0), "m1000"));
         // At two of many providers the list stands twice.
         let told = told_by(&listed(3000, "provider: [openai, groq], "), "default: allow");
         assert_eq!((told.rules.len(), told.left % 3001), (3001, 0));
         assert_ne!(told.left, 0);
-        let both = ["openai", "groq"].map(|provider| refuses_model(&told, provider, "m7"));
+        let both = ["openai", "groq"].map(|provider| refuses_model(&told, (provider, 0), "m7"));
         assert_eq!(both.iter().filter(|refuses| **refuses).count(), 1);
     }
 

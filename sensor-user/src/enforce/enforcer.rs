@@ -5,17 +5,24 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use sensor_common::gate::{CLASS_EVERY, RULE_CLASS, SCOPE_CONTENT, Subject, Switches, Verdict};
+use sensor_common::gate::{
+    CLASS_EVERY, RULE_CLASS, RULE_FORMS, RuleKey, SCOPE_CONTENT, Subject, Switches, Verdict,
+};
 use sensor_common::sha256::{ROUNDS, START, round, schedule};
 
 use crate::bpf::Gate;
 use crate::bpf::GateMaps;
 use crate::bpf::Owner;
 use crate::enforce::{Error, Orders, Told};
+use crate::policy::Forms;
 use crate::provider::catalogue::Provider;
 
 use super::{health, leads, scanner, words};
+
+/// Two threads tell the gate, and neither may take the place that the other writes an automaton to.
+static HOLDING: Mutex<()> = Mutex::new(());
 
 /// Changes that were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +58,12 @@ impl Enforcer {
         for (reason, words) in &orders.words {
             self.maps.set_words(*reason, words)?;
         }
+        self.hold(orders.forms.as_deref())?;
         let rules: HashMap<_, _> = self.maps.rules().into_iter().collect();
-        for (key, verdict) in &orders.rules {
+        // An automaton comes into force when all that is said of its forms is there.
+        let is_forms = |(key, _): &(&RuleKey, &Verdict)| key.kind == RULE_FORMS;
+        let (last, first): (Vec<_>, Vec<_>) = orders.rules.iter().partition(is_forms);
+        for (key, verdict) in first.into_iter().chain(last) {
             if rules.get(key) != Some(verdict) {
                 self.maps.set_rule(*key, Some(*verdict))?;
                 done.written = done.written.saturating_add(1);
@@ -150,6 +161,7 @@ impl Enforcer {
     pub fn tell(&mut self, pid: u32, told: &Told) -> Result<(), Error> {
         if self.maps.scope(told.class) != told.scope {
             told.tell_what_is_left();
+            self.hold(told.forms.as_deref())?;
             for (key, verdict, why) in told.verdicts(told.class) {
                 self.maps.set_words(verdict.reason, why)?;
                 self.maps.set_rule(key, Some(verdict))?;
@@ -158,6 +170,13 @@ impl Enforcer {
         }
         let subject = Subject { class: told.class, ..Subject::default() };
         Ok(self.maps.set_process(pid, Some(subject))?)
+    }
+
+    /// Has the gate keep an automaton.
+    fn hold(&mut self, forms: Option<&Forms>) -> Result<(), Error> {
+        let Some(forms) = forms else { return Ok(()) };
+        let _one_at_a_time = HOLDING.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.maps.hold_forms(forms.number, &forms.table)?)
     }
 
     /// Class of a cgroup, or of the nearest one above it that has one.

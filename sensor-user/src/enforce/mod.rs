@@ -5,7 +5,7 @@ mod destroy;
 mod enforcer;
 mod existing;
 mod health;
-mod key_kinds;
+mod keys;
 mod leads;
 mod orders;
 mod panic;

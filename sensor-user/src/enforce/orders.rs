@@ -5,6 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, CLASS_NONE, DESTINATION_ANY, RULE_CREDENTIAL, RULE_DESTINATION,
@@ -15,6 +16,7 @@ use sensor_common::gate::{
 use serde::Deserialize;
 
 use crate::bpf::octets;
+use crate::policy::Forms;
 use crate::provider::names_model_in_path;
 
 use super::{Error, Leads, Told, leads, words};
@@ -36,6 +38,8 @@ pub struct Orders {
     pub addresses: HashMap<[u8; 16], u32>,
     /// Words of the reasons.
     pub words: HashMap<u32, String>,
+    /// The automaton by which models are told apart.
+    pub forms: Option<Arc<Forms>>,
 }
 
 /// The file.
@@ -137,6 +141,7 @@ impl Orders {
     /// Adds what policies say to a class.
     pub fn tell(&mut self, class: u32, told: &Told) {
         self.scopes.insert(class, told.scope);
+        self.forms = told.forms.clone().or(self.forms.take());
         for (key, verdict, why) in told.verdicts(class) {
             self.rules.insert(key, verdict);
             self.words.insert(verdict.reason, why.to_owned());

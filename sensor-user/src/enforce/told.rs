@@ -5,11 +5,12 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sensor_common::gate::{
-    ACTION_DENY, ACTION_KILL, RULE_DESTINATION, RuleKey, SCOPE_ENFORCED, SCOPE_KEY_PREFIXES,
-    SCOPE_KEYS, SCOPE_NAMES, SCOPE_PATH_TAILS, SCOPE_REFUSE_QUIC, Verdict,
+    ACTION_ALLOW, ACTION_DENY, ACTION_GROUP, ACTION_KILL, RULE_DESTINATION, RULE_FORMS,
+    RULE_MODEL_FORM, RuleKey, SCOPE_ENFORCED, SCOPE_REFUSE_QUIC, Verdict,
 };
 
 use crate::policy::Attribute;
@@ -19,6 +20,7 @@ use crate::policy::Engine;
 use crate::policy::Existing;
 use crate::policy::Fact;
 use crate::policy::Facts;
+use crate::policy::Forms;
 use crate::policy::Ruling;
 use crate::policy::Transport;
 use crate::provider::Catalogue;
@@ -38,6 +40,8 @@ pub struct Told {
     pub scope: u32,
     /// Verdicts by the kind and value of their rule.
     pub rules: BTreeMap<(u32, [u64; 2]), Order>,
+    /// The automaton by which its models are told apart, where there is a verdict about a form.
+    pub forms: Option<Arc<Forms>>,
     /// Verdicts that are more than a class is told: the agent gives them when a request has been made.
     pub left: usize,
 }
@@ -51,6 +55,8 @@ pub struct Order {
     pub reason: String,
     /// Whether connections that are open already are cut.
     pub cuts: bool,
+    /// Group of the key that it is about; 0 where it is about something else.
+    pub group: u32,
 }
 
 /// Tells subjects what the policies settle about them; what does not depend on the subject is found once.
@@ -95,17 +101,14 @@ impl<'a> Teller<'a> {
             told.class = told.number();
             return told;
         }
-        let (mut open, mut kinds) = (Vec::new(), Vec::new());
-        let mut every = true;
+        let (mut open, mut every) = (Vec::new(), true);
         for (place, about) in self.places(subject) {
             match about {
                 About::Open(content) => {
                     let rows = self.values().tails(&facts_of(subject, place), place.provider);
-                    content::tell_rows(&mut told, place.number, &rows, SCOPE_PATH_TAILS);
-                    kinds.push((
-                        place.number,
-                        self.values().kinds(&facts_of(subject, place), place.provider),
-                    ));
+                    content::add(&mut told, place.number, &rows);
+                    let kinds = self.values().kinds(&facts_of(subject, place), place.provider);
+                    content::add(&mut told, place.number, &kinds);
                     open.push((place.number, content));
                 }
                 About::Settled(order) => {
@@ -116,18 +119,17 @@ impl<'a> Teller<'a> {
             }
         }
         content::tell(&mut told, &open, every);
-        // What is said of keys of no known kind stands in the place of what is said of keys that no policy names.
-        for (destination, rows) in kinds {
-            content::tell_rows(&mut told, destination, &rows, SCOPE_KEYS | SCOPE_KEY_PREFIXES);
+        let left = self.values.get().map_or(0, |values| values.left.get());
+        told.left = told.left.saturating_add(left);
+        if told.rules.keys().any(|(kind, _)| *kind == RULE_MODEL_FORM) {
+            told.forms = self.engine.set().forms().cloned();
         }
         let mut quic = subject.clone();
         quic.set_transport(Transport::Quic, Fact::Known(true));
         if bound(&quic).is_some_and(|decision| binding(&decision).is_some()) {
             told.scope |= SCOPE_REFUSE_QUIC;
         }
-        if told.rules.keys().any(|(kind, _)| *kind == RULE_DESTINATION) {
-            told.scope |= SCOPE_NAMES;
-        }
+        told.scope |= told.rules.keys().fold(0, |scope, (kind, _)| scope | content::scope(*kind));
         told.class = told.number();
         told
     }
@@ -180,6 +182,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<Order> {
         action,
         reason: reason(ruling),
         cuts: ruling.existing == Existing::Close,
+        group: 0,
     })
 }
 
@@ -221,19 +224,27 @@ impl Told {
     /// A number that follows from what is told.
     fn number(&self) -> u32 {
         let rules = self.rules.iter().map(|((kind, value), order)| {
-            format!("{kind} {value:?} {} {} {}\n", order.action, order.cuts, order.reason)
+            let Order { action, cuts, reason, group } = order;
+            format!("{kind} {value:?} {action} {cuts} {group} {reason}\n")
         });
         words::class(&format!("policies {}\n{}", self.scope, rules.collect::<String>()))
     }
 
     /// Its verdicts, as the gate keeps them for a class.
     pub fn verdicts(&self, class: u32) -> impl Iterator<Item = (RuleKey, Verdict, &str)> {
-        self.rules.iter().map(move |((kind, value), order)| {
+        let forms = self.forms.iter().map(move |forms| {
+            let key = RuleKey { class, kind: RULE_FORMS, value: [0, 0] };
+            (key, Verdict { action: ACTION_ALLOW, reason: forms.number, ..Verdict::default() }, "")
+        });
+        let rules = self.rules.iter().map(move |((kind, value), order)| {
             let key = RuleKey { class, kind: *kind, value: *value };
-            let reason = words::reason(&order.reason);
+            let is_group = order.action == ACTION_GROUP;
+            let reason = if is_group { order.group } else { words::reason(&order.reason) };
             let verdict = Verdict { action: order.action, reason, ..Verdict::default() };
             (key, verdict, order.reason.as_str())
-        })
+        });
+        // What an automaton says comes into force when all that is said of its forms is there.
+        rules.chain(forms)
     }
 
     /// Whether an open connection to a destination is refused, and whether it is cut then.

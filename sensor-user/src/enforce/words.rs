@@ -65,6 +65,11 @@ pub(super) fn name(pattern: &str) -> Option<u64> {
     is_label.then(|| name_key(backwards(tail), NAME_HEAD_AND_TAIL, label))
 }
 
+/// Number of a group of keys.
+pub(super) fn group(rows: &str) -> u32 {
+    number(rows, 1)
+}
+
 /// Word of a layer.
 pub fn layer_word(layer: u32) -> &'static str {
     match layer {

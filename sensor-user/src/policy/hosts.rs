@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::policy::Attribute;
 use crate::policy::Set;
 use crate::policy::condition::Patterns;
-use crate::policy::document::Mode;
 
 /// The patterns by which enforcing policies name hosts.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +15,7 @@ pub struct Hosts {
 impl Set {
     /// The hosts that enforcing policies name.
     pub fn hosts(&self) -> Hosts {
-        let enforcing = self.policies.iter().filter(|policy| policy.mode == Mode::Enforce);
-        let conditions = enforcing
-            .flat_map(|policy| &policy.rules)
-            .flat_map(|rule| &rule.conditions.all)
-            .filter(|condition| condition.attribute == Attribute::Host);
-        let all = conditions.flat_map(|condition| condition.any.iter().chain(condition.not.iter()));
+        let all = self.patterns(Attribute::Host);
         let patterns: BTreeMap<_, _> = all.map(|pattern| (pattern.as_str(), pattern)).collect();
         Hosts { patterns: Patterns::new(patterns.into_values().cloned().collect()) }
     }

@@ -8,7 +8,7 @@ pub(super) const PATTERN_BYTES_MAX: usize = 512;
 
 /// What a pattern is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// This byte.
     Byte(u8),
     /// `*`.
@@ -58,8 +58,7 @@ pub(super) enum Refusal {
 impl Pattern {
     /// Whether every value of the other pattern is one of this; `false` where that cannot be told.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        let is_any = self.parts.iter().all(|part| *part == Part::Run);
-        is_any || self.text == other.text || (other.is_exact() && self.matches(&other.text))
+        self.is_any() || self.text == other.text || (other.is_exact() && self.matches(&other.text))
     }
 
     /// Compiles a pattern for values whose segments are parted by `separator`.
@@ -96,6 +95,16 @@ impl Pattern {
     /// The pattern as it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What it is made of, and the byte that parts segments.
+    pub(super) fn parts(&self) -> (&[Part], u8) {
+        (&self.parts, self.separator)
+    }
+
+    /// Whether it stands for any value.
+    pub(super) fn is_any(&self) -> bool {
+        self.parts.iter().all(|part| *part == Part::Run)
     }
 
     /// Whether it holds no wildcard.

@@ -1,7 +1,7 @@
 //! Compiled policies and the catalogue's additions: all that the documents of one folder say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use crate::policy::Attribute;
 use crate::policy::Document;
 use crate::policy::Effect;
 use crate::policy::Existing;
+use crate::policy::Forms;
 use crate::policy::Problem;
 use crate::policy::Severity;
 use crate::policy::Source;
@@ -66,6 +67,8 @@ pub struct Set {
     pub(super) index: Index,
     pub(super) approved: Approved,
     pub(super) providers: Vec<Provider>,
+    /// Made when they are first asked for.
+    pub(super) forms: OnceLock<Option<Arc<Forms>>>,
 }
 
 /// Values of one attribute by the patterns that name them.
@@ -146,13 +149,8 @@ impl Set {
 
     /// The values of an attribute that enforcing policies name.
     pub fn named(&self, attribute: Attribute) -> Named<'_> {
-        let enforcing = self.policies.iter().filter(|policy| policy.mode == Mode::Enforce);
-        let conditions = enforcing.flat_map(|policy| &policy.rules);
-        let conditions = conditions.flat_map(|rule| &rule.conditions.all);
-        let asked = conditions.filter(|condition| condition.attribute == attribute);
         let mut named = Named::default();
-        for pattern in asked.flat_map(|condition| condition.any.iter().chain(condition.not.iter()))
-        {
+        for pattern in self.patterns(attribute) {
             match pattern.open_end() {
                 _ if pattern.is_exact() => named.whole.extend([pattern.as_str()]),
                 Some("") => {}
@@ -161,6 +159,15 @@ impl Set {
             }
         }
         named
+    }
+
+    /// The patterns by which enforcing policies name an attribute.
+    pub(super) fn patterns(&self, attribute: Attribute) -> impl Iterator<Item = &Pattern> {
+        let enforcing = self.policies.iter().filter(|policy| policy.mode == Mode::Enforce);
+        let conditions = enforcing.flat_map(|policy| &policy.rules);
+        let conditions = conditions.flat_map(|rule| &rule.conditions.all);
+        let asked = conditions.filter(move |condition| condition.attribute == attribute);
+        asked.flat_map(|condition| condition.any.iter().chain(condition.not.iter()))
     }
 
     /// For each destination, given by the provider's name and category and the patterns that name its hosts, the place of

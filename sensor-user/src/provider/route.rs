@@ -77,18 +77,24 @@ pub(super) fn find(provider: &Provider, method: Method, target: &Target) -> Opti
     if let Some(row) = own.filter(|_| method == Method::Write) {
         return Some(Route::new(row.operation, row.shape));
     }
-    let path = &target.segments();
-    let found =
-        match provider.api {
-            Api::Openai => openai::route(method, path, provider.dialect)
-                .or_else(|| anthropic::route(method, path)),
-            Api::Anthropic => anthropic::route(method, path)
-                .or_else(|| openai::route(method, path, provider.dialect)),
-            Api::Azure => azure::route(method, path),
-            Api::Gemini => gemini::route(method, path),
-            Api::Bedrock => bedrock::route(method, path),
-            Api::Cohere => cohere::route(method, path),
-            Api::None => None,
-        };
+    let parted = || of_path(provider, method, &target.parted().segments());
+    let found = of_path(provider, method, &target.segments()).or_else(parted);
     Some(found.unwrap_or_else(|| Route::new(Operation::Other, Shape::None)))
+}
+
+/// What the segments of a path ask for.
+fn of_path(provider: &Provider, method: Method, path: &[&str]) -> Option<Route> {
+    match provider.api {
+        Api::Openai => {
+            openai::route(method, path, provider.dialect).or_else(|| anthropic::route(method, path))
+        }
+        Api::Anthropic => {
+            anthropic::route(method, path).or_else(|| openai::route(method, path, provider.dialect))
+        }
+        Api::Azure => azure::route(method, path),
+        Api::Gemini => gemini::route(method, path),
+        Api::Bedrock => bedrock::route(method, path),
+        Api::Cohere => cohere::route(method, path),
+        Api::None => None,
+    }
 }

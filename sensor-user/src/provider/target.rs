@@ -64,6 +64,12 @@ impl Target {
         self.path.split('/').filter(|segment| !segment.is_empty()).take(SEGMENTS_MAX).collect()
     }
 
+    /// The same path with segments where its slashes are encoded, as some servers read it.
+    pub(super) fn parted(&self) -> Self {
+        let path = self.path.replace("%2F", "/").replace("%2f", "/");
+        Self { path, query: Vec::new() }
+    }
+
     /// Value of a query parameter, as written.
     pub(super) fn parameter(&self, name: &str) -> Option<&[u8]> {
         let mut pairs = self.query.split(|byte| *byte == b'&');
@@ -181,6 +187,13 @@ mod tests {
         assert_eq!(target.parameter("key"), Some(&b"not-a-real-key"[..]));
         assert_eq!(target.parameter("alt"), Some(&b"sse"[..]));
         assert_eq!(target.parameter("ke"), None);
+    }
+
+    #[test]
+    fn encoded_slashes_make_segments_for_those_who_ask() {
+        let target = Target::new(b"/v1%2Fchat%2fcompletions");
+        assert_eq!(target.segments(), ["v1%2Fchat%2fcompletions"]);
+        assert_eq!(target.parted().segments(), ["v1", "chat", "completions"]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod hosts;
 mod layers;
 mod many;
 mod panic;
+mod paths;
+mod patterns;
 pub(crate) mod place;
 mod policies;
 mod requests;

@@ -15,31 +15,31 @@ use super::place::Place;
 use super::policies::{Folder, NO_MINI, NOTHING, options, policy, wait_event, wait_state};
 
 /// Clients with the calls they make at once.
-const CLIENTS: [(&str, u32); 5] = [
+pub(super) const CLIENTS: [(&str, u32); 5] = [
     ("requests", 1),
     ("openai-async", 40),
     ("node-openai", 40),
     ("node-fetch", 40),
     ("curl-h1", 1),
 ];
-const HOST: &str = "api.openai.com";
+pub(super) const HOST: &str = "api.openai.com";
 /// A begin of the name of the model that chat calls ask for, and that no other call asks for.
 const NO_BEGIN: &str =
     "    - {name: no-begin, action: deny, match: {provider: openai, model: \"gpt-4o-m*\"}}\n";
 
 /// One call that no policy of this file refuses, so that the program is known.
-fn make_known(place: &Place, lab: &Lab, name: &str) {
+pub(super) fn make_known(place: &Place, lab: &Lab, name: &str) {
     let seen = place.run(lab, &Spec::new(name, Api::Embeddings).scenario("id=known")).unwrap();
     assert!(seen.calls.iter().all(SeenCall::is_complete), "{name}: {seen:?}");
 }
 
 /// Requests that arrived with something in their body: the model stands there, and a head may leave in a write of its own.
-fn bodies(lab: &Lab, id: &str) -> usize {
+pub(super) fn bodies(lab: &Lab, id: &str) -> usize {
     lab.facts().iter().filter(|fact| fact.scenario == id && fact.request_bytes > 0).count()
 }
 
 /// Waits until the policies of a change are followed.
-fn wait_followed(sensor: &Sensor, times: usize) {
+pub(super) fn wait_followed(sensor: &Sensor, times: usize) {
     wait_state(sensor, "policies_accepted", times);
 }
 
@@ -161,7 +161,7 @@ fn request_with_a_key_that_is_not_listed_never_arrives() {
 }
 
 /// A key of another kind than that of the allowed calls.
-const SERVICE_KEY: &str = "sk-svcacct-LABFAKE2222LABFAKE2222LABFAKE2222LABFAKE2222oa03";
+pub(super) const SERVICE_KEY: &str = "sk-svcacct-LABFAKE2222LABFAKE2222LABFAKE2222LABFAKE2222oa03";
 
 #[test]
 fn request_with_a_kind_of_key_that_policies_forbid_never_arrives() {

@@ -32,6 +32,8 @@ pub const HOSTS: &[&str] = &[
     "llm.internal.example",
     "www.example.com",
     "other.openai.azure.com",
+    "generativelanguage.googleapis.com",
+    "bedrock-runtime.us-east-1.amazonaws.com",
 ];
 
 /// Address of the lab's name server.

@@ -150,8 +150,10 @@ pub struct Spec {
     pub reuse: bool,
     /// 2 for a client that waits, connected, between two sets of calls.
     pub phases: u32,
-    /// Model, or deployment on Azure.
+    /// Model, or deployment on Azure; empty where the path names it.
     pub model: String,
+    /// Path that a client without an SDK asks for, in place of the API's.
+    pub path: Option<String>,
     /// Prompt.
     pub prompt: String,
     /// Key.
@@ -189,6 +191,7 @@ impl Spec {
             reuse: true,
             phases: 1,
             model: model.to_owned(),
+            path: None,
             prompt: PROMPT.to_owned(),
             api_key: key.to_owned(),
             scenario: String::new(),
@@ -218,6 +221,14 @@ impl Spec {
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Asks for another path, whose request says nothing of a model; not offered by SDKs.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = Some(path.to_owned());
+        self.model.clear();
         self
     }
 
@@ -260,6 +271,9 @@ impl Spec {
             Api::Messages => "messages",
             Api::CountTokens => "messages/count_tokens",
         };
+        if let Some(path) = &self.path {
+            return self.origin() + path;
+        }
         if self.is_azure() {
             let model = &self.model;
             return format!(
@@ -298,6 +312,9 @@ impl Spec {
             Api::Responses | Api::Embeddings => json!({"model": self.model, "input": self.prompt}),
             Api::Messages => json!({"model": self.model, "max_tokens": 1024, "messages": messages}),
         };
+        if let Some(fields) = body.as_object_mut().filter(|_| self.model.is_empty()) {
+            fields.remove("model");
+        }
         let Some(fields) = body.as_object_mut().filter(|_| self.stream) else { return body };
         fields.insert("stream".to_owned(), json!(true));
         if self.include_usage && matches!(self.api, Api::Chat | Api::Completions) {

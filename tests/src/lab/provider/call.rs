@@ -63,6 +63,8 @@ const ROUTES: &[(&str, Operation, &str)] = &[
     ("/moderations", Operation::Moderations, "moderations"),
     ("/files", Operation::Files, "files"),
     ("/batches", Operation::Batches, "batches"),
+    (":generateContent", Operation::Chat, "chat"),
+    ("/invoke", Operation::Chat, "chat"),
 ];
 
 impl Operation {
@@ -75,6 +77,7 @@ impl Operation {
                 _ => None,
             };
         }
+        let path = decoded(path);
         let route = ROUTES.iter().find(|(end, _, _)| path.ends_with(end));
         route.filter(|_| method == Method::POST).map(|(_, operation, _)| *operation)
     }
@@ -106,6 +109,21 @@ impl Operation {
     pub fn is_anthropic(self) -> bool {
         matches!(self, Self::Messages | Self::CountTokens | Self::MessageBatches)
     }
+}
+
+/// A path without its escapes, as many frameworks look for its route; an encoded slash parts segments there.
+fn decoded(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (hex, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        match u8::from_str_radix(hex, 16) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => bytes.extend(hex.as_bytes()),
+        }
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// How a service departs from `OpenAI`'s chat format.
@@ -260,6 +278,10 @@ mod tests {
             ("POST", "/api/v1/chat/completions", Some(Operation::Chat)),
             ("POST", "/v1/completions", Some(Operation::Completions)),
             ("POST", "/v1/messages/batches", Some(Operation::MessageBatches)),
+            ("POST", "/v1/chat%2Fcompletions", Some(Operation::Chat)),
+            ("POST", "/v1/%63hat/completions", Some(Operation::Chat)),
+            ("POST", "/v1beta/models/gemini-2.5-pro:generateContent", Some(Operation::Chat)),
+            ("POST", "/model/anthropic.claude-v1%3A0/invoke", Some(Operation::Chat)),
             ("POST", "/v1/batches", Some(Operation::Batches)),
             ("GET", "/v1/models", Some(Operation::Models)),
             ("GET", "/v1/responses/resp_1", Some(Operation::StoredResponse)),
