@@ -27,6 +27,8 @@ const SCRIPTS: [(&str, &str); 4] = [
 const STATIC: &str = include_str!("../../clients/static.c");
 /// The host that is forbidden.
 pub(super) const DENIED: &str = "api.groq.com";
+/// Another host that is denied, and whose name no test asks for.
+pub(super) const UNASKED: &str = "api.x.ai";
 /// Time in which a decision is told.
 const EVENT_DEADLINE: Duration = Duration::from_secs(20);
 /// Clients' certificates and keys of a tunnel, made up for it.
@@ -57,7 +59,7 @@ impl Stage {
     pub(super) fn new(name: &str, orders: &str) -> Result<Self> {
         let lab = Lab::up(&Options { clients: 2, ..Options::default() })?;
         let place = Place::new(&format!("evade-{name}"))?;
-        let sensor = place.sensor(&format!("deny = [\"groq\"]\n{orders}"))?;
+        let sensor = place.sensor(&format!("deny = [\"groq\", \"xai\"]\n{orders}"))?;
         let folder = temp_folder("evade")?;
         for (file, text) in SCRIPTS {
             fs::write(folder.path().join(file), text)?;
