@@ -103,8 +103,7 @@ const BATCH: usize = 512;
 
 /// Runs the agent until a signal ends it, or one of its threads does.
 pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
-    let runtime = tokio_on_this_thread()?;
-    let signals = runtime.block_on(async { Signals::listen() })?;
+    let (runtime, signals) = tokio_on_this_thread()?;
     let (events, events_out) = sync_channel(EVENTS_MAX);
     let (to_pipeline, pipeline_in) = sync_channel(NOTICES_MAX);
     let (to_intent, intent_in) = sync_channel(NOTICES_MAX);
@@ -135,17 +134,9 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let attacher =
         spawn("intent", watch("intent"), move || attach(intent, event_ring, &intent_in, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
-    let watcher = spawn("gate", watch("gate"), move || {
-        // Who is refused may wait for the end of a connection, and who is to be killed goes on.
-        threads::hurry();
-        gate_watch.run(&told, &flag);
-    })?;
+    let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
-    let ruler = spawn("policies", watch("policies"), move || {
-        // Until it is done, what is forbidden leaves.
-        threads::hurry();
-        ruling.run(&told, &flag);
-    })?;
+    let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
     let clock = Clock::read();
     say(&events, clock, "started");
     let mut telemetry = Telemetry {
@@ -162,12 +153,8 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
         lost: HashMap::new(),
         picture: Arc::new(Mutex::new(serving::picture(clock))),
     };
-    let outcome = runtime.block_on(serving::serve(
-        &config,
-        &mut telemetry,
-        signals,
-        (&wants_totals, &mut ends),
-    ));
+    let asked = (&*wants_totals, &mut ends);
+    let outcome = runtime.block_on(serving::serve(&config, &mut telemetry, signals, asked));
     say(&events, clock, "stopping");
     stop.store(true, Ordering::Relaxed);
     let detached = join("intent", attacher);
@@ -189,10 +176,12 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
 }
 
-/// The one tokio of the main thread.
-fn tokio_on_this_thread() -> anyhow::Result<tokio::runtime::Runtime> {
+/// The one tokio of the main thread, and the signals that are heard from now on.
+fn tokio_on_this_thread() -> anyhow::Result<(tokio::runtime::Runtime, Signals)> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().context("starting tokio")
+    let runtime = builder.enable_all().build().context("starting tokio")?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
+    Ok((runtime, signals))
 }
 
 /// Says what the agent does; with a full queue or a dead reporter this line is the least of it.

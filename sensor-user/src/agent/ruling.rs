@@ -23,7 +23,7 @@ use super::clock::Clock;
 use super::news::News;
 use super::open_hosts::OpenHosts;
 use super::policies::Policies;
-use super::{SLEEP, gate, setup};
+use super::{SLEEP, gate, setup, threads};
 
 /// Keeps the gate saying what the policies say.
 pub(super) struct Ruling {
@@ -57,6 +57,8 @@ impl Ruling {
 
     /// Follows the folder, and the rows of providers, until the agent stops.
     pub(super) fn run(mut self, events: &SyncSender<Event>, stop: &AtomicBool) {
+        // Until it is done, what is forbidden leaves.
+        threads::hurry();
         let (folder, rows) = (self.policies.folder(), self.catalogues.rows());
         let followed = folder.is_some() || rows.is_some();
         let news = News::about(folder.map(PathBuf::as_path), rows);

@@ -22,7 +22,7 @@ use crate::workload::Table as Workloads;
 use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::status::Status;
-use super::{SLEEP, gate, kill};
+use super::{SLEEP, gate, kill, threads};
 
 /// Events of the gate taken in one round; the ring keeps the others.
 const EVENTS_PER_ROUND_MAX: usize = 4096;
@@ -56,6 +56,8 @@ impl Watch {
 
     /// Tells what the gate does until the agent stops.
     pub(super) fn run(mut self, events: &SyncSender<Event>, stop: &AtomicBool) {
+        // Who is refused may wait for the end of a connection, and who is to be killed goes on.
+        threads::hurry();
         while !stop.load(Ordering::Relaxed) {
             self.look();
             self.round(events);
