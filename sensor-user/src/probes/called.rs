@@ -15,6 +15,8 @@ use super::segments::Segments;
 const CALL: u8 = 0xe8;
 /// Bytes of such a call.
 const CALL_LENGTH: usize = 5;
+/// Begins of functions that are remembered of a file: real ones have some thousands near the places that are asked about.
+const STARTS_MAX: usize = 1 << 18;
 
 /// What is called near some places of a file for x86-64.
 #[derive(Debug)]
@@ -24,21 +26,30 @@ pub(super) struct Called<'i, 'f> {
 }
 
 impl<'i, 'f> Called<'i, 'f> {
-    /// Reads all code once for calls to addresses that are no further from one of the places than a function is long.
+    /// Reads all code once for calls to addresses that are no further from one of the places than a function is long. Of a
+    /// file with more than any real one has, nothing is certain.
     pub(super) fn near(image: &'i Segments<'f>, places: &BTreeSet<u64>) -> Self {
+        Self::at_most(image, places, STARTS_MAX)
+    }
+
+    fn at_most(image: &'i Segments<'f>, places: &BTreeSet<u64>, most: usize) -> Self {
         let mut starts = BTreeSet::new();
         let is_near = |target: u64| {
             let reach = target.saturating_sub(FUNCTION_MAX)..=target.saturating_add(FUNCTION_MAX);
             places.range(reach).next().is_some()
         };
+        let mut note = |address, piece: &[u8]| {
+            let targets = memchr::memchr_iter(CALL, piece)
+                .filter_map(|at| target_of(address, piece, at))
+                .filter(|target| is_near(*target) && image.is_code(*target));
+            starts.extend(targets);
+            if starts.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
         for segment in image.code() {
-            image.each_piece(segment, CALL_LENGTH, |address, piece| {
-                let targets = memchr::memchr_iter(CALL, piece)
-                    .filter_map(|at| target_of(address, piece, at))
-                    .filter(|target| is_near(*target) && image.is_code(*target));
-                starts.extend(targets);
-                ControlFlow::Continue(())
-            });
+            image.each_piece(segment, CALL_LENGTH, &mut note);
+        }
+        if starts.len() > most {
+            starts.clear();
         }
         Self { image, starts }
     }
@@ -117,6 +128,16 @@ mod tests {
         }
         // Nothing calls the last one, and nothing before the first says that it begins there.
         assert_eq!((around(&code(), 15), around(&code(), 1)), (None, None));
+    }
+
+    #[test]
+    fn file_with_more_calls_than_any_is_left_alone() {
+        let file = made::file(Machine::X86, &code(), b"");
+        let image = Segments::open(&file).unwrap();
+        let site = AT.wrapping_add(8);
+        let around = |most| Called::at_most(&image, &BTreeSet::from([site]), most).around(site);
+        assert!(around(3).is_some());
+        assert_eq!(around(2), None);
     }
 
     #[test]
