@@ -13,3 +13,4 @@ pub(crate) mod place;
 mod policies;
 mod requests;
 mod restart;
+mod signed;

@@ -16,9 +16,10 @@ const CLIENTS: [(&str, u32); 4] =
     [("requests", 1), ("aiohttp", 40), ("node-fetch", 40), ("curl-h1", 1)];
 const GEMINI: &str = "generativelanguage.googleapis.com";
 const GEMINI_FLASH: &str = "/v1beta/models/gemini-2.5-flash%3AgenerateContent";
-const BEDROCK: &str = "bedrock-runtime.us-east-1.amazonaws.com";
+pub(super) const BEDROCK: &str = "bedrock-runtime.us-east-1.amazonaws.com";
 
-fn asking(name: &str, at_once: u32, host: &str, path: &str) -> Spec {
+/// Calls of a client for a path.
+pub(super) fn asking(name: &str, at_once: u32, host: &str, path: &str) -> Spec {
     Spec::new(name, Api::Chat).host(host).path(path).calls(calls(), at_once)
 }
 

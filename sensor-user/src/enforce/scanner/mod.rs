@@ -7,13 +7,17 @@
 //!                     ^begin ^end                     ^begin ^end
 //! ```
 
+mod path;
+
 use sensor_common::scan::{
     MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END,
-    MARK_NAMED, MARK_NAMED_END, MARK_PATH, MARK_PATH_END, SCANNER_STATES_MAX, SCANNER_TABLE_LEN,
+    MARK_PATH, SCANNER_STATES_MAX, SCANNER_TABLE_LEN,
 };
 
 /// Header fields that carry a credential, without a scheme before it.
 const KEYS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+/// Schemes whose credential begins with the id of a key, and goes on with what each request has anew.
+const SIGNED: [&str; 2] = ["AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"];
 
 /// States with a number that others know.
 const METHOD: usize = sensor_common::scan::SCANNER_HEAD as usize;
@@ -38,9 +42,6 @@ const SLASH: usize = 18;
 const QUERY: usize = 19;
 const FREE: usize = 20;
 
-/// Segments of a path behind which a model stands, with what ends its name: elsewhere another thing stands there.
-const NAMED: [(&str, u8); 3] = [("models/", b':'), ("model/", b'/'), ("deployments/", b'/')];
-
 /// The table while it is made.
 struct Scanner {
     table: Vec<u16>,
@@ -59,6 +60,11 @@ impl Scanner {
     fn next(&self, state: usize, byte: u8) -> usize {
         let place = state.saturating_mul(256).saturating_add(usize::from(byte));
         self.table.get(place).map_or(0, |entry| usize::from(entry & 0xff))
+    }
+
+    fn mark(&self, state: usize, byte: u8) -> usize {
+        let place = state.saturating_mul(256).saturating_add(usize::from(byte));
+        self.table.get(place).map_or(0, |entry| usize::from(entry >> 8))
     }
 
     fn all(&mut self, state: usize, next: usize) {
@@ -98,6 +104,17 @@ impl Scanner {
             |state: usize| state.saturating_mul(256)..state.saturating_add(1).saturating_mul(256);
         self.table.copy_within(row(state), row(made).start);
         made
+    }
+
+    /// Adds a word after a state, one state a byte; what breaks it goes on as from another state.
+    fn within(&mut self, from: usize, word: &[u8], otherwise: usize) -> usize {
+        word.iter().fold(from, |state, byte| {
+            let known = self.next(state, *byte);
+            let next = if known < FREE { self.like(otherwise) } else { known };
+            let mark = self.mark(state, *byte);
+            self.set(state, *byte, next, mark);
+            next
+        })
     }
 
     /// Adds the state behind a `%`; what is no escape goes on as from another state.
@@ -157,7 +174,7 @@ pub(super) fn table() -> Vec<u16> {
 fn head(scanner: &mut Scanner) {
     scanner.all(METHOD, METHOD);
     scanner.set(METHOD, b' ', PATH, MARK_PATH);
-    path(scanner);
+    path::add(scanner);
     for state in [VERSION, SKIP] {
         scanner.all(state, state);
         scanner.set(state, b'\n', LINE, 0);
@@ -177,59 +194,28 @@ fn head(scanner: &mut Scanner) {
     scanner.value(AUTH_BLANK, AUTH, MARK_KEY, MARK_KEY_END);
     // `Bearer KEY`: behind each blank the credential begins anew.
     scanner.set(AUTH, b' ', AUTH_BLANK, 0);
+    signed(scanner);
 }
 
-fn path(scanner: &mut Scanner) {
-    for state in [PATH, SLASH] {
-        scanner.all(state, PATH);
+/// Has `AWS4-HMAC-SHA256 Credential=ID/DATE/…` end the credential behind the id.
+fn signed(scanner: &mut Scanner) {
+    let blank = scanner.like(AUTH_BLANK);
+    scanner.set(blank, b' ', blank, 0);
+    for scheme in SIGNED {
+        let last = scanner.within(AUTH_BLANK, scheme.as_bytes(), AUTH);
+        scanner.set(last, b' ', blank, 0);
     }
-    scanner.all(QUERY, QUERY);
-    let first = scanner.free;
-    let behind = NAMED.map(|(word, end)| (scanner.word(SLASH, word.as_bytes(), false, PATH), end));
-    for (named, end) in behind {
-        let name = scanner.free;
-        scanner.free = name.saturating_add(1);
-        (0..=u8::MAX).for_each(|byte| scanner.set(named, byte, name, MARK_NAMED));
-        scanner.all(name, name);
-        scanner.set(name, b'/', SLASH, 0);
-        scanner.set(name, end, if end == b'/' { SLASH } else { PATH }, MARK_NAMED_END);
-    }
-    let is_word = |state: usize| behind.iter().all(|(named, _)| *named != state);
-    for state in [PATH, SLASH, QUERY].into_iter().chain(first..scanner.free) {
-        scanner.set(state, b' ', VERSION, MARK_PATH_END);
-        scanner.set(state, b'?', QUERY, 0);
-        // The last `/` of a word is a part of it, and a name's tells where it ends.
-        let is_taken = scanner.next(state, b'/') != PATH && is_word(state);
-        if state != QUERY && !is_taken {
-            scanner.set(state, b'/', SLASH, 0);
+    let last = scanner.within(blank, b"Credential=", AUTH);
+    let id = scanner.like(AUTH);
+    (0..=u8::MAX).for_each(|byte| {
+        if scanner.next(last, byte) == AUTH {
+            scanner.set(last, byte, id, MARK_KEY);
+            scanner.set(id, byte, id, 0);
         }
-    }
-    escapes(scanner, first, &behind);
-}
-
-/// Has states of a path take an escape for what it stands for (RFC 3986, 2.1).
-fn escapes(scanner: &mut Scanner, first: usize, behind: &[(usize, u8)]) {
-    let names: Vec<_> = behind.iter().map(|(named, _)| scanner.next(*named, b'a')).collect();
-    let is_word =
-        |state: &usize| !names.contains(state) && behind.iter().all(|(named, _)| named != state);
-    let words: Vec<_> = [PATH, SLASH]
-        .into_iter()
-        .chain((first..scanner.free).filter(is_word))
-        .map(|state| (state, (0..=u8::MAX).map(|byte| scanner.next(state, byte)).collect()))
-        .collect::<Vec<(usize, Vec<usize>)>>();
-    for (state, row) in words {
-        let percent = scanner.percent(state, PATH);
-        for (byte, next) in (0..=u8::MAX).zip(row) {
-            // What ends a path does not where it is escaped.
-            if next != PATH && !matches!(byte, b' ' | b'?') {
-                scanner.escape(percent, byte, PATH, (next, 0));
-            }
-        }
-    }
-    for (name, (_, end)) in names.into_iter().zip(behind).filter(|(_, (_, end))| *end != b'/') {
-        // The colon behind a model's name; the mark is at the last of its three bytes.
-        let percent = scanner.percent(name, name);
-        scanner.escape(percent, *end, name, (PATH, MARK_NAMED_END));
+    });
+    for byte in *b"/, " {
+        scanner.set(last, byte, scanner.next(AUTH, byte), 0);
+        scanner.set(id, byte, SKIP, MARK_KEY_END);
     }
 }
 
@@ -268,6 +254,7 @@ fn body(scanner: &mut Scanner) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sensor_common::scan::{MARK_NAMED, MARK_NAMED_END, MARK_PATH_END};
 
     /// Runs the table as the gate does; gives the text between two marks.
     fn between(text: &str, state: usize, from: usize, to: usize) -> Option<String> {
@@ -295,6 +282,31 @@ mod tests {
         assert_eq!(between(HEAD, METHOD, MARK_KEY, MARK_KEY_END).unwrap(), "sk-fake-1");
         assert_eq!(between(HEAD, METHOD, MARK_MODEL, MARK_MODEL_END).unwrap(), "gpt-x");
         assert!(between(HEAD, METHOD, MARK_PATH, MARK_HEAD_END).is_some());
+    }
+
+    #[test]
+    fn key_of_a_signed_request_is_the_id_that_signs() {
+        const CASES: [(&str, &str); 9] = [
+            (
+                "AWS4-HMAC-SHA256 Credential=AKIAFAKE/20261128/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=0a1",
+                "AKIAFAKE",
+            ),
+            ("AWS4-ECDSA-P256-SHA256  Credential=AKIAFAKE/20261128/x,Signature=0", "AKIAFAKE"),
+            ("AWS4-HMAC-SHA256 Credential=AKIAFAKE", "AKIAFAKE"),
+            ("AWS4-HMAC-SHA256 Credential=AKIAFAKE, Signature=0", "AKIAFAKE"),
+            // No such thing: the last word counts, as elsewhere.
+            ("AWS4-HMAC-SHA256 Signature=0 Credential=X", "Credential=X"),
+            ("Bearer Credential=AKIAFAKE/x", "Credential=AKIAFAKE/x"),
+            ("Bearer AWS4-HMAC-SHA25", "AWS4-HMAC-SHA25"),
+            ("AWS4-HMAC-SHA256X Credential=X/y", "Credential=X/y"),
+            ("AWS4-HMAC-SHA256 Credentials", "Credentials"),
+        ];
+        for (value, expected) in CASES {
+            let text = format!("GET / HTTP/1.1\r\nAuthorization: {value}\r\nA: b\r\n\r\n");
+            let found = between(&text, METHOD, MARK_KEY, MARK_KEY_END);
+            assert_eq!(found.as_deref(), Some(expected), "{value}");
+            assert!(between(&text, METHOD, MARK_PATH, MARK_HEAD_END).is_some(), "{value}");
+        }
     }
 
     #[test]

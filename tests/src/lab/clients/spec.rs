@@ -296,6 +296,10 @@ impl Spec {
             _ if self.is_azure() => {
                 headers.insert("api-key".to_owned(), self.api_key.clone());
             }
+            // A signature names its scheme itself.
+            _ if self.api_key.starts_with("AWS4-") => {
+                headers.insert("authorization".to_owned(), self.api_key.clone());
+            }
             _ => {
                 headers.insert("authorization".to_owned(), format!("Bearer {}", self.api_key));
             }

@@ -248,7 +248,12 @@ pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 fn key(headers: &HeaderMap) -> Option<&str> {
-    let bearer = text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let authorization = text(headers, "authorization");
+    let bearer = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    // AWS, Signature Version 4: the id of the key; what it signs is not checked.
+    let signing =
+        authorization.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential="));
+    let bearer = bearer.or(signing.and_then(|rest| rest.split('/').next()));
     bearer.or_else(|| text(headers, "x-api-key")).or_else(|| text(headers, "api-key"))
 }
 
