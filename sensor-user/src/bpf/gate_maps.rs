@@ -87,6 +87,17 @@ fn put<K: Pod, V: Pod>(
     }
 }
 
+/// Where an automaton is kept, and what stands there then: it is the last to give way, also where it is kept already.
+fn newest(held: &[Held], number: u32) -> (u32, Held) {
+    let last = held.iter().map(|held| held.sequence).max().unwrap_or(0);
+    let known = (0..).zip(held).find(|(_, held)| held.number == number);
+    if let Some((place, held)) = known.filter(|(_, held)| held.sequence == last) {
+        return (place, *held);
+    }
+    let place = known.or_else(|| (0..).zip(held).min_by_key(|(_, held)| held.sequence));
+    (place.map_or(0, |(place, _)| place), Held { number, sequence: last.saturating_add(1) })
+}
+
 impl GateMaps {
     /// Opens the maps that are pinned in a version's folder.
     pub fn open(folder: &Path) -> Result<Self, Error> {
@@ -132,6 +143,18 @@ impl GateMaps {
         let mut bytes = [0u8; REASON_BYTES_MAX];
         bytes.iter_mut().zip(words.bytes()).for_each(|(to, from)| *to = from);
         put(&mut self.words, "REASON_WORDS", reason, Some(bytes))
+    }
+
+    /// Forgets the words of reasons that are not kept, where there are more than `most`.
+    pub fn keep_words(&mut self, is_kept: impl Fn(u32) -> bool, most: usize) -> Result<(), Error> {
+        let known: Vec<u32> = self.words.keys().filter_map(Result::ok).collect();
+        if known.len() <= most {
+            return Ok(());
+        }
+        for reason in known.into_iter().filter(|reason| !is_kept(*reason)) {
+            put(&mut self.words, "REASON_WORDS", reason, None)?;
+        }
+        Ok(())
     }
 
     /// The words of a reason, if they were kept.
@@ -275,23 +298,26 @@ impl GateMaps {
         self.scanner.set(0, table, 0).map_err(failed("SCANNER"))
     }
 
-    /// Keeps an automaton of models' names: where it is kept already, else in the place of the oldest.
+    /// Keeps an automaton of models' names, as the newest: where it is kept already, else in the place of the oldest.
     pub fn hold_forms(&mut self, number: u32, table: &[u16]) -> Result<(), Error> {
         let held: Vec<Held> =
             (0..FORMS_MAX).filter_map(|at| self.held.get(&at, 0).ok()).map(|held| held.0).collect();
-        if held.iter().any(|held| held.number == number) {
+        let (place, newest) = newest(&held, number);
+        let before = held.iter().zip(0..).find(|(_, at)| *at == place).map(|(held, _)| *held);
+        if before == Some(newest) {
             return Ok(());
         }
-        let sequence = held.iter().map(|held| held.sequence).max().unwrap_or(0).saturating_add(1);
-        let oldest = (0..).zip(&held).min_by_key(|(_, held)| held.sequence);
-        let place = oldest.map_or(0, |(place, _)| place);
+        if before.is_some_and(|before| before.number == number) {
+            return self.held.set(place, Abi(newest), 0).map_err(failed("FORMS_HELD"));
+        }
+        // Who goes by the one that gives way finds none, and not a half of each.
+        self.held.set(place, Abi(Held::default()), 0).map_err(failed("FORMS_HELD"))?;
         let mut whole = table.to_vec();
         whole.resize(FORMS_LEN, 0);
         let wrong = |_| Error::Mismatch("the automaton has another size".to_owned());
         let whole: &[u16; FORMS_LEN] = whole.as_slice().try_into().map_err(wrong)?;
         self.forms.set(place, whole, 0).map_err(failed("FORMS"))?;
-        let held = Held { number, sequence };
-        self.held.set(place, Abi(held), 0).map_err(failed("FORMS_HELD"))
+        self.held.set(place, Abi(newest), 0).map_err(failed("FORMS_HELD"))
     }
 
     /// Sets the hash's states behind the inner and the outer key of fingerprints.
@@ -305,5 +331,29 @@ impl GateMaps {
             .zip(GATE_COUNTERS)
             .map(|(index, name)| (name, self.counts.get(&index, 0).unwrap_or(0)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is held after automata have come into force one after the other.
+    fn held_after(numbers: &[u32]) -> [u32; 3] {
+        let mut held = [Held::default(); 3];
+        for number in numbers {
+            let (place, newest) = newest(&held, *number);
+            held[usize::try_from(place).unwrap()] = newest;
+        }
+        held.map(|held| held.number)
+    }
+
+    #[test]
+    fn automaton_that_is_in_force_again_is_not_the_one_that_gives_way() {
+        assert_eq!(held_after(&[7, 8, 9]), [7, 8, 9]);
+        assert_eq!(held_after(&[7, 8, 9, 10]), [10, 8, 9]);
+        // A policy that was taken back: the place of the first is not written while it is in force.
+        assert_eq!(held_after(&[7, 8, 9, 7, 10]), [7, 10, 9]);
+        assert_eq!(held_after(&[7, 7, 7, 8]), [7, 8, 0]);
     }
 }

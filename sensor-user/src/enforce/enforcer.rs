@@ -1,15 +1,16 @@
 //! Orders come in; the maps of the gate say the same goes out, without a moment in which less is in force than before and
 //! after.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sensor_common::gate::{
     CLASS_EVERY, RULE_CLASS, RULE_FORMS, RuleKey, SCOPE_CONTENT, Subject, Switches, Verdict,
 };
+use sensor_common::limits::REASONS_MAX;
 use sensor_common::sha256::{ROUNDS, START, round, schedule};
 
 use crate::bpf::Gate;
@@ -21,8 +22,15 @@ use crate::provider::catalogue::Provider;
 
 use super::{health, leads, scanner, words};
 
-/// Two threads tell the gate, and neither may take the place that the other writes an automaton to.
-static HOLDING: Mutex<()> = Mutex::new(());
+/// Two threads tell the gate: neither may take the place that the other writes an automaton to, nor the words away that the
+/// other has just written.
+static ALONE: Mutex<()> = Mutex::new(());
+/// Reasons whose words are kept before those that nobody has any more are forgotten.
+const WORDS_MANY: usize = REASONS_MAX as usize / 2;
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Changes that were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,11 +63,16 @@ impl Enforcer {
     /// Writes what is new or different, then takes away what is no longer ordered. Panics are left alone.
     pub fn apply(&mut self, orders: &Orders) -> Result<Applied, Error> {
         let mut done = Applied::default();
-        for (reason, words) in &orders.words {
-            self.maps.set_words(*reason, words)?;
-        }
-        self.hold(orders.forms.as_deref())?;
+        let told = alone();
         let rules: HashMap<_, _> = self.maps.rules().into_iter().collect();
+        let before = rules.values().map(|verdict| verdict.reason);
+        let kept: HashSet<_> = before.chain(orders.words.keys().copied()).collect();
+        self.maps.keep_words(|reason| kept.contains(&reason), WORDS_MANY)?;
+        let words: Vec<_> =
+            orders.words.iter().map(|(reason, words)| (*reason, &**words)).collect();
+        self.say(&words);
+        self.hold(orders.forms.as_deref())?;
+        drop(told);
         // An automaton comes into force when all that is said of its forms is there.
         let is_forms = |(key, _): &(&RuleKey, &Verdict)| key.kind == RULE_FORMS;
         let (last, first): (Vec<_>, Vec<_>) = orders.rules.iter().partition(is_forms);
@@ -161,9 +174,10 @@ impl Enforcer {
     pub fn tell(&mut self, pid: u32, told: &Told) -> Result<(), Error> {
         if self.maps.scope(told.class) != told.scope {
             told.tell_what_is_left();
+            let _alone = alone();
             self.hold(told.forms.as_deref())?;
             for (key, verdict, why) in told.verdicts(told.class) {
-                self.maps.set_words(verdict.reason, why)?;
+                self.say(&[(verdict.reason, why)]);
                 self.maps.set_rule(key, Some(verdict))?;
             }
             self.maps.set_scope(told.class, Some(told.scope))?;
@@ -172,10 +186,23 @@ impl Enforcer {
         Ok(self.maps.set_process(pid, Some(subject))?)
     }
 
+    /// Keeps the words of reasons, for events. What there is no room for is refused all the same: the event has its number.
+    fn say(&mut self, words: &[(u32, &str)]) {
+        let mut left = 0_usize;
+        for (reason, words) in words.iter().filter(|(_, words)| !words.is_empty()) {
+            left = left.saturating_add(usize::from(self.maps.set_words(*reason, words).is_err()));
+        }
+        if left != 0 {
+            tracing::warn!(
+                left,
+                "reasons are more than the kernel keeps the words of: events tell their numbers"
+            );
+        }
+    }
+
     /// Has the gate keep an automaton.
     fn hold(&mut self, forms: Option<&Forms>) -> Result<(), Error> {
         let Some(forms) = forms else { return Ok(()) };
-        let _one_at_a_time = HOLDING.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(self.maps.hold_forms(forms.number, &forms.table)?)
     }
 

@@ -119,7 +119,7 @@ impl<'a> Teller<'a> {
             }
         }
         content::tell(&mut told, &open, every);
-        let left = self.values.get().map_or(0, |values| values.left.get());
+        let left = self.values.get().map_or(0, |values| values.left.take());
         told.left = told.left.saturating_add(left);
         if told.rules.keys().any(|(kind, _)| *kind == RULE_MODEL_FORM) {
             told.forms = self.engine.set().forms().cloned();

@@ -17,6 +17,9 @@ use crate::sensor::{Sensor, binary};
 
 use super::place::Place;
 
+/// Sets of rules with reasons of their own, which together are more than the kernel keeps the words of.
+const SETS: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
+const RULES_OF_A_SET: usize = 1000;
 /// Rules of a large set.
 const RULES: usize = 1000;
 /// Between the change of the folder and the first refusal, at the median of the rounds: of a build that is hardly optimised,
@@ -231,4 +234,36 @@ fn change_of_a_thousand_rules_is_in_force_for_open_and_new_connections() {
     late.sort_unstable();
     note(&format!("{RULES} rules changed; open and new connections refused after, ns: {late:?}"));
     assert!(late[ROUNDS / 2] < IN_FORCE_MAX_NS, "{late:?}");
+}
+
+#[test]
+fn policies_come_into_force_and_tell_why_however_many_reasons_there_were_before() {
+    let lab = lab();
+    let place = Place::whole("reasons").unwrap();
+    let set = |name: &str| {
+        let rule = |number| {
+            let matched = format!("{{provider: openai, model: {name}-{number}}}");
+            format!("    - {{name: {name}-{number}, action: deny, match: {matched}}}\n")
+        };
+        policy(&place, "enforce", &(0..RULES_OF_A_SET).map(rule).collect::<String>())
+    };
+    let mut folder = Folder::new(&policy(&place, "enforce", NOTHING)).unwrap();
+    let sensor = Sensor::start(&options(&place, folder.path())).unwrap();
+    wait_call(&place, &lab, "api.openai.com", true);
+    for name in SETS {
+        folder.put(&set(name)).unwrap();
+        let refused = || {
+            let mut spec = Spec::new("curl-h1", Api::Chat).scenario(&format!("id={name}"));
+            spec.model = format!("{name}-{}", RULES_OF_A_SET / 2);
+            let seen = place.run(&lab, &spec).unwrap().calls.remove(0);
+            seen.error.is_some().then_some(())
+        };
+        wait_until(CLIENT_DEADLINE, &format!("the {name} set to be in force"), refused)
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+        let why = format!("test/{name}-{}: ask us", RULES_OF_A_SET / 2);
+        wait_event(
+            &sensor,
+            &[("tollgate.layer", "content".into()), ("tollgate.reason", why.into())],
+        );
+    }
 }
