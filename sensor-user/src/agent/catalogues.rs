@@ -46,6 +46,11 @@ impl Catalogues {
         Arc::clone(&self.current().catalogue)
     }
 
+    /// Whether the catalogue of now has the providers that policy documents add.
+    pub(super) fn holds(&self, local: &[Provider]) -> bool {
+        self.current().local == local
+    }
+
     /// The file whose change changes the catalogue, where there is one.
     pub(super) fn rows(&self) -> Option<&Path> {
         Some(&*self.rows).filter(|rows| !rows.as_os_str().is_empty())

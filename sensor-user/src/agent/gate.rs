@@ -25,22 +25,23 @@ fn places(catalogue: &Catalogue) -> Orders {
     Orders::of_leads(&Leads::new(catalogue, &Set::default()))
 }
 
-/// The orders of the configuration.
-pub(super) fn orders(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Orders> {
-    Ok(places(catalogue).read(&config.enforce.orders)?)
+/// The orders of the configuration's file, whose text was read at the start.
+pub(super) fn orders(config: &Config, text: &str, catalogue: &Catalogue) -> anyhow::Result<Orders> {
+    Ok(places(catalogue).read(text, &config.enforce.orders)?)
 }
 
 /// Loads the gate, tells it its orders, attaches it beside what an agent before has left, and takes other versions away.
 fn start(
     config: &Config,
-    catalogue: &Catalogue,
+    (catalogue, text): (&Catalogue, &str),
     key: &FleetKey,
 ) -> anyhow::Result<(Gate, Enforcer)> {
     let pins = &config.enforce.pins;
     let gate = Gate::load(pins).context("loading the gate")?;
     let mut enforcer = Enforcer::new(&gate, key.expose())?;
     if config.policy.folder.as_os_str().is_empty() {
-        let applied = enforcer.apply(&orders(config, catalogue)?).context("applying the orders")?;
+        let orders = orders(config, text, catalogue)?;
+        let applied = enforcer.apply(&orders).context("applying the orders")?;
         tracing::info!(written = applied.written, removed = applied.removed, "the gate is told");
     }
     gate.attach().context("attaching the gate")?;
@@ -85,10 +86,10 @@ pub(super) fn start_of(pid: u32) -> u64 {
     start.and_then(|start| start.parse().ok()).unwrap_or(0)
 }
 
-/// Starts the gate where something is enforced, and has the kernel half take it along.
+/// Starts the gate where something is enforced, with orders of this text, and has the kernel half take it along.
 pub(super) fn put_in_place(
     config: &Config,
-    catalogue: &Catalogue,
+    (catalogue, text): (&Catalogue, &str),
     key: &FleetKey,
     kernel: &mut Kernel,
 ) -> anyhow::Result<Option<Enforcer>> {
@@ -96,7 +97,7 @@ pub(super) fn put_in_place(
         take_away_unless_panic(&config.enforce.pins);
         return Ok(None);
     }
-    let (gate, enforcer) = start(config, catalogue, key)?;
+    let (gate, enforcer) = start(config, (catalogue, text), key)?;
     kernel.set_gate(gate);
     Ok(Some(enforcer))
 }

@@ -114,13 +114,18 @@ impl Policies {
     /// Why the node does not do what its policies say, if it does not. Documents that are refused while others are in force
     /// are told by status and metrics alone: what was in force still is.
     pub(super) fn fault(&self, enforces: bool) -> Option<String> {
+        let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(why) = untold {
+            return Some(format!("policies: the gate could not be told what they say: {why}"));
+        }
+        self.folder()?;
         let standing = self.standing();
         if standing.accepted == 0 {
             return Some(format!("policies: {}", standing.problem.unwrap_or_default()));
         }
-        let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(why) = untold {
-            return Some(format!("policies: the gate could not be told what they say: {why}"));
+        if !self.catalogues.holds(self.engine().set().providers()) {
+            let why = standing.rows.unwrap_or_default();
+            return Some(format!("policies: the providers that they add are not known: {why}"));
         }
         let wanted = super::ruling::enforces(&self.engine());
         let off = "policies: one is in mode enforce, and enforce.enabled is off";
@@ -183,4 +188,26 @@ fn told(problems: &[Problem]) -> String {
         let _written = writeln!(text, "{problem}");
     }
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Source;
+    use std::path::Path;
+
+    #[test]
+    fn policies_whose_providers_are_not_known_are_a_fault() {
+        const GATEWAY: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: corp}\nspec: {hosts: [llm.corp.example]}\n";
+        let catalogues = Arc::new(Catalogues::new(Path::new("")).unwrap());
+        let policies = Policies::new(PathBuf::from("/policies"), Arc::clone(&catalogues));
+        let source = Source { file: "corp.yaml".to_owned(), text: GATEWAY.to_owned() };
+        let set = Set::read(&[source]).unwrap().0;
+        let providers = set.providers().to_vec();
+        *policies.engine.lock().unwrap() = Arc::new(Engine::new(set));
+        policies.standing.lock().unwrap().accepted = 1;
+        assert!(policies.fault(true).unwrap().contains("are not known"));
+        catalogues.renew(&providers).unwrap();
+        assert_eq!(policies.fault(true), None);
+    }
 }

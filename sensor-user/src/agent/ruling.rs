@@ -34,6 +34,8 @@ pub(super) struct Ruling {
     pub(super) catalogues: Arc<Catalogues>,
     pub(super) workloads: Arc<Mutex<Workloads>>,
     pub(super) config: Arc<Config>,
+    /// Text of the configured orders, as it was read at the start.
+    pub(super) orders: String,
     pub(super) clock: Clock,
 }
 
@@ -128,11 +130,13 @@ impl Ruling {
     /// Writes the orders of the configuration into the gate, by the catalogue of now.
     fn apply_configured(&mut self) {
         let Some(enforcer) = &mut self.enforcer else { return };
-        let applied = gate::orders(&self.config, &self.catalogues.now())
+        let applied = gate::orders(&self.config, &self.orders, &self.catalogues.now())
             .and_then(|orders| Ok(enforcer.apply(&orders)?));
-        if let Err(error) = applied {
-            tracing::error!(error = %super::chain(&*error), "the gate could not be told");
+        let untold = applied.err().map(|error| super::chain(&*error));
+        if let Some(error) = &untold {
+            tracing::error!(error, "the gate could not be told");
         }
+        self.policies.changed(untold);
     }
 
     /// Writes what the policies settle into the gate, and treats open connections as they say.

@@ -192,7 +192,9 @@ pub(super) fn stages(
     if config.capture.expedite_probes {
         kernel.set_hurry(Hurry::new(state));
     }
-    let enforcer = gate::put_in_place(&config, &catalogues.now(), &fleet_key, &mut kernel)?;
+    let orders = read_optional(&config.enforce.orders)?;
+    let known = (&*catalogues.now(), &*orders);
+    let enforcer = gate::put_in_place(&config, known, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
     catalogues.announce(kernel.names()?, &config.capture.intent_hosts)?;
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
@@ -216,6 +218,7 @@ pub(super) fn stages(
         catalogues: Arc::clone(&catalogues),
         workloads: Arc::clone(&workloads),
         config: Arc::clone(&config),
+        orders,
         clock: Clock::read(),
     };
     if enforcer.is_some() {

@@ -120,8 +120,8 @@ impl Telemetry {
             self.metrics.set_stage_event("policy", "accepted", standing.accepted);
             self.metrics.set_stage_event("policy", "refused", standing.refused);
             self.metrics.set_policies(standing.policies, standing.problem.is_none());
-            faults.extend(self.policies.fault(self.proofs.enforces()));
         }
+        faults.extend(self.policies.fault(self.proofs.enforces()));
         if self.proofs.enforces() || self.policies.folder().is_some() {
             self.metrics.set_ready(faults.is_empty());
             self.readiness.set_missing(faults);

@@ -63,15 +63,6 @@ pub enum Error {
     /// The kernel refused something.
     #[error("the gate")]
     Kernel(#[from] crate::bpf::Error),
-    /// A file could not be read.
-    #[error("reading {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// The orders are no orders.
     #[error("{path}: {problem}")]
     Orders {

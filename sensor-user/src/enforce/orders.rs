@@ -94,15 +94,10 @@ pub struct Subjects {
 }
 
 impl Orders {
-    /// Adds what a file says; without a path there is none.
-    pub fn read(mut self, path: &Path) -> Result<Self, Error> {
-        if path.as_os_str().is_empty() {
-            return Ok(self);
-        }
-        let text = fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    /// Adds what the text of a file says.
+    pub fn read(mut self, text: &str, path: &Path) -> Result<Self, Error> {
         let bad = |problem| Error::Orders { path: path.to_owned(), problem };
-        let file: File = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
         for dedicated in &file.dedicated {
             let destination = words::destination(&dedicated.provider);
             let keys = dedicated.addresses.iter().map(|address| octets(address.to_canonical()));
