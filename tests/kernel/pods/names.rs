@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use tollgate_tests::harness::{run, temp_folder, wait_until};
-use tollgate_tests::lab::CLIENT_DEADLINE;
+use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 use tollgate_tests::lab::containerd::Containerd;
 
 use crate::container::{FILES_MAX, Group, arguments, root};
@@ -41,7 +41,26 @@ fn status(sensor: &Sensor) -> Value {
 #[test]
 fn call_out_of_a_pod_names_it_before_and_after_agent_and_runtime_start_again() {
     let lab = lab();
-    let mut pods = Pods::new(&lab, "pods");
+    let pods = Pods::new(&lab, "pods");
+    assert_pods_are_named(&lab, pods, "containerd ");
+}
+
+/// Clusters run containerd 1.7 and 2; its releases differ in how they say what happens.
+#[test]
+fn call_out_of_a_pod_of_containerd_1_7_names_it() {
+    let lab = lab();
+    let pods = Pods::of_release(&lab, "pods17", "trixie");
+    assert_pods_are_named(&lab, pods, "containerd 1.7.");
+}
+
+#[test]
+fn call_out_of_a_pod_of_containerd_2_names_it() {
+    let lab = lab();
+    let pods = Pods::of_release(&lab, "pods2", "forky");
+    assert_pods_are_named(&lab, pods, "containerd 2.");
+}
+
+fn assert_pods_are_named(lab: &Lab, mut pods: Pods, runtime: &str) {
     // Both run before the agent does: a list at its start tells of them.
     let early = pods.pod("shop", "early");
     let waiting = pods.cri.start(&early, &pods.waiting("waits", "listed")).unwrap();
@@ -49,7 +68,7 @@ fn call_out_of_a_pod_names_it_before_and_after_agent_and_runtime_start_again() {
     wait_log(&sensor, &["container runtime is followed", "has_events=true"]);
     pods.go();
     assert_eq!(pods.cri.wait(&waiting).unwrap(), 0);
-    let call = call_of(&lab, &sensor, "listed");
+    let call = call_of(lab, &sensor, "listed");
     assert_named(&call, &of_pod("shop", "early", "waits"));
     assert_named(&call, &[("container.id", &waiting)]);
     assert!(call["k8s.pod.uid"].as_str().unwrap().starts_with("7f1d2a30-"), "{call}");
@@ -57,14 +76,16 @@ fn call_out_of_a_pod_names_it_before_and_after_agent_and_runtime_start_again() {
     // Events tell of what begins while it runs.
     let late = pods.pod("pay", "late");
     pods.cri.run(&late, &pods.client("web", "event")).unwrap();
-    assert_named(&call_of(&lab, &sensor, "event"), &of_pod("pay", "late", "web"));
+    assert_named(&call_of(lab, &sensor, "event"), &of_pod("pay", "late", "web"));
 
     // A container that Kubernetes does not know, with a name for an id: its cgroup's id tells.
-    let outside = pods.outside("nightly", "outside");
+    // The runtime's helper keeps the names of all containerds of the machine in one place.
+    let nightly = format!("nightly{}", pods.containerd.cgroup().replace('/', "-"));
+    let outside = pods.outside(&nightly, "outside");
     let outside: Vec<_> = outside.iter().map(String::as_str).collect();
     pods.containerd.ctr("default", &outside).unwrap_or_else(|error| panic!("{error:#}"));
-    let call = call_of(&lab, &sensor, "outside");
-    assert_named(&call, &[("container.id", "nightly"), ("container.name", "nightly")]);
+    let call = call_of(lab, &sensor, "outside");
+    assert_named(&call, &[("container.id", &nightly), ("container.name", &nightly)]);
     assert_named(&call, &[("container.image.name", IMAGE)]);
     assert!(call.get("k8s.pod.name").is_none(), "{call}");
 
@@ -78,11 +99,11 @@ fn call_out_of_a_pod_names_it_before_and_after_agent_and_runtime_start_again() {
     wait_until(CLIENT_DEADLINE, "the runtime to be followed again", followed)
         .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
     pods.cri.run(&late, &pods.client("again", "restarted")).unwrap();
-    assert_named(&call_of(&lab, &sensor, "restarted"), &of_pod("pay", "late", "again"));
+    assert_named(&call_of(lab, &sensor, "restarted"), &of_pod("pay", "late", "again"));
 
     let told = status(&sensor);
     let line = told["runtimes"][0].as_str().unwrap_or_default().to_owned();
-    assert!(line.starts_with("containerd ") && line.ends_with("by events"), "{told}");
+    assert!(line.starts_with(runtime) && line.ends_with("by events"), "{told}");
     assert_eq!(told["counters"]["runtime.unresolved"], 0, "{told}");
     let (_, metrics) = sensor.scrape("/metrics").unwrap();
     assert!(metrics.contains("tollgate_workload_runtimes_connected{kind=\"cri\"} 1"), "{metrics}");

@@ -33,11 +33,20 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) fn new(lab: &Lab, purpose: &str) -> Self {
+        Self::on(lab, purpose, |network| Containerd::start(network, purpose).unwrap())
+    }
+
+    /// The same on a containerd of another release of Debian.
+    pub(super) fn of_release(lab: &Lab, purpose: &str, release: &str) -> Self {
+        Self::on(lab, purpose, |network| Containerd::start_of(release, network, purpose).unwrap())
+    }
+
+    fn on(lab: &Lab, purpose: &str, start: impl FnOnce(&str) -> Containerd) -> Self {
         let folder = temp_folder(purpose).unwrap();
         let root = root_with(lab, folder.path(), &PROGRAMS);
         let flags = folder.path().join("flags");
         fs::create_dir(&flags).unwrap();
-        let containerd = Containerd::start(lab.net().client(0).unwrap(), purpose).unwrap();
+        let containerd = start(lab.net().client(0).unwrap());
         containerd.import(IMAGE, &root, &["/usr/bin/curl"]).unwrap();
         let cri = containerd.cri().unwrap();
         Self { cri, containerd, root, flags, _folder: folder }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Process, run, run_args, temp_folder, wait_until};
 use crate::lab::clients::install::cached;
+use crate::lab::clients::runtimes::package_of;
 use crate::lab::cri::Cri;
 
 /// Time in which containerd answers, or what it leaves behind is gone, on a busy machine.
@@ -31,17 +32,29 @@ pub struct Containerd {
     network: String,
     cgroup: String,
     starts: u32,
+    /// Where its programs are; nothing where they are the machine's own.
+    programs: Option<PathBuf>,
 }
 
 impl Containerd {
     /// Starts containerd in a network namespace, which all its pods share; `cgroup` is the one that they get theirs in.
     pub fn start(network: &str, purpose: &str) -> Result<Self> {
+        Self::begin(None, network, purpose)
+    }
+
+    /// The same, of another release of Debian; what runs the containers is the machine's own.
+    pub fn start_of(release: &str, network: &str, purpose: &str) -> Result<Self> {
+        let programs = package_of(release, "containerd")?.join("usr/bin");
+        Self::begin(Some(programs), network, purpose)
+    }
+
+    fn begin(programs: Option<PathBuf>, network: &str, purpose: &str) -> Result<Self> {
         let folder = temp_folder("containerd")?;
         let cgroup = format!("tollgate-{purpose}-{}", std::process::id());
         fs::write(folder.path().join("config.toml"), config(folder.path()))?;
-        let process = Mutex::new(spawn(folder.path(), network, 0)?);
+        let process = Mutex::new(spawn(folder.path(), programs.as_deref(), network, 0)?);
         let (network, starts) = (network.to_owned(), 1);
-        let containerd = Self { process, folder, network, cgroup, starts };
+        let containerd = Self { process, folder, network, cgroup, starts, programs };
         containerd.ready()?;
         let pause = cached("pause", PAUSE_SOURCE, |folder| {
             fs::create_dir_all(folder.join("root"))?;
@@ -73,7 +86,9 @@ impl Containerd {
     pub fn ctr(&self, namespace: &str, arguments: &[&str]) -> Result<String> {
         let socket = self.socket().display().to_string();
         let place = ["--address", &socket, "--namespace", namespace];
-        run_args("ctr", place.iter().chain(arguments))
+        let mut ctr = with_programs(Command::new("ctr"), self.programs.as_deref())?;
+        let told = run(ctr.args(place).args(arguments))?;
+        Ok(String::from_utf8_lossy(&told.stdout).into_owned())
     }
 
     /// Makes an image of a folder, for pods and for others.
@@ -114,7 +129,8 @@ impl Containerd {
     /// Kills it and starts it again; its containers run on.
     pub fn restart(&mut self) -> Result<()> {
         self.process().kill();
-        *self.process() = spawn(self.folder.path(), &self.network, self.starts)?;
+        let programs = self.programs.as_deref();
+        *self.process() = spawn(self.folder.path(), programs, &self.network, self.starts)?;
         self.starts = self.starts.saturating_add(1);
         self.ready()
     }
@@ -209,9 +225,19 @@ SystemdCgroup = false
     )
 }
 
-fn spawn(folder: &Path, network: &str, start: u32) -> Result<Process> {
+/// Has a command look for programs in a folder before it looks where programs usually are.
+fn with_programs(mut command: Command, programs: Option<&Path>) -> Result<Command> {
+    if let Some(programs) = programs {
+        let usual = std::env::var_os("PATH").unwrap_or_default();
+        let places = [programs.to_owned()].into_iter().chain(std::env::split_paths(&usual));
+        command.env("PATH", std::env::join_paths(places)?);
+    }
+    Ok(command)
+}
+
+fn spawn(folder: &Path, programs: Option<&Path>, network: &str, start: u32) -> Result<Process> {
     // `ip netns exec` would hide the cgroups of version 1.
-    let mut command = Command::new("nsenter");
+    let mut command = with_programs(Command::new("nsenter"), programs)?;
     command.arg(format!("--net=/run/netns/{network}"));
     command.args(["containerd", "--config"]).arg(folder.join("config.toml"));
     Process::start(&mut command, &folder.join(format!("log.{start}")))

@@ -58,11 +58,8 @@ fn bundled(kit: &Kit, package: &str) -> Result<Pair> {
 
 /// Returns OpenSSL 1.1 as Debian built it.
 pub fn debian_1_1() -> Result<Pair> {
-    let folder = cached("debian-libssl1.1", OLD_RELEASE, |folder| {
-        fs::create_dir_all(folder)?;
-        fetch(folder, OLD_RELEASE, "libssl1.1")
-    })?;
-    let listed = fs::read_dir(folder.join("tree/usr/lib"))?.flatten().map(|entry| entry.path());
+    let tree = package_of(OLD_RELEASE, "libssl1.1")?;
+    let listed = fs::read_dir(tree.join("usr/lib"))?.flatten().map(|entry| entry.path());
     let mut places = listed.filter(|place| place.join("libssl.so.1.1").exists());
     pair(&places.next().context("no libssl in the package")?)
 }
@@ -77,6 +74,15 @@ fn pair(folder: &Path) -> Result<Pair> {
             .with_context(|| format!("no {prefix} in {}", folder.display()))
     };
     Ok([find("libcrypto")?, find("libssl")?])
+}
+
+/// Returns the unpacked files of a package of another release of Debian, fetched at first use.
+pub fn package_of(release: &str, package: &str) -> Result<PathBuf> {
+    let folder = cached(&format!("{release}-{package}"), release, |folder| {
+        fs::create_dir_all(folder)?;
+        fetch(folder, release, package)
+    })?;
+    Ok(folder.join("tree"))
 }
 
 /// Unpacks a package of another release; apt gets a state of its own, so that the machine's is neither used nor changed.
