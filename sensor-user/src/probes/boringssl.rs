@@ -10,18 +10,17 @@ use super::structure::{self, Facts, Functions, Located, only};
 /// Name of the library in events (`tls.library`).
 pub const LIBRARY: &str = "boringssl";
 
-/// Sources that the wanted functions stand in; the number of a text is its place here.
-const TEXTS: [Text; 6] = [
-    Text::Ending("boringssl/ssl/ssl_lib.cc"),
-    Text::Ending("boringssl/ssl/ssl_buffer.cc"),
-    Text::Ending("boringssl/crypto/bio/bio.cc"),
-    Text::Ending("boringssl/src/ssl/ssl_lib.cc"),
-    Text::Ending("boringssl/src/ssl/ssl_buffer.cc"),
-    Text::Ending("boringssl/src/crypto/bio/bio.c"),
+/// Sources that the wanted functions stand in, wherever the library itself stands in a source tree; the number of a text is
+/// its place here. OpenSSL's are written in C and end in `.c`.
+const TEXTS: [Text; 4] = [
+    Text::Ending("ssl/ssl_lib.cc"),
+    Text::Ending("ssl/ssl_buffer.cc"),
+    Text::Ending("crypto/bio/bio.cc"),
+    Text::Ending("crypto/bio/bio.c"),
 ];
-const SSL_LIB: [usize; 2] = [0, 3];
-const SSL_BUFFER: [usize; 2] = [1, 4];
-const BIO: [usize; 2] = [2, 5];
+const SSL_LIB: [usize; 1] = [0];
+const SSL_BUFFER: [usize; 1] = [1];
+const BIO: [usize; 2] = [2, 3];
 
 /// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: not for QUIC.
 const NOT_FOR_QUIC: u32 = 66;

@@ -4,11 +4,11 @@ use std::fs::File;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl};
 use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ReadCache};
+use object::{Endianness, Object, ReadCache};
 
 use super::elf::Image;
+use super::go_table;
 use super::library::{Carried, Library, Resolution};
-use super::pclntab::Table;
 use super::plan::{Part, Probe};
 use super::prologue;
 use super::row::{Place, Row, row};
@@ -17,12 +17,8 @@ use super::segments::{Machine, Segments};
 /// Name of the library in events (`tls.library`).
 pub const LIBRARY: &str = "go";
 
-/// Sections with the table of functions; the second is of position-independent programs.
-const TABLES: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Sections that every program of Go has.
 const SIGNS: [&str; 2] = [".go.buildinfo", ".note.go.buildid"];
-/// Bytes of a table that are read; the largest programs have 60 MB.
-const TABLE_MAX: u64 = 192 << 20;
 /// Bytes of one function that are looked at; `Write` has about 5,000.
 const CODE_MAX: u64 = 32 << 10;
 /// Return instructions of one function; `Write` has about ten.
@@ -60,22 +56,18 @@ const RETURNS: [(usize, Row); 2] = [
 /// Looks for `crypto/tls` in the table of functions; a program of Go before 1.17, whose arguments are on the stack, is
 /// left out.
 pub(super) fn resolve(image: &Image<'_>) -> Option<Part> {
-    let cache = ReadCache::new(image.file);
-    let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
-    let section = TABLES.into_iter().find_map(|name| elf.section_by_name(name))?;
-    if section.size() > TABLE_MAX {
+    if !is_go(image.file) {
         return None;
     }
-    let table = Table::read(section.data().ok()?)?;
     let segments = Segments::open(image.file).ok()?;
-    // A header of a newer or a position-independent program does not tell where the text begins.
-    let linked = elf.section_by_name(".text").map_or(0, |text| text.address());
-    let text = if table.text == 0 { linked } else { table.text };
-    let found = table.find(NAMES, text);
+    go_table::with(image.file, &segments, |table, text| part(&segments, &table.find(NAMES, text)))
+}
+
+fn part(segments: &Segments<'_>, found: &[Option<(u64, u64)>]) -> Option<Part> {
     let mut part = Part::new(Library::Go);
     part.carried = Some(Carried { library: Library::Go, resolution: Resolution::Structure });
     for (row, range) in ROWS.iter().zip(found) {
-        let (start, code) = function(&segments, range?)?;
+        let (start, code) = function(segments, (*range)?)?;
         let moved = match segments.machine {
             Machine::X86 => prologue::stack_check(&code, start),
             Machine::Arm => 0,
@@ -84,7 +76,7 @@ pub(super) fn resolve(image: &Image<'_>) -> Option<Part> {
         part.probes.push(Probe { program: row.program, offset });
     }
     for (at, row) in &RETURNS {
-        let (start, code) = function(&segments, (*found.get(*at)?)?)?;
+        let (start, code) = function(segments, (*found.get(*at)?)?)?;
         for address in returns(segments.machine, &code, start) {
             let offset = segments.offset_of(address)?;
             part.probes.push(Probe { program: row.program, offset });

@@ -7,6 +7,10 @@ use memchr::memmem;
 
 /// First word of the table since Go 1.16, 1.18 and 1.20; the layout of the second holds for the third.
 const MAGICS: [(u32, bool); 3] = [(0xffff_fffa, false), (0xffff_fff0, true), (0xffff_fff1, true)];
+/// Bytes of the longest header.
+pub const HEAD: usize = 72;
+/// Length of an instruction at least: x86-64 and arm64.
+const QUANTA: [u8; 2] = [1, 4];
 /// Functions of one program that are walked through; the largest programs have half a million.
 const FUNCTIONS_MAX: u64 = 4 << 20;
 /// Bytes of a word of the header.
@@ -24,6 +28,14 @@ pub struct Table<'t> {
     entries: u64,
     /// Start of the text as the header tells; 0 where it does not, or where a relocation fills it in.
     pub text: u64,
+}
+
+/// What tables of 64-bit little-endian programs begin with.
+pub fn begins() -> impl Iterator<Item = [u8; 8]> {
+    MAGICS.into_iter().flat_map(|(magic, _)| {
+        let [a, b, c, d] = magic.to_le_bytes();
+        QUANTA.map(|quantum| [a, b, c, d, 0, 0, quantum, 8])
+    })
 }
 
 impl<'t> Table<'t> {
@@ -61,6 +73,12 @@ impl<'t> Table<'t> {
             }
         }
         found
+    }
+
+    /// Where the text begins of a program whose first function stands at `first`.
+    pub fn text_of(&self, first: u64) -> Option<u64> {
+        let (distance, _) = self.entry(0)?;
+        if self.relative { first.checked_sub(distance) } else { Some(first) }
     }
 
     /// Where a name stands among the names.

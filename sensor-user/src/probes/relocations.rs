@@ -1,6 +1,6 @@
 //! An ELF file comes in; the addresses of code that its data holds once it is loaded go out, with their places.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::segments::{Machine, Segments};
 
@@ -14,6 +14,8 @@ const RELOCATIONS_MAX: usize = 2 << 20;
 const ENTRY: usize = 24;
 /// Relocations that are read at once.
 const ENTRIES_AT_ONCE: usize = 2048;
+/// Places of one address that are remembered.
+const HOLDERS_MAX: usize = 64;
 /// `DT_NULL`, `DT_RELA`, `DT_RELASZ` and `DT_RELR` (ELF, 5).
 const DT_NULL: u64 = 0;
 const DT_RELA: u64 = 7;
@@ -36,7 +38,62 @@ pub(super) struct Pointer {
 /// Pointers to code that the loader makes, in order of their places.
 pub(super) fn pointers(image: &Segments<'_>) -> Vec<Pointer> {
     let mut found = Vec::new();
-    let Some((table, size)) = table(image) else { return found };
+    each_moved(image, |place, target| {
+        if image.is_code(target) {
+            found.push(Pointer { place, code: target });
+        }
+    });
+    found.sort_unstable();
+    found
+}
+
+/// Places of data at which an address stands once the file is loaded.
+pub(super) fn holders(image: &Segments<'_>, address: u64) -> Vec<u64> {
+    let mut found = Vec::new();
+    let mut note = |place| {
+        if found.len() < HOLDERS_MAX {
+            found.push(place);
+        }
+    };
+    each_moved(image, |place, target| {
+        if target == address {
+            note(place);
+        }
+    });
+    each_word(image, |place, word| {
+        if word == address {
+            note(place);
+        }
+    });
+    found
+}
+
+/// The first address of code that stands in some bytes of data once the file is loaded.
+pub(super) fn first_code(image: &Segments<'_>, within: Range<u64>) -> Option<u64> {
+    let mut first: Option<Pointer> = None;
+    let mut note = |place: u64, code: u64| {
+        if within.contains(&place)
+            && image.is_code(code)
+            && first.is_none_or(|first| place < first.place)
+        {
+            first = Some(Pointer { place, code });
+        }
+    };
+    each_moved(image, &mut note);
+    if stand_in_data(image) {
+        let length = usize::try_from(within.end.saturating_sub(within.start)).unwrap_or(0);
+        let bytes = image.bytes(within.start, length);
+        let places = (within.start..).step_by(8);
+        for (place, word) in places.zip(bytes.as_chunks::<8>().0) {
+            note(place, u64::from_le_bytes(*word));
+        }
+    }
+    first.map(|first| first.code)
+}
+
+/// Runs `look` over all that the loader moves: the place, and the address that it puts there.
+fn each_moved(image: &Segments<'_>, mut look: impl FnMut(u64, u64)) {
+    let Some((table, size)) = table(image) else { return };
     let kind = match image.machine {
         Machine::X86 => RELATIVE_X86,
         Machine::Arm => RELATIVE_ARM,
@@ -48,9 +105,9 @@ pub(super) fn pointers(image: &Segments<'_>) -> Vec<Pointer> {
         let wanted = left.min(ENTRIES_AT_ONCE).saturating_mul(ENTRY);
         let bytes = image.bytes(at, wanted);
         for entry in bytes.as_chunks::<ENTRY>().0 {
-            let [place, info, code] = words(entry);
-            if info == kind && image.is_code(code) {
-                found.push(Pointer { place, code });
+            let [place, info, target] = words(entry);
+            if info == kind {
+                look(place, target);
             }
         }
         if bytes.len() < wanted {
@@ -59,8 +116,24 @@ pub(super) fn pointers(image: &Segments<'_>) -> Vec<Pointer> {
         at = at.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
         left = left.saturating_sub(ENTRIES_AT_ONCE);
     }
-    found.sort_unstable();
-    found
+}
+
+/// Runs `look` over the words of all data with their places, where addresses stand in it as they are.
+fn each_word(image: &Segments<'_>, mut look: impl FnMut(u64, u64)) {
+    if !stand_in_data(image) {
+        return;
+    }
+    for segment in image.data() {
+        image.each_piece(segment, 0, |address, piece| {
+            let first = usize::try_from(address.wrapping_neg() % 8).unwrap_or(0);
+            let (aligned, _) = piece.get(first..).unwrap_or_default().as_chunks::<8>();
+            let begin = address.next_multiple_of(8);
+            for (place, word) in (begin..).step_by(8).zip(aligned) {
+                look(place, u64::from_le_bytes(*word));
+            }
+            ControlFlow::Continue(())
+        });
+    }
 }
 
 /// Address and bytes of the table of relocations.

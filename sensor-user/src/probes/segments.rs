@@ -169,6 +169,21 @@ impl<'f> Segments<'f> {
         bytes
     }
 
+    /// All bytes from an address of data on, up to the end of its segment and to `most`.
+    pub fn rest(&self, address: u64, most: u64) -> Vec<u8> {
+        let Some((segment, into)) = self.segment_of(address) else { return Vec::new() };
+        let left = usize::try_from(segment.size.saturating_sub(into).min(most)).unwrap_or(0);
+        let mut bytes = vec![0; left.min(usize::try_from(self.length()).unwrap_or(0))];
+        let read = read_up_to(self.file, segment.offset.saturating_add(into), &mut bytes);
+        bytes.truncate(read);
+        bytes
+    }
+
+    /// Bytes of the file; a header may promise any number.
+    fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |meta| meta.len())
+    }
+
     /// Exactly `N` bytes at an address.
     pub fn array<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         self.bytes(address, N).try_into().ok()

@@ -14,24 +14,31 @@ use crate::lab::provider::usage::fnv1a;
 /// Source of the client.
 const SOURCE: &str = include_str!("../../../clients/client.go");
 
+/// The C linker puts the program together.
+const LINKED: &str = "-ldflags=-linkmode=external -s -w";
+
 /// One way to build the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {
     /// Version of the toolchain, as its Python package names it.
     pub version: &'static str,
-    /// What is left out or added (`normal`, `stripped`, `pie`).
+    /// What is left out or added (`normal`, `stripped`, `pie`, `c`).
     pub kind: &'static str,
     /// Flags of `go build`.
     pub flags: &'static [&'static str],
 }
 
-/// Every way: the oldest toolchain that is served, one between and the newest, with and without symbols, at any address.
-pub const BUILDS: [Build; 5] = [
+/// Every way: the oldest toolchain that is served, one between and the newest, with and without symbols, at any address, and
+/// put together by the C linker, as programs with C in them are.
+pub const BUILDS: [Build; 8] = [
     Build { version: "1.21.13", kind: "normal", flags: &[] },
     Build { version: "1.21.13", kind: "stripped", flags: &["-ldflags=-s -w"] },
     Build { version: "1.24.11", kind: "pie", flags: &["-buildmode=pie"] },
     Build { version: "1.27.3", kind: "stripped", flags: &["-ldflags=-s -w"] },
     Build { version: "1.27.3", kind: "pie", flags: &["-buildmode=pie", "-ldflags=-s -w"] },
+    Build { version: "1.24.11", kind: "pie-c", flags: &["-buildmode=pie", LINKED] },
+    Build { version: "1.27.3", kind: "pie-c", flags: &["-buildmode=pie", LINKED] },
+    Build { version: "1.27.3", kind: "c", flags: &[LINKED] },
 ];
 
 impl Build {
@@ -47,9 +54,10 @@ impl Build {
         let source = cache.folder().join("client.go");
         fs::write(&source, SOURCE).context("writing the Go client's source")?;
         let beside = target.with_extension("new");
+        let cgo = if self.flags.contains(&LINKED) { "1" } else { "0" };
         let mut go = Command::new(toolchain.join("go/bin/go"));
         go.env("GOCACHE", cache.folder().join("built")).env("GOTOOLCHAIN", "local");
-        go.env("HOME", cache.folder()).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod");
+        go.env("HOME", cache.folder()).env("CGO_ENABLED", cgo).env("GOFLAGS", "-mod=mod");
         go.arg("build").args(self.flags).arg("-o").arg(&beside).arg(&source);
         run(&mut go).context("building the Go client")?;
         fs::rename(&beside, &target).context("putting the Go client in place")?;

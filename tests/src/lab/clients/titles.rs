@@ -64,7 +64,8 @@ pub fn of_go(build: &Build) -> Title {
     let has = |flag: &str| build.flags.iter().any(|flags| flags.contains(flag));
     let pie = if has("pie") { ", PIE" } else { "" };
     let stripped = if has("-s -w") { ", stripped" } else { "" };
-    ("net/http of Go".to_owned(), format!("{}{pie}{stripped}", build.version))
+    let linked = if has("external") { ", linked by cc" } else { "" };
+    ("net/http of Go".to_owned(), format!("{}{pie}{stripped}{linked}", build.version))
 }
 
 /// A client that opens sessions.
