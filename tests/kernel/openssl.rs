@@ -49,7 +49,7 @@ fn assert_tokens(call: &Value, fact: &Fact, what: &str) {
         let seen = call[name].as_u64();
         assert!(
             seen == count || (seen.is_none() && count == Some(0)),
-            "{what}: {name} {seen:?} is not {count:?}"
+            "{what}: {name} {seen:?} is not {count:?}: {call}"
         );
     }
 }

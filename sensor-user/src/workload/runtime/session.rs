@@ -174,12 +174,13 @@ impl Session<'_> {
     async fn on_event(&mut self, envelope: &Envelope) -> Result<(), Error> {
         match envelope.said() {
             Some(Said::Begins { namespace, id, pid }) => {
+                // Its process may be over before the question is answered.
+                let cgroup = containerd::cgroup_of(pid);
                 let about = match &mut self.cri {
                     Some(cri) if namespace == containerd::OF_PODS => cri.find(&id).await,
                     _ => self.containerd.find(Some(&namespace), &id).await,
                 };
                 if let Some(about) = answered(about)? {
-                    let cgroup = containerd::cgroup_of(pid);
                     self.index.learn(self.source, &id, (about, cgroup));
                 }
             }
