@@ -56,6 +56,8 @@ pub const FLAG_PROBATION: u32 = 64;
 pub const FLAG_DATAGRAM: u32 = 128;
 /// The bytes are a segment's.
 pub const FLAG_SEGMENT: u32 = 256;
+/// The ClientHello comes from a TLS library that does not carry probes, in a process whose others do.
+pub const FLAG_UNKNOWN_LIBRARY: u32 = 512;
 
 /// Where the family of a connection's TLS library stands in the flags: which programs see its calls.
 pub const FLAG_FAMILY_SHIFT: u32 = 24;

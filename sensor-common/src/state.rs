@@ -98,6 +98,9 @@ pub struct GoCallKey {
 
 /// A process that carries probes.
 pub const PROCESS_PROBED: u32 = 1;
+/// Every TLS library that is known in the process shows a ClientHello before it is sent: one that none of them has shown
+/// comes from a library that nobody knows yet.
+pub const PROCESS_SHOWS_HELLOS: u32 = 2;
 
 /// The name itself is an AI provider's.
 pub const NAME_EXACT: u32 = 1;

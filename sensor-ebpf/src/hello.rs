@@ -3,19 +3,21 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
-use sensor_common::limits::NAME_MAX;
+use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_HELD, Hello, KIND_HELLO, Record, SOCKET_AI, SOCKET_HELD, SOCKET_HELLO_SEEN,
+    FLAG_AI_NAME, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Hello, KIND_HELLO, Record, SOCKET_AI, SOCKET_HELD, SOCKET_HELLO_SEEN,
     SOCKET_OF_INTEREST,
 };
-use sensor_common::state::{COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD};
+use sensor_common::state::{
+    COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
+};
 
-use crate::maps::{EVENTS, HOLD_HELLO, SOCKETS, count, setting};
+use crate::maps::{EVENTS, HOLD_HELLO, SOCKETS, WIRE, count, setting};
 use crate::names;
 use crate::opening;
-use crate::process::is_probed;
+use crate::process::marks_of;
 use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
-use crate::wire::{DROP, HELLO_MIN, PASS, Packet, byte, half, load, socket_of};
+use crate::wire::{DROP, HELLO_MIN, PASS, Packet, RANDOM_AT, byte, half, load, socket_of};
 
 /// Extensions walked through in search of the server name.
 const EXTENSIONS_MAX: u32 = 32;
@@ -43,6 +45,19 @@ fn server_name(ctx: &SkBuffContext, payload: u32) -> Option<(u32, u32)> {
     None
 }
 
+/// Whether the ClientHello of a process whose TLS libraries show theirs was shown by none of them.
+#[inline(always)]
+fn is_of_unknown_library(ctx: &SkBuffContext, payload: u32, marks: u32) -> bool {
+    if marks & PROCESS_SHOWS_HELLOS == 0 {
+        return false;
+    }
+    let Ok(random) = ctx.load::<[u8; WIRE_KEY_LEN]>((payload + RANDOM_AT) as usize) else {
+        return false;
+    };
+    // SAFETY: only the presence of the key counts.
+    unsafe { WIRE.get(&random) }.is_none()
+}
+
 /// Reports a ClientHello with an AI name, or of a probed process; may hold the first one back until probes stand.
 #[inline(always)]
 pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
@@ -52,11 +67,15 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     if socket.flags & (SOCKET_HELLO_SEEN | SOCKET_HELD) == SOCKET_HELLO_SEEN {
         return PASS;
     }
+    let marks = marks_of(socket.tgid);
+    let probed = marks & PROCESS_PROBED != 0;
+    let unknown = is_of_unknown_library(ctx, payload, marks);
+    let library = if unknown { FLAG_UNKNOWN_LIBRARY } else { 0 };
     let (name_at, name_len) = match server_name(ctx, payload) {
         Some(found) if found.1 as usize <= NAME_MAX => found,
         // No name, or not in this segment: who goes to an AI address is read all the same.
         _ => {
-            opening::begin(ctx, packet, payload, &socket, 0);
+            opening::begin(ctx, packet, payload, &socket, library);
             return PASS;
         }
     };
@@ -72,14 +91,13 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
     // SAFETY: the name is filled as far as `length`.
     let ai = length != 0 && names::is_ai(unsafe { &(*body).name }, 0, length);
-    let probed = is_probed(socket.tgid);
     if !ai && !probed {
         entry.discard(0);
         opening::begin(ctx, packet, payload, &socket, 0);
         return PASS;
     }
     let hold = ai
-        && !probed
+        && (!probed || unknown)
         && socket.tgid != 0
         && setting(&HOLD_HELLO) != 0
         && socket.flags & SOCKET_HELD == 0;
@@ -94,7 +112,8 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     let _ = SOCKETS.insert(&cookie, &socket, 0);
     let mut record = quiet_header(KIND_HELLO, cookie);
     record.tgid = socket.tgid;
-    record.flags = if ai { FLAG_AI_NAME } else { 0 } | if hold { FLAG_HELD } else { 0 };
+    let named = if ai { FLAG_AI_NAME } else { 0 };
+    record.flags = named | library | if hold { FLAG_HELD } else { 0 };
     record.captured = HELLO_LEN as u32;
     record.call_len = HELLO_LEN as u32;
     // SAFETY: `target` is reserved memory of a whole record.
@@ -105,6 +124,6 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         (&raw mut (*target).header).write(record);
     }
     entry.submit(wake_flag(READER_EVENTS, record.at_ns));
-    opening::begin(ctx, packet, payload, &socket, record.flags & FLAG_AI_NAME);
+    opening::begin(ctx, packet, payload, &socket, named | library);
     if hold { DROP } else { PASS }
 }

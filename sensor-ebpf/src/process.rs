@@ -47,11 +47,17 @@ pub fn sender() -> u32 {
     unsafe { bpf_probe_read_kernel((task + u64::from(at)) as *const u32) }.unwrap_or(0)
 }
 
+/// How the agent has marked the process; 0 where it has not.
+#[inline(always)]
+pub fn marks_of(tgid: u32) -> u32 {
+    // SAFETY: the value is copied out at once.
+    unsafe { PROCESSES.get(&tgid) }.map_or(0, |marks| *marks)
+}
+
 /// Whether the process carries probes.
 #[inline(always)]
 pub fn is_probed(tgid: u32) -> bool {
-    // SAFETY: the value is copied out at once.
-    unsafe { PROCESSES.get(&tgid) }.is_some_and(|flags| *flags & PROCESS_PROBED != 0)
+    marks_of(tgid) & PROCESS_PROBED != 0
 }
 
 #[inline(always)]

@@ -32,7 +32,7 @@ const PORT_HTTPS: u16 = 443;
 /// A record head, a handshake head, the version and the random: shorter payloads are of no interest.
 pub const HELLO_MIN: u32 = 43;
 /// Where the client random stands in a record that begins with a ClientHello.
-const RANDOM_AT: u32 = 11;
+pub const RANDOM_AT: u32 = 11;
 /// Lowest type of a TLS record (RFC 8446, 5.1).
 const RECORD_TYPE_MIN: u8 = 0x14;
 /// Type of a record with application data.

@@ -1,6 +1,8 @@
 //! Real clients call the lab's provider with the sensor beside them: what it reports is held against what happened.
 
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod boringssl;
 #[cfg(test)]
 mod concurrency;

@@ -151,6 +151,13 @@ impl Intent {
         }
     }
 
+    /// Looks for a TLS library among all files of a process: it said hello by one that nobody knows.
+    pub(super) fn look_deeper(&mut self, pid: u32, now: u64) {
+        if self.registry.deepen(pid) {
+            self.attach(pid, Why::Hello, now);
+        }
+    }
+
     fn on_exec(&mut self, pid: u32, now: u64) {
         self.workloads().observe_exec(pid, now);
         self.admit(pid);
@@ -159,6 +166,8 @@ impl Intent {
         if let Some(libraries) = self.learned.get(&program).map(|known| known.libraries.clone()) {
             let began = Instant::now();
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
+                // What was learnt is not there: to this process the program is a new one.
+                Ok(_) if self.registry.libraries_of(pid).is_empty() => {}
                 Ok(attached) => {
                     self.stacks.restart(pid);
                     self.stacks.found(pid, &attached.carried);
@@ -351,7 +360,8 @@ impl Intent {
     }
 
     pub(super) fn mark(&mut self, pid: u32) {
-        if let Err(error) = self.processes.mark(pid) {
+        let shows_hellos = self.registry.shows_hellos(pid);
+        if let Err(error) = self.processes.mark(pid, shows_hellos) {
             tracing::debug!(pid, %error, "process is not marked");
         }
     }

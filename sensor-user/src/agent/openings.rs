@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_DATAGRAM, FLAG_HELD, Header, Hello, SOCKET_OF_INTEREST, Socket,
+    FLAG_AI_NAME, FLAG_DATAGRAM, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Header, Hello,
+    SOCKET_OF_INTEREST, Socket,
 };
 
 use crate::bpf::OpeningMap;
@@ -174,6 +175,9 @@ impl Intent {
         if is_news && header.tgid != 0 {
             self.status.hello_seen(probed, header.flags & FLAG_HELD != 0);
             self.show_intent(header.tgid, Why::Hello, header.at_ns);
+            if header.flags & FLAG_UNKNOWN_LIBRARY != 0 {
+                self.look_deeper(header.tgid, header.at_ns);
+            }
             self.note_socket(socket, header.cgroup, greeting.name.as_deref());
         }
         let greeting = Greeting { probed, ..self.named(socket, greeting, header.at_ns) };

@@ -7,7 +7,8 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_common::names;
 use sensor_common::state::{
-    COUNTERS, NAME_EXACT, NAME_HASH_START, NAME_SUFFIX, PROCESS_PROBED, name_hash_step,
+    COUNTERS, NAME_EXACT, NAME_HASH_START, NAME_SUFFIX, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
+    name_hash_step,
 };
 
 use super::Error;
@@ -40,9 +41,11 @@ impl VerdictMap {
 pub struct ProcessMap(pub(super) HashMap<MapData, u32, u32>);
 
 impl ProcessMap {
-    /// Marks a process: its forks and its end are reported from now on.
-    pub fn mark(&mut self, pid: u32) -> Result<(), Error> {
-        self.0.insert(pid, PROCESS_PROBED, 0).map_err(failed(names::MAP_PROCESSES))
+    /// Marks a process: its forks and its end are reported from now on. Where all its libraries show their ClientHellos, so
+    /// is one that none of them has shown.
+    pub fn mark(&mut self, pid: u32, shows_hellos: bool) -> Result<(), Error> {
+        let marks = PROCESS_PROBED | if shows_hellos { PROCESS_SHOWS_HELLOS } else { 0 };
+        self.0.insert(pid, marks, 0).map_err(failed(names::MAP_PROCESSES))
     }
 
     /// Takes the mark away; a process that has none is not an error.

@@ -19,6 +19,7 @@ pub mod openssl;
 pub mod openssl_bare;
 pub mod pclntab;
 mod plan;
+mod process;
 pub mod prologue;
 mod registry;
 mod relocations;

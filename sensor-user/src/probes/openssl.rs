@@ -144,6 +144,11 @@ fn channel_probe(image: &Image<'_>) -> Option<Probe> {
     {
         return Some(Probe { program, offset: inner.offset });
     }
+    // In BoringSSL the plain form calls the sized one, and so does the library's other half.
+    let sized = image.function("BIO_write_ex").filter(|sized| {
+        inner_of(image, "BIO_write").is_some_and(|inner| inner.address == sized.address)
+    });
+    let function = sized.unwrap_or(function);
     let moved = prologue::entry_offset(&function.code, function.address);
     Some(Probe { program, offset: function.offset.saturating_add(moved) })
 }

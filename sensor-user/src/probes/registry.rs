@@ -1,6 +1,6 @@
 //! Processes that show intent come in; probes are attached in them, owned here, and handed out to be taken away.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -10,29 +10,14 @@ use crate::bpf::ProbeLink;
 
 use super::Error;
 use super::attached::{Attached, Rejected, Why};
-use super::library::{Carried, Library, Resolution};
+use super::library::{Library, Resolution};
 use super::mapped::{Mapping, executable_mappings, identity_of, is_libc, is_likely};
 use super::plan::{Part, Plan, Planner, Searched};
+use super::process::{Guessed, Process, sends_by_libc};
 use super::trust::Trust;
 
 /// Processes that carry probes at once; the same bound as the kernel's table.
 const PROCESSES_MAX: usize = sensor_common::limits::PROCESSES_MAX as usize;
-
-/// Files whose functions no symbol names, with their plans.
-type Guessed = HashMap<(String, u64), Arc<Plan>>;
-
-#[derive(Debug)]
-struct Process {
-    links: Vec<(Library, ProbeLink)>,
-    files: HashSet<(String, u64)>,
-    guessed: Guessed,
-    /// Paths of all probed files.
-    paths: Vec<String>,
-    libraries: Vec<String>,
-    /// Some library puts its records out by the C library.
-    sends_by_libc: bool,
-    why: Why,
-}
 
 /// An open file with something to probe.
 #[derive(Debug)]
@@ -77,11 +62,15 @@ impl Registry {
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
         self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
-        if attached.libraries.is_empty() && self.libraries_of(pid).is_empty() {
-            self.attach_mapped(kernel, (pid, why), (&rest, false), &mut attached)?;
+        let is_deep = self.processes.get(&pid).is_some_and(|process| process.is_deep);
+        if is_deep || (attached.libraries.is_empty() && self.libraries_of(pid).is_empty()) {
+            // A name does not promise anything; what is certain to speak TLS is worth the search.
+            let thorough = is_deep || why == Why::Hello;
+            self.attach_mapped(kernel, (pid, why), (&rest, thorough), &mut attached)?;
         }
-        // Whoever has a library does not wait for a second one.
-        attached.under_way &= attached.libraries.is_empty() && self.libraries_of(pid).is_empty();
+        // Whoever has a library does not wait for a second one, unless that is the one that speaks.
+        attached.under_way &=
+            is_deep || (attached.libraries.is_empty() && self.libraries_of(pid).is_empty());
         Ok(attached)
     }
 
@@ -199,24 +188,9 @@ impl Registry {
         }
         let links = set_probes(kernel, file, plan, Some(pid))?;
         attached.probes = attached.probes.saturating_add(places(&links));
-        let process = self.processes.entry(pid).or_insert_with(|| Process {
-            links: Vec::new(),
-            files: HashSet::new(),
-            guessed: HashMap::new(),
-            paths: Vec::new(),
-            libraries: Vec::new(),
-            sends_by_libc: false,
-            why,
-        });
-        process.sends_by_libc |= sends_by_libc(plan);
-        process.paths.push(path.to_owned());
-        process.links.extend(links);
-        process.files.insert(identity.clone());
-        if plan.carried().any(Carried::is_guessed) {
-            process.guessed.insert(identity.clone(), Arc::clone(plan));
-        }
+        let process = self.processes.entry(pid).or_insert_with(|| Process::new(why));
+        process.probed((identity, path), plan, links);
         if plan.carries_data() {
-            process.libraries.push(path.to_owned());
             attached.libraries.push(path.to_owned());
             attached.carried.extend(plan.carried());
         }
@@ -311,6 +285,18 @@ impl Registry {
         }
     }
 
+    /// Has all files of a process searched at its next attempt; says whether that is news.
+    pub fn deepen(&mut self, pid: u32) -> bool {
+        let process = self.processes.get_mut(&pid);
+        process.is_some_and(|process| !std::mem::replace(&mut process.is_deep, true))
+    }
+
+    /// Whether every TLS library that is probed in a process shows its ClientHellos before they are sent, and none has come
+    /// from elsewhere.
+    pub fn shows_hellos(&self, pid: u32) -> bool {
+        self.processes.get(&pid).is_some_and(Process::shows_hellos)
+    }
+
     /// Processes that carry probes.
     pub fn pids(&self) -> Vec<u32> {
         self.processes.keys().copied().collect()
@@ -367,8 +353,4 @@ fn set_probes(
 
 fn places(links: &[(Library, ProbeLink)]) -> usize {
     links.iter().map(|(_, link)| link.places()).sum()
-}
-
-fn sends_by_libc(plan: &Plan) -> bool {
-    plan.carried().any(|carried| carried.library.sends_by_libc())
 }

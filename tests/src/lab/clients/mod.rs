@@ -1,6 +1,7 @@
 //! A specification of calls comes in; a real client makes them inside a namespace, and what it saw goes out.
 
 pub mod agents;
+pub mod beside;
 pub mod golang;
 pub mod install;
 pub mod load;

@@ -2,6 +2,7 @@
 //!
 //! A version is told where the lab pins it. Of what a machine brings along, the table holds on every machine.
 
+use crate::lab::clients::beside::Package;
 use crate::lab::clients::golang::Build;
 use crate::lab::clients::install::{NODE_PACKAGES, PYTHON_PACKAGES};
 use crate::lab::clients::rust::{self, Provider};
@@ -57,6 +58,11 @@ fn of_rust(name: &str, provider: Provider, stripped: &str) -> Title {
     let package = if name.starts_with("async-openai") { "async-openai" } else { "reqwest" };
     let client = format!("{package} on rustls with {}{old}{chacha}{stripped}", provider.as_str());
     (client, rust::locked(package))
+}
+
+/// A Python package that brings a TLS library of its own.
+pub fn of_beside(package: &Package) -> Title {
+    (format!("{} (Python)", package.name), package.version.to_owned())
 }
 
 /// A Go program, by its toolchain and how it was linked.
