@@ -339,7 +339,8 @@ impl Sink for Tracker {
             Event::Request(_)
             | Event::WebSocket(_)
             | Event::MessageData(..)
-            | Event::MessageEnd(..) => {}
+            | Event::MessageEnd(..)
+            | Event::Trailers(_) => {}
             Event::RequestBody(bytes) => exchange.request_body(bytes),
             Event::RequestEnd(end) => {
                 exchange.request_end(end);
