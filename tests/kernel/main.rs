@@ -25,6 +25,8 @@ mod gnutls;
 #[cfg(test)]
 mod go;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod names;

@@ -123,6 +123,8 @@ pub enum Event<'a> {
     Response(&'a ResponseHead),
     /// Decoded bytes of the response body.
     ResponseBody(&'a [u8]),
+    /// Fields behind the response's body (RFC 9113, 8.1); told of HTTP/2, where gRPC ends its calls with them.
+    Trailers(&'a Headers),
     /// The exchange has ended; nothing follows under this id.
     ResponseEnd(BodyEnd),
     /// 101 or a successful CONNECT: what follows is not HTTP. Nothing follows under this id.
@@ -143,6 +145,7 @@ impl fmt::Debug for Event<'_> {
             Self::RequestEnd(end) => f.debug_tuple("RequestEnd").field(end).finish(),
             Self::Response(head) => f.debug_tuple("Response").field(head).finish(),
             Self::ResponseBody(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
+            Self::Trailers(fields) => f.debug_tuple("Trailers").field(fields).finish(),
             Self::ResponseEnd(end) => f.debug_tuple("ResponseEnd").field(end).finish(),
             Self::Upgraded(head) => f.debug_tuple("Upgraded").field(head).finish(),
             Self::WebSocket(head) => f.debug_tuple("WebSocket").field(head).finish(),

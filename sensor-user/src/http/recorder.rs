@@ -47,6 +47,7 @@ impl Sink for Recorder {
                 self.lines.push(format!("{id} {} @{at_ns}", head.status.unwrap_or_default()));
             }
             Event::ResponseBody(bytes) => self.body(id, '<', bytes),
+            Event::Trailers(_) => self.lines.push(format!("{id} trailers @{at_ns}")),
             Event::ResponseEnd(end) => self.lines.push(format!("{id} <| {end:?}")),
             Event::Upgraded(head) => {
                 self.lines.push(format!("{id} upgraded {}", head.status.unwrap_or_default()));

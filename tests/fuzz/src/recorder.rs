@@ -37,6 +37,8 @@ struct Exchange {
     request: Told,
     response: Told,
     upgraded: Option<String>,
+    /// Fields behind the response's body.
+    trailers: Vec<String>,
     /// Messages of a `WebSocket`, of the client and of the server.
     messages: [Messages; 2],
     /// Kinds of events, in their order, bodies left out.
@@ -86,6 +88,7 @@ impl Recorder {
         for ((id, one), two) in self.exchanges.iter().zip(other.exchanges.values()) {
             assert_eq!(one.order, two.order, "{why}: order of events of {id}");
             assert_eq!(one.upgraded, two.upgraded, "{why}: upgrade of {id}");
+            assert_eq!(one.trailers, two.trailers, "{why}: trailers of {id}");
             for (one, two) in one.messages.iter().zip(&two.messages) {
                 assert_eq!(one.told, two.told, "{why}: messages of {id}");
             }
@@ -154,6 +157,11 @@ impl Sink for Recorder {
                 exchange.response.begin(format!("@{at_ns} {head:?} {}", fields(&head.headers)));
             }
             Event::ResponseBody(bytes) => exchange.response.data(bytes),
+            Event::Trailers(told) => {
+                let is_open = exchange.response.stage == Stage::Head;
+                assert!(is_open, "trailers stand behind a body");
+                exchange.trailers.push(format!("@{at_ns} {}", fields(told)));
+            }
             Event::ResponseEnd(end) => {
                 assert_ne!(
                     exchange.request.stage,

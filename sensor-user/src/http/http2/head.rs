@@ -108,6 +108,10 @@ impl Fields {
         }
     }
 
+    pub(super) fn into_trailers(self) -> Headers {
+        self.headers
+    }
+
     pub(super) fn into_response(self) -> ResponseHead {
         ResponseHead { version: Version::Http2, status: self.status, headers: self.headers }
     }

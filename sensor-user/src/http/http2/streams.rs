@@ -109,7 +109,7 @@ impl Streams {
             let head = block.fields.into_request();
             self.open(id, &head, block.at_ns, out);
         }
-        // Anything but the first block is trailers (RFC 9113, 8.1); nobody here needs their fields.
+        // Anything but the first block is trailers (RFC 9113, 8.1); nobody needs those of a request.
         if ends {
             self.end(Message::Request, id, out);
         }
@@ -122,16 +122,25 @@ impl Streams {
         }
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.used_ns = out.at_ns;
-        if stream.response.is_none() && !block.fields.is_interim() && !block.fields.is_trailers() {
-            self.responses = self.responses.saturating_add(1);
-            let head = block.fields.into_response();
-            if stream.connect && head.status.is_some_and(|status| (200..300).contains(&status)) {
-                out.tell_at(block.at_ns, id, Event::Upgraded(&head));
-                self.forget(id);
-                return;
+        match &stream.response {
+            Some(body) => {
+                if body.ended().is_none() {
+                    out.tell_at(block.at_ns, id, Event::Trailers(&block.fields.into_trailers()));
+                }
             }
-            out.tell_at(block.at_ns, id, Event::Response(&head));
-            stream.response = Some(Body::new(Message::Response, &head.headers, &self.config));
+            None if block.fields.is_interim() || block.fields.is_trailers() => {}
+            None => {
+                self.responses = self.responses.saturating_add(1);
+                let head = block.fields.into_response();
+                let accepted = head.status.is_some_and(|status| (200..300).contains(&status));
+                if stream.connect && accepted {
+                    out.tell_at(block.at_ns, id, Event::Upgraded(&head));
+                    self.forget(id);
+                    return;
+                }
+                out.tell_at(block.at_ns, id, Event::Response(&head));
+                stream.response = Some(Body::new(Message::Response, &head.headers, &self.config));
+            }
         }
         if block.end_stream {
             self.end(Message::Response, id, out);

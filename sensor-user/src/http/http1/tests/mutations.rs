@@ -42,7 +42,10 @@ impl Sink for Order {
             Event::Response(_) => {
                 assert_eq!(std::mem::replace(response, Stage::Head), Stage::Nothing);
             }
-            Event::ResponseBody(_) | Event::MessageData(..) | Event::MessageEnd(..) => {
+            Event::ResponseBody(_)
+            | Event::Trailers(_)
+            | Event::MessageData(..)
+            | Event::MessageEnd(..) => {
                 assert_eq!(*response, Stage::Head);
             }
             Event::ResponseEnd(_) | Event::Upgraded(_) => {

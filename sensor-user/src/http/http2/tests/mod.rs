@@ -27,6 +27,7 @@ struct Exchange {
     response: Option<String>,
     response_fields: Vec<(Option<String>, String)>,
     response_body: Vec<u8>,
+    trailers: Vec<(Option<String>, String)>,
     response_end: Option<BodyEnd>,
     upgraded: bool,
 }
@@ -89,6 +90,10 @@ impl Sink for Log {
             Event::ResponseBody(bytes) => {
                 assert!(exchange.response.is_some());
                 exchange.response_body.extend_from_slice(bytes);
+            }
+            Event::Trailers(told) => {
+                assert!(exchange.response.is_some());
+                exchange.trailers.extend(fields(told));
             }
             Event::ResponseEnd(end) => {
                 assert!(exchange.request_end.is_some());

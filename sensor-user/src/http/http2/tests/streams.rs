@@ -18,6 +18,40 @@ fn reset_aborts_one_stream() {
 }
 
 #[test]
+fn fields_behind_a_body_are_told_before_its_end() {
+    let mut peers = Peers::new();
+    peers.request(1, b"one");
+    peers.headers(Received, 1, 0, &[(":status", "200")]);
+    peers.data(Received, 1, 0, b"answer");
+    peers.headers(Received, 1, 1, &[("grpc-status", "0"), ("x", "y")]);
+    // What comes behind the end is nobody's.
+    peers.headers(Received, 1, 1, &[("grpc-status", "13")]);
+    let (log, _) = peers.tell(false);
+    let exchange = &log.exchanges[&1];
+    let told = |name: &str, value: &str| (Some(name.to_owned()), value.to_owned());
+    assert_eq!(exchange.trailers, [told("grpc-status", "0"), told("x", "y")]);
+    assert_eq!(exchange.response_body, b"answer");
+    assert_eq!(exchange.response_end, Some(BodyEnd::Complete));
+}
+
+#[test]
+fn trailers_are_told_where_bytes_of_the_body_are_missing() {
+    let mut peers = Peers::new();
+    peers.request(1, b"one");
+    peers.headers(Received, 1, 0, &[(":status", "200")]);
+    peers.data(Received, 1, 0, b"answer");
+    peers.headers(Received, 1, 1, &[("grpc-status", "0")]);
+    let mut pieces = peers.pieces();
+    let at = pieces.len() - 2;
+    pieces[at] = (Received, Piece::Gap { at_ns: 1, bytes: Some(6) });
+    let frame = peers.said[at].1[..9].to_vec();
+    pieces.insert(at, (Received, data(1, &frame)));
+    let (log, _) = tell(&pieces, false, false);
+    let exchange = &log.exchanges[&1];
+    assert_eq!((exchange.trailers.len(), exchange.response_end), (1, Some(BodyEnd::Gap)));
+}
+
+#[test]
 fn response_before_the_end_of_its_request_waits_for_it() {
     let mut peers = Peers::new();
     peers.headers(Sent, 1, 0, &[(":method", "POST"), (":path", "/")]);
