@@ -157,6 +157,8 @@ pub const SOCKET_OF_INTEREST: u32 = 1;
 pub const SOCKET_HELLO_SEEN: u32 = 2;
 /// The socket's ClientHello was dropped once and will be sent again.
 pub const SOCKET_HELD: u32 = 4;
+/// A ClientHello of the socket was held back because it came from a library that nobody knew.
+pub const SOCKET_HELD_FOR_LIBRARY: u32 = 32;
 /// A TLS object was bound to the socket.
 pub const SOCKET_BOUND: u32 = 8;
 

@@ -5,8 +5,8 @@ use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Hello, KIND_HELLO, Record, SOCKET_AI, SOCKET_HELD, SOCKET_HELLO_SEEN,
-    SOCKET_OF_INTEREST,
+    FLAG_AI_NAME, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Hello, KIND_HELLO, Record, SOCKET_AI,
+    SOCKET_HELD, SOCKET_HELD_FOR_LIBRARY, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST,
 };
 use sensor_common::state::{
     COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
@@ -96,17 +96,19 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         opening::begin(ctx, packet, payload, &socket, 0);
         return PASS;
     }
+    // A process that got its probes while its first ClientHello waited may turn out to have sent it by another library.
+    let reason = if unknown { SOCKET_HELD_FOR_LIBRARY } else { SOCKET_HELD };
     let hold = ai
         && (!probed || unknown)
         && socket.tgid != 0
         && setting(&HOLD_HELLO) != 0
-        && socket.flags & SOCKET_HELD == 0;
+        && socket.flags & reason == 0;
     socket.flags |= SOCKET_HELLO_SEEN;
     if ai {
         socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;
     }
     if hold {
-        socket.flags |= SOCKET_HELD;
+        socket.flags |= SOCKET_HELD | reason;
         count(COUNT_HELLO_HELD);
     }
     let _ = SOCKETS.insert(&cookie, &socket, 0);

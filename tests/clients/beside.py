@@ -20,13 +20,6 @@ def curl_cffi():
     return answer.status_code, answer.content
 
 
-def primp():
-    import primp
-
-    answer = primp.Client(ca_cert_file=CA).post(URL, headers=HEADERS, content=BODY)
-    return answer.status_code, answer.content
-
-
 def rnet():
     import rnet
 

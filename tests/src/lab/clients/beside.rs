@@ -25,19 +25,12 @@ pub struct Package {
 }
 
 /// Every package.
-pub const PACKAGES: [Package; 4] = [
+pub const PACKAGES: [Package; 3] = [
     Package {
         name: "curl_cffi",
         version: "0.17.0",
-        library: "boringssl",
-        resolved_by: "structure",
-        protocol: "h2",
-    },
-    Package {
-        name: "primp",
-        version: "2.0.1",
-        library: "rustls",
-        resolved_by: "structure",
+        library: "openssl",
+        resolved_by: "symbols",
         protocol: "h2",
     },
     Package {
