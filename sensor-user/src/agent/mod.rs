@@ -36,6 +36,8 @@ mod openings;
 mod pipeline;
 mod policies;
 mod proofs;
+#[cfg(test)]
+mod recorded;
 mod ruling;
 mod runtimes;
 mod serving;

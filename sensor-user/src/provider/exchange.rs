@@ -1,6 +1,7 @@
 //! The events of one request and its response come in; the finished call goes out.
 
 use crate::http::BodyEnd;
+use crate::http::Headers;
 use crate::http::RequestHead;
 use crate::http::ResponseHead;
 use crate::http::Version;
@@ -11,6 +12,7 @@ use crate::provider::Shape;
 use crate::provider::UsageQuality;
 use crate::provider::answer::Reader;
 use crate::provider::answer::is_error_word;
+use crate::provider::grpc;
 use crate::provider::place;
 use crate::provider::request;
 use crate::provider::request::Asked;
@@ -44,7 +46,9 @@ impl Exchange {
     ) -> Self {
         let name = provider.map_or(unlisted::NAME, |p| &p.name);
         let price = provider.map_or(unlisted::NAME, |p| &p.price);
-        let retry = head.headers.get("x-stainless-retry-count").and_then(number);
+        let retry = |name| head.headers.get(name).and_then(number);
+        let retry =
+            retry("x-stainless-retry-count").or_else(|| retry("grpc-previous-rpc-attempts"));
         let call = Call {
             provider: name.to_owned(),
             price_provider: price.to_owned(),
@@ -59,6 +63,7 @@ impl Exchange {
             response_id: None,
             stream: route.streamed,
             status: None,
+            rpc_status: None,
             error_type: None,
             usage: usage::Reading::default().usage,
             usage_quality: UsageQuality::Missing,
@@ -73,7 +78,7 @@ impl Exchange {
             repeated: route.repeated,
             category: provider.map(|p| p.category),
         };
-        let request = Some(request::Reader::new(&head.headers, route.shape));
+        let request = Some(request::Reader::new(&head.headers, &route));
         let geo = provider.and_then(|p| p.geo_of(host));
         let route = Route { geo: route.geo.clone().or(geo), ..route };
         Self {
@@ -113,6 +118,10 @@ impl Exchange {
         if self.route.shape == Shape::Guess && self.asked.has_input {
             self.call.operation = Operation::Chat;
         }
+        let model = self.call.request_model.as_deref();
+        if let Some(operation) = self.route.rpc.and_then(|rpc| rpc.operation(model)) {
+            self.call.operation = operation;
+        }
     }
 
     /// Whether this is an AI call: to a listed host always, to another if the body agrees with the path.
@@ -130,7 +139,7 @@ impl Exchange {
             let cost = text("x-litellm-response-cost");
             self.gateway_cost = cost.and_then(|cost| usage::scaled(&cost, 12));
         }
-        let mut response = Response::new(head, self.route.shape, self.route.streamed);
+        let mut response = Response::new(head, &self.route);
         let tier = text("x-amzn-bedrock-service-tier").or_else(|| text("x-gemini-service-tier"));
         response.answer.service_tier = tier;
         if let Some(name) = text("x-amzn-errortype") {
@@ -138,6 +147,19 @@ impl Exchange {
             response.answer.fail(name.split(':').next().unwrap_or_default());
         }
         self.response = Some(response);
+        // An answer of gRPC without a message has its trailers here.
+        self.trailers(&head.headers);
+    }
+
+    /// Takes the fields behind the response's body: the last word of a gRPC call.
+    pub(super) fn trailers(&mut self, fields: &Headers) {
+        self.call.rpc_status = grpc::status(fields).or(self.call.rpc_status);
+        if let (Some(response), Some(code)) = (&mut self.response, self.call.rpc_status) {
+            match code {
+                0 => response.answer.finished = true,
+                code => response.answer.fail(grpc::name(code)),
+            }
+        }
     }
 
     /// Takes bytes of the response's body.

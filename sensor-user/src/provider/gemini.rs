@@ -64,6 +64,11 @@ fn verb_route(path: &[&str], model: &str, verb: &str) -> Option<Route> {
     Some(route)
 }
 
+/// What predicting with a model makes, as far as its name says.
+pub(super) fn predicted(model: &str) -> Option<Operation> {
+    verb_route(&[], model, "predict").map(|route| route.operation)
+}
+
 fn after<'a>(path: &[&'a str], name: &str) -> Option<&'a str> {
     let at = path.iter().position(|segment| *segment == name)?;
     path.get(at.checked_add(1)?).copied()

@@ -22,6 +22,7 @@ mod multipart;
 mod request;
 mod answer;
 mod frames;
+mod grpc;
 mod response;
 pub mod usage;
 mod exchange;
@@ -221,6 +222,8 @@ pub struct Call {
     pub stream: bool,
     /// HTTP status; `None` where no response was seen.
     pub status: Option<u16>,
+    /// The code that a gRPC call ended with; its HTTP status is 200 whatever became of it.
+    pub rpc_status: Option<u16>,
     /// `error.type`: the provider's error type, the status, or `aborted`.
     pub error_type: Option<String>,
     /// Token counts.
@@ -248,4 +251,14 @@ pub struct Call {
     pub repeated: bool,
     /// Kind of service the host is; `None` for an unlisted one.
     pub category: Option<catalogue::Category>,
+}
+
+impl Call {
+    /// The HTTP status as which the call counts: where gRPC ended it before anything was answered, the one that says the
+    /// same as its code.
+    pub fn outcome(&self) -> Option<u16> {
+        let is_empty = self.usage_quality == UsageQuality::Missing && self.first_token_ns.is_none();
+        let refused = self.rpc_status.filter(|code| *code != 0 && is_empty);
+        refused.map(grpc::http_status).or(self.status)
+    }
 }

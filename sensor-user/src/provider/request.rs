@@ -4,7 +4,11 @@ use std::sync::LazyLock;
 
 use crate::http::Headers;
 use crate::provider::Shape;
+use crate::provider::grpc::Asking;
+use crate::provider::grpc::Body;
+use crate::provider::grpc::Rpc;
 use crate::provider::multipart::Form;
+use crate::provider::route::Route;
 use crate::provider::skim::Plan;
 use crate::provider::skim::Skimmer;
 use crate::provider::skim::Want;
@@ -60,14 +64,26 @@ pub(super) enum Reader {
     Json(Box<Skimmer>),
     /// A form with files.
     Form(Box<Form>),
+    /// Messages of gRPC.
+    Rpc(Box<Asking>),
+    /// Messages or JSON, as the first byte will tell.
+    Unknown(Rpc),
     /// Nothing that could be read.
     Opaque,
 }
 
 impl Reader {
     /// Chooses by content type; where there is none the body is taken for JSON.
-    pub(super) fn new(headers: &Headers, shape: Shape) -> Self {
+    pub(super) fn new(headers: &Headers, route: &Route) -> Self {
+        match Body::of(headers, route.rpc) {
+            Body::Known(rpc) => return Self::Rpc(Box::new(Asking::new(headers, rpc))),
+            Body::Opaque => return Self::Opaque,
+            Body::Foreign => {}
+        }
         let kind = headers.get("content-type").unwrap_or_default();
+        if let (true, Some(rpc)) = (kind.is_empty(), route.rpc) {
+            return Self::Unknown(rpc);
+        }
         let is = |name: &str| {
             kind.get(..name.len()).is_some_and(|k| k.eq_ignore_ascii_case(name.as_bytes()))
         };
@@ -78,6 +94,10 @@ impl Reader {
         if is("audio/") || is("image/") || is("video/") || is("application/octet-stream") {
             return Self::Opaque;
         }
+        Self::json(route.shape)
+    }
+
+    fn json(shape: Shape) -> Self {
         let caches = matches!(shape, Shape::Messages | Shape::Invoke | Shape::Guess);
         let plan: &'static Plan = if caches { &CACHING_PLAN } else { &PLAN };
         Self::Json(Box::new(Skimmer::new(plan)))
@@ -85,10 +105,17 @@ impl Reader {
 
     /// Takes the next bytes of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if let (Self::Unknown(rpc), Some(first)) = (&*self, bytes.first()) {
+            let messages = rpc.begun_by(*first);
+            let rpc =
+                messages.map(|rpc| Self::Rpc(Box::new(Asking::new(&Headers::default(), rpc))));
+            *self = rpc.unwrap_or_else(|| Self::json(Shape::Guess));
+        }
         match self {
             Self::Json(skim) => skim.push(bytes),
             Self::Form(form) => form.push(bytes),
-            Self::Opaque => {}
+            Self::Rpc(rpc) => rpc.push(bytes),
+            Self::Opaque | Self::Unknown(_) => {}
         }
     }
 
@@ -102,14 +129,19 @@ impl Reader {
                 asked.stream = form.value("stream").is_some_and(|v| v.eq_ignore_ascii_case("true"));
                 asked.has_input = true;
             }
-            Self::Opaque => {}
+            Self::Rpc(rpc) => return rpc.asked(),
+            Self::Opaque | Self::Unknown(_) => {}
         }
         asked
     }
 
     /// Whether the body was not what its type said.
     pub(super) fn is_broken(&self) -> bool {
-        matches!(self, Self::Json(skim) if skim.is_broken())
+        match self {
+            Self::Json(skim) => skim.is_broken(),
+            Self::Rpc(rpc) => rpc.is_broken(),
+            Self::Form(_) | Self::Opaque | Self::Unknown(_) => false,
+        }
     }
 }
 
@@ -132,12 +164,14 @@ fn read(skim: &Skimmer, asked: &mut Asked) {
 mod tests {
     use super::*;
     use crate::http::Header;
+    use crate::provider::Operation;
     use crate::redact::Redacted;
 
     fn reader(kind: &'static str, shape: Shape) -> Reader {
         let name = Some(bytes::Bytes::from_static(b"content-type"));
         let fields = vec![Header { name, value: Redacted::new(kind) }];
-        Reader::new(&Headers { fields, incomplete: false }, shape)
+        let route = Route::new(Operation::Other, shape);
+        Reader::new(&Headers { fields, incomplete: false }, &route)
     }
 
     const CHAT: &[u8] = br#"{"messages":[{"role":"user","content":"say \"model\": {}"}],"stream":true,"tools":[{"model":"no",

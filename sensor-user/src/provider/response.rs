@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::http::Headers;
 use crate::http::ResponseHead;
 use crate::http::sse;
 use crate::provider::Shape;
@@ -10,17 +11,23 @@ use crate::provider::answer::Reader;
 use crate::provider::frames::FrameSink;
 use crate::provider::frames::Frames;
 use crate::provider::frames::Unwrapper;
+use crate::provider::grpc::Answering;
+use crate::provider::grpc::Body;
+use crate::provider::grpc::Rpc;
+use crate::provider::route::Route;
 
 /// How a body is cut into JSON documents.
 #[derive(Debug)]
 enum Mode {
-    /// The first byte will tell.
-    Unknown,
+    /// The first byte will tell; those may be messages of gRPC.
+    Unknown(Option<Rpc>),
     Whole,
     Lines,
     Events(Box<sse::Parser>),
     /// Messages, and what unwraps their payloads (`InvokeModelWithResponseStream`).
     Frames(Frames, Option<Unwrapper>),
+    /// Messages of gRPC.
+    Rpc(Box<Answering>),
     /// Messages of a `WebSocket`, each a document, read elsewhere.
     Messages,
     /// Audio, images, pages of HTML.
@@ -40,20 +47,11 @@ pub(super) struct Response {
 
 impl Response {
     /// Chooses the mode by content type.
-    pub(super) fn new(head: &ResponseHead, shape: Shape, streamed: bool) -> Self {
-        let kind = head.headers.get("content-type").unwrap_or_default();
-        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let mode = match kind.to_ascii_lowercase().as_slice() {
-            b"" | b"text/plain" => Mode::Unknown,
-            b"text/event-stream" => Mode::Events(Box::default()),
-            b"application/x-ndjson" | b"application/jsonl" | b"application/stream+json" => {
-                Mode::Lines
-            }
-            b"application/vnd.amazon.eventstream" => {
-                Mode::Frames(Frames::new(), (shape == Shape::Invoke).then(Unwrapper::default))
-            }
-            other if other.ends_with(b"json") => Mode::Whole,
-            _ => Mode::Opaque,
+    pub(super) fn new(head: &ResponseHead, route: &Route) -> Self {
+        let mode = match Body::of(&head.headers, route.rpc) {
+            Body::Known(rpc) => Mode::Rpc(Box::new(Answering::new(&head.headers, rpc))),
+            Body::Opaque => Mode::Opaque,
+            Body::Foreign => mode_of(head, route),
         };
         let mut answer = Answer::default();
         let number = |name: &str| {
@@ -66,7 +64,8 @@ impl Response {
         if input.is_some() || output.is_some() {
             answer.merge(Some(json!({ "inputTokenCount": input, "outputTokenCount": output })));
         }
-        Self { mode, reader: Reader::new(), answer, streamed, first_token_ns: None }
+        let (reader, streamed) = (Reader::new(), route.streamed);
+        Self { mode, reader, answer, streamed, first_token_ns: None }
     }
 
     /// Makes the response that messages of a `WebSocket` add up to.
@@ -87,16 +86,17 @@ impl Response {
     pub(super) fn is_stream(&self) -> bool {
         let in_parts =
             matches!(self.mode, Mode::Events(_) | Mode::Lines | Mode::Frames(..) | Mode::Messages);
-        in_parts || (self.streamed && matches!(self.mode, Mode::Whole))
+        in_parts || (self.streamed && matches!(self.mode, Mode::Whole | Mode::Rpc(_)))
     }
 
     /// Takes the next bytes of the body.
     pub(super) fn push(&mut self, bytes: &[u8], at_ns: u64) {
         let bytes = self.choose(bytes);
         match &mut self.mode {
-            Mode::Unknown | Mode::Messages | Mode::Opaque => {}
+            Mode::Unknown(_) | Mode::Messages | Mode::Opaque => {}
             Mode::Whole => self.reader.push(bytes),
             Mode::Lines => push_lines(&mut self.reader, &mut self.answer, bytes),
+            Mode::Rpc(messages) => messages.push(bytes, &mut self.answer),
             Mode::Events(parser) => {
                 let mut documents = Documents::new(&mut self.reader, &mut self.answer, None);
                 parser.push(bytes, &mut documents);
@@ -121,25 +121,45 @@ impl Response {
                 parser.finish(&mut documents);
             }
             Mode::Whole | Mode::Lines => self.reader.end_document(&mut self.answer),
-            Mode::Unknown | Mode::Frames(..) | Mode::Messages | Mode::Opaque => {}
+            Mode::Unknown(_) | Mode::Frames(..) | Mode::Rpc(_) | Mode::Messages | Mode::Opaque => {}
         }
     }
 
     /// Tells the form of a body without content type by its first byte that is no space of JSON; the body begins there.
     fn choose<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if !matches!(self.mode, Mode::Unknown) {
-            return bytes;
-        }
+        let Mode::Unknown(rpc) = self.mode else { return bytes };
         let at = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
+        let messages = rest.first().and_then(|byte| rpc?.begun_by(*byte));
+        if let Some(rpc) = messages {
+            self.mode = Mode::Rpc(Box::new(Answering::new(&Headers::default(), rpc)));
+            return rest;
+        }
         self.mode = match rest.first() {
-            None => Mode::Unknown,
+            None => Mode::Unknown(rpc),
             Some(b'{' | b'[') => Mode::Whole,
             // `data:`, `event:`, `id:`, or a comment.
             Some(b'd' | b'e' | b'i' | b':') => Mode::Events(Box::default()),
             Some(_) => Mode::Opaque,
         };
         rest
+    }
+}
+
+/// The form of a body by its content type.
+fn mode_of(head: &ResponseHead, route: &Route) -> Mode {
+    let kind = head.headers.get("content-type").unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    match kind.to_ascii_lowercase().as_slice() {
+        b"" => Mode::Unknown(route.rpc),
+        b"text/plain" => Mode::Unknown(None),
+        b"text/event-stream" => Mode::Events(Box::default()),
+        b"application/x-ndjson" | b"application/jsonl" | b"application/stream+json" => Mode::Lines,
+        b"application/vnd.amazon.eventstream" => {
+            Mode::Frames(Frames::new(), (route.shape == Shape::Invoke).then(Unwrapper::default))
+        }
+        other if other.ends_with(b"json") => Mode::Whole,
+        _ => Mode::Opaque,
     }
 }
 

@@ -10,6 +10,8 @@ use crate::provider::catalogue::Provider;
 use crate::provider::catalogue::glob;
 use crate::provider::cohere;
 use crate::provider::gemini;
+use crate::provider::grpc;
+use crate::provider::grpc::Rpc;
 use crate::provider::openai;
 use crate::provider::target::Target;
 
@@ -45,12 +47,22 @@ pub(super) struct Route {
     pub(super) batch: bool,
     /// The path asks for a stream.
     pub(super) streamed: bool,
+    /// Messages of gRPC, where the path is that of a known method.
+    pub(super) rpc: Option<Rpc>,
 }
 
 impl Route {
     pub(super) fn new(operation: Operation, shape: Shape) -> Self {
-        let (model, geo) = (None, None);
-        Self { operation, shape, model, geo, repeated: false, batch: false, streamed: false }
+        Self {
+            operation,
+            shape,
+            model: None,
+            geo: None,
+            repeated: false,
+            batch: false,
+            streamed: false,
+            rpc: None,
+        }
     }
 
     pub(super) fn repeated(operation: Operation, shape: Shape) -> Self {
@@ -67,7 +79,8 @@ impl Route {
 /// this is such.
 pub(super) fn find(provider: &Provider, method: Method, target: &Target) -> Option<Route> {
     if target.is_unknown() {
-        return Some(Route::new(Operation::Other, Shape::Guess));
+        let route = Route::new(Operation::Other, Shape::Guess);
+        return Some(Route { rpc: grpc::guessed(provider), ..route });
     }
     let ours = provider.paths.is_empty() || provider.paths.iter().any(|p| glob(p, &target.path));
     if !ours {
@@ -76,6 +89,9 @@ pub(super) fn find(provider: &Provider, method: Method, target: &Target) -> Opti
     let own = provider.routes.iter().find(|row| glob(&row.path, &target.path));
     if let Some(row) = own.filter(|_| method == Method::Write) {
         return Some(Route::new(row.operation, row.shape));
+    }
+    if let Some(route) = grpc::route(method, &target.segments()) {
+        return Some(route);
     }
     let parted = || of_path(provider, method, &target.parted().segments());
     let found = of_path(provider, method, &target.segments()).or_else(parted);

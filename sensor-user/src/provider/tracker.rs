@@ -289,7 +289,7 @@ impl Tracker {
         let counters = &mut self.metrics;
         let count =
             |counter: &mut u64, yes: bool| *counter = counter.saturating_add(u64::from(yes));
-        let answered = call.status.is_some_and(|status| status < 300) && !call.repeated;
+        let answered = call.outcome().is_some_and(|status| status < 300) && !call.repeated;
         let metered = matches!(
             call.operation,
             Operation::Chat | Operation::TextCompletion | Operation::Embeddings | Operation::Rerank
@@ -339,8 +339,7 @@ impl Sink for Tracker {
             Event::Request(_)
             | Event::WebSocket(_)
             | Event::MessageData(..)
-            | Event::MessageEnd(..)
-            | Event::Trailers(_) => {}
+            | Event::MessageEnd(..) => {}
             Event::RequestBody(bytes) => exchange.request_body(bytes),
             Event::RequestEnd(end) => {
                 exchange.request_end(end);
@@ -350,6 +349,7 @@ impl Sink for Tracker {
                 }
             }
             Event::Response(head) => exchange.response(head, at_ns),
+            Event::Trailers(fields) => exchange.trailers(fields),
             Event::ResponseBody(bytes) => exchange.response_body(bytes, at_ns),
             Event::ResponseEnd(end) => {
                 if let Some(exchange) = self.remove(id) {

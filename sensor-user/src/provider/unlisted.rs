@@ -6,6 +6,7 @@ use crate::provider::Shape;
 use crate::provider::anthropic;
 use crate::provider::bedrock;
 use crate::provider::gemini;
+use crate::provider::grpc;
 use crate::provider::openai;
 use crate::provider::request::Asked;
 use crate::provider::route::Method;
@@ -24,7 +25,7 @@ pub(super) fn candidate(method: Method, target: &Target) -> Option<Route> {
         return Some(Route::new(Operation::Chat, Shape::Guess));
     }
     let path = &target.segments();
-    let found = match path.as_slice() {
+    let of_path = || match path.as_slice() {
         [.., "api", "chat"] => Some(Route::new(Operation::Chat, Shape::Ollama)),
         [.., "api", "generate"] => Some(Route::new(Operation::TextCompletion, Shape::Ollama)),
         [.., "api", "embed"] => Some(Route::new(Operation::Embeddings, Shape::Ollama)),
@@ -33,6 +34,7 @@ pub(super) fn candidate(method: Method, target: &Target) -> Option<Route> {
             .or_else(|| anthropic::route(method, path))
             .or_else(|| gemini::route(method, path).filter(|route| route.model.is_some())),
     };
+    let found = grpc::route(method, path).or_else(of_path);
     let mut route = found.filter(|route| is_inference(route.operation))?;
     let deployment = path.iter().position(|segment| *segment == "deployments");
     if let Some(name) = deployment.and_then(|at| path.get(at.checked_add(1)?)) {
@@ -73,6 +75,9 @@ mod tests {
             ("/openai/deployments/d/embeddings?api-version=1", Some(Operation::Embeddings)),
             ("/v1beta/models/gemini-x:generateContent", Some(Operation::Chat)),
             ("/model/m/converse", Some(Operation::Chat)),
+            ("/xai_api.Chat/GetCompletion", Some(Operation::Chat)),
+            ("/xai_api.Models/ListLanguageModels", None),
+            ("/other_api.Chat/GetCompletion", None),
             ("/v1/files", None),
             ("/index.html", None),
         ];

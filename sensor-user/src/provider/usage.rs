@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::provider::Dialect;
 use crate::provider::PriceContext;
 use crate::provider::Shape;
 use crate::provider::Usage;
@@ -83,8 +84,10 @@ fn guess(usage: &Value, long_cache: bool) -> Reading {
         anthropic::usage(usage, long_cache)
     } else if has("input_tokens") {
         openai::media(usage)
+    } else if has("cost_in_usd_ticks") {
+        compatible::chat(usage, Dialect::Xai)
     } else {
-        compatible::chat(usage, crate::provider::Dialect::Standard)
+        compatible::chat(usage, Dialect::Standard)
     }
 }
 

@@ -88,6 +88,7 @@ impl CallEvent {
         line.put("url.path", Some(call.path.as_str()).filter(|path| !path.is_empty()));
         line.put("http.request.resend_count", call.retry_count);
         line.put("http.response.status_code", call.status);
+        line.put("rpc.grpc.status_code", call.rpc_status);
         line.put("error.type", call.error_type.as_deref());
         line.put(
             "tollgate.credential.fingerprint",

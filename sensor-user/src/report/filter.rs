@@ -61,7 +61,7 @@ impl Filter {
                 .is_none_or(|least| event.cost.picodollars.is_some_and(|amount| amount >= least))
             && (!self.errors
                 || call.error_type.is_some()
-                || call.status.is_none_or(|status| status >= 400))
+                || call.outcome().is_none_or(|status| status >= 400))
     }
 }
 

@@ -77,7 +77,7 @@ impl Sums {
         };
         let flag = |is: bool| Some(u64::from(is));
         more(&mut self.calls, Some(1));
-        more(&mut self.errors, flag(event.call.status.is_none_or(|status| status >= 400)));
+        more(&mut self.errors, flag(event.call.outcome().is_none_or(|status| status >= 400)));
         more(&mut self.input, tokens.input);
         more(&mut self.cached, usage.cache_read);
         more(&mut self.output, tokens.output);

@@ -133,7 +133,7 @@ pub struct Query<'a> {
     pub provider: &'a str,
     /// What the call does; some operations are never billed.
     pub operation: Operation,
-    /// HTTP status; 300 and above is never billed.
+    /// HTTP status as which the call counts (`Call::outcome`); 300 and above is never billed.
     pub status: Option<u16>,
     /// Model asked for.
     pub request_model: Option<&'a str>,
@@ -156,7 +156,7 @@ impl<'a> Query<'a> {
         Self {
             provider: &call.price_provider,
             operation: call.operation,
-            status: call.status,
+            status: call.outcome(),
             request_model: call.request_model.as_deref(),
             response_model: call.response_model.as_deref(),
             usage: &call.usage,

@@ -25,6 +25,7 @@ mod anthropic;
 mod compatible;
 mod connection;
 mod google_aws;
+mod grpc;
 mod hostile;
 mod openai;
 mod session;

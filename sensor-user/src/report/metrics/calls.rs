@@ -187,7 +187,7 @@ impl CallMetrics {
             provider.as_str(),
             operation,
             model.as_str(),
-            words::status_class(call.status),
+            words::status_class(call.outcome()),
             words::coverage(call.complete),
         ];
         self.ended.with_label_values(&labels).inc();
@@ -254,7 +254,7 @@ impl CallMetrics {
             }
         }
         let quality = words::quality(event.call.usage_quality);
-        if quality != "reported" && words::status_class(event.call.status) == "2xx" {
+        if quality != "reported" && words::status_class(event.call.outcome()) == "2xx" {
             self.unknown_usage.with_label_values(&[provider, quality]).inc();
         }
     }

@@ -187,7 +187,7 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
         first_seen: at,
         last_seen: at,
         calls: 1,
-        errors: u64::from(call.status.is_none_or(|status| status >= 400)),
+        errors: u64::from(call.outcome().is_none_or(|status| status >= 400)),
         input_tokens: tokens.input.unwrap_or(0),
         output_tokens: tokens.output.unwrap_or(0),
         unpriced: u64::from(event.cost.picodollars.is_none()),

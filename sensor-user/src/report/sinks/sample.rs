@@ -100,6 +100,7 @@ pub(crate) fn call() -> CallEvent {
         response_id: Some("chatcmpl-123".to_owned()),
         stream: true,
         status: Some(200),
+        rpc_status: None,
         error_type: None,
         usage: Usage {
             input_uncached: Some(180),

@@ -86,7 +86,7 @@ fn style(column: Column, event: &CallEvent) -> Style {
             Basis::Estimated => AnsiColor::Yellow.on_default().bold(),
             Basis::Unknown => plain.dimmed(),
         },
-        Column::Status => match (event.call.status, event.call.complete) {
+        Column::Status => match (event.call.outcome(), event.call.complete) {
             (Some(200..=299), true) if event.call.error_type.is_none() => {
                 AnsiColor::Green.on_default()
             }
@@ -111,7 +111,7 @@ fn process(event: &CallEvent, width: usize) -> String {
 
 fn status(event: &CallEvent) -> String {
     let call = &event.call;
-    let mut text = call.status.map_or_else(|| "cut".to_owned(), |status| status.to_string());
+    let mut text = call.outcome().map_or_else(|| "cut".to_owned(), |status| status.to_string());
     if let Some(error) = call.error_type.as_deref().filter(|error| *error != text) {
         text = format!("{text} {error}");
     }
