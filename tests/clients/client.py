@@ -191,6 +191,48 @@ class SdkSync(Blocking):
             seen.event(self.spec["api"], event)
 
 
+def grok(spec):
+    """Makes the object of xAI's SDK, and a chat for one call of it."""
+    import xai_sdk
+    kind = xai_sdk.Client if spec["client"] == "xai-sdk-sync" else xai_sdk.AsyncClient
+    return kind(api_key=spec["api_key"], api_host=spec["origin"].removeprefix("https://"),
+                metadata=tuple(spec["headers"].items()), timeout=spec["timeout_secs"],
+                channel_options=[("grpc.enable_retries", spec["max_retries"])])
+
+
+def grok_chat(client, spec):
+    from xai_sdk.chat import user
+    return client.chat.create(model=spec["model"], messages=[user(spec["prompt"])])
+
+
+def grok_answer(seen, answer):
+    """The figures in the words of chat completions, which count the reasoning inside."""
+    seen.facts["id"], seen.facts["status"] = answer.id, 200
+    seen.facts["model"] = answer.proto.model
+    if not answer.proto.HasField("usage"):
+        return
+    told = answer.proto.usage
+    seen.usage({"prompt_tokens": told.prompt_tokens,
+                "completion_tokens": told.completion_tokens + told.reasoning_tokens,
+                "prompt_tokens_details": {"cached_tokens": told.cached_prompt_text_tokens},
+                "completion_tokens_details": {"reasoning_tokens": told.reasoning_tokens}})
+
+
+class GrokSync(Blocking):
+    def make(self):
+        return grok(self.spec)
+
+    def call(self, client, seen):
+        chat = grok_chat(client, self.spec)
+        if not self.spec["stream"]:
+            answer = chat.sample()
+            seen.text(answer.content)
+            return grok_answer(seen, answer)
+        for answer, chunk in chat.stream():
+            seen.text(chunk.content)
+            grok_answer(seen, answer)
+
+
 class Httpx(Blocking):
     def make(self):
         import httpx
@@ -297,6 +339,21 @@ class SdkAsync(Tasks):
             seen.event(self.spec["api"], event)
 
 
+class GrokAsync(Tasks):
+    async def make(self):
+        return grok(self.spec)
+
+    async def call(self, client, seen):
+        chat = grok_chat(client, self.spec)
+        if not self.spec["stream"]:
+            answer = await chat.sample()
+            seen.text(answer.content)
+            return grok_answer(seen, answer)
+        async for answer, chunk in chat.stream():
+            seen.text(chunk.content)
+            grok_answer(seen, answer)
+
+
 class Aiohttp(Tasks):
     async def make(self):
         import aiohttp
@@ -314,6 +371,7 @@ class Aiohttp(Tasks):
 
 RUNNERS = {
     "openai-sync": SdkSync, "openai-async": SdkAsync, "anthropic-sync": SdkSync, "anthropic-async": SdkAsync,
+    "xai-sdk-sync": GrokSync, "xai-sdk-async": GrokAsync,
     "httpx-h1": Httpx, "httpx-h2": Httpx, "requests": Requests, "aiohttp": Aiohttp, "langchain-openai": Langchain,
 }
 

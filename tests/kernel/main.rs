@@ -23,6 +23,8 @@ mod gnutls;
 #[cfg(test)]
 mod go;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod names;

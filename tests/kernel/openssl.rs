@@ -89,7 +89,7 @@ pub(crate) fn assert_same(call: &Value, fact: &Fact, client: &Client, what: &str
     let executable = call["process.executable.path"].as_str().unwrap_or_default();
     let name = Path::new(executable).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let wanted = match client.program {
-        Program::Python => "python",
+        Program::Python | Program::Grpc => "python",
         Program::Node => "node",
         Program::Curl => "curl",
         Program::Rust(_) | Program::RustBare(_) => "lab-client",
@@ -124,7 +124,7 @@ fn longest_ns(seen: &Seen, whole_ns: u64) -> u64 {
     if told == 0 { whole_ns } else { told.saturating_sub(call.t_start_ns) }
 }
 
-fn check(program: Program) {
+pub(crate) fn check(program: Program) {
     let lab = lab();
     // The first call of a program that was never seen may be missed; here each is seen once before it counts.
     let sensor = Sensor::start("hold_client_hello = true").unwrap();

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate_tests::harness::{temp_folder, wait_until};
-use tollgate_tests::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY, PROMPT};
+use tollgate_tests::lab::clients::spec::{ANTHROPIC_KEY, OPENAI_KEY, PROMPT, XAI_KEY};
 use tollgate_tests::lab::provider::fact::Fact;
 
 /// Time in which the sensor loads its programs, on a machine that runs all tests at once.
@@ -23,7 +23,8 @@ const EVENT_DEADLINE: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(2);
 
 /// What nothing that the sensor says may hold: the keys and the prompt of the clients, and the words of every answer.
-const SECRETS: [&str; 4] = [OPENAI_KEY, ANTHROPIC_KEY, PROMPT, "w\u{f6}rd0"];
+const SECRETS: [&str; 6] =
+    [OPENAI_KEY, ANTHROPIC_KEY, XAI_KEY, PROMPT, "w\u{f6}rd0", "no to your prompt"];
 /// Bytes of an answer to a scrape: far above what the bounded label sets allow.
 const SCRAPE_BYTES_MAX: u64 = 16 << 20;
 

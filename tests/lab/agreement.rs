@@ -86,6 +86,11 @@ fn every_python_client_sees_what_the_server_served() {
 }
 
 #[test]
+fn clients_of_grpc_see_what_the_server_served() {
+    check_program(Program::Grpc);
+}
+
+#[test]
 fn every_node_client_sees_what_the_server_served() {
     check_program(Program::Node);
 }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use tollgate_tests::harness::{run, temp_folder, wait_until};
-use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 use tollgate_tests::lab::containerd::Containerd;
+use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 
 use crate::container::{FILES_MAX, Group, arguments, root};
 use crate::openssl::lab;

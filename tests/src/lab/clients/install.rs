@@ -42,6 +42,7 @@ pub(super) const PYTHON_PACKAGES: &[&str] = &[
     "httpx[http2,brotli,zstd]==0.28.1",
     "requests==2.34.2",
     "aiohttp==3.14.5",
+    "xai-sdk==1.21.0",
 ];
 
 /// npm packages: the last versions that run on Node 20.

@@ -19,8 +19,18 @@ use crate::lab::net::command_in;
 /// Scripts, carried in the harness so that it works where the source is not.
 const SCRIPTS: &[(Program, &str, &str)] = &[
     (Program::Python, "client.py", include_str!("../../../clients/client.py")),
+    (Program::Grpc, "client.py", include_str!("../../../clients/client.py")),
     (Program::Node, "client.mjs", include_str!("../../../clients/client.mjs")),
     (Program::Curl, "client.sh", include_str!("../../../clients/client.sh")),
+];
+
+/// Under which names libraries look for the authorities that they trust.
+const AUTHORITY_NAMES: [&str; 5] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
 /// A client process in a namespace.
@@ -84,7 +94,7 @@ impl Running {
 pub fn set_environment(command: &mut Command, home: &Path, ca: &Path) {
     command.env_clear().env("HOME", home).env("LANG", "C.UTF-8");
     command.env("PATH", var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()));
-    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+    for name in AUTHORITY_NAMES {
         command.env(name, ca);
     }
 }
@@ -108,7 +118,7 @@ fn build(kit: &Kit, namespace: &str, folder: &Path, spec: &Spec) -> Result<Comma
     let read = folder.join("spec.json");
     fs::write(&read, spec.to_json().to_string()).context("writing the specification")?;
     Ok(match row.program {
-        Program::Python => {
+        Program::Python | Program::Grpc => {
             let script = write_script(folder, row.program)?;
             arg(command_in(namespace, &kit.python), &[&script, &read])
         }

@@ -15,6 +15,9 @@ pub const OPENAI_KEY: &str = "sk-proj-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE00
 pub const ANTHROPIC_KEY: &str =
     "sk-ant-api03-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE0000-LABan01AA";
 
+/// Key of xAI's shape.
+pub const XAI_KEY: &str = "xai-LABFAKE0000LABFAKE0000LABFAKE0000LABFAKE0000LABxa01";
+
 /// Prompt of every call that asks for no other.
 pub const PROMPT: &str = "Say something, please.";
 
@@ -34,6 +37,8 @@ pub enum Api {
     Messages,
     /// Anthropic token counting.
     CountTokens,
+    /// xAI's chat, over gRPC.
+    Grok,
 }
 
 /// What runs a client.
@@ -41,6 +46,8 @@ pub enum Api {
 pub enum Program {
     /// The interpreter of the kit's virtual environment; libssl of the system.
     Python,
+    /// The same; `BoringSSL` inside of gRPC's extension module.
+    Grpc,
     /// Node; OpenSSL inside the executable.
     Node,
     /// curl, started by a shell; libssl of the system.
@@ -92,7 +99,7 @@ const fn client(
         program,
         protocol,
         apis,
-        concurrent: matches!(program, Program::Python | Program::Node),
+        concurrent: matches!(program, Program::Python | Program::Grpc | Program::Node),
     }
 }
 
@@ -107,6 +114,8 @@ pub const CLIENTS: &[Client] = &[
     client("httpx-h2", Program::Python, H2, ALL),
     client("requests", Program::Python, H1, ALL),
     client("aiohttp", Program::Python, H1, ALL),
+    client("xai-sdk-sync", Program::Grpc, H2, &[Api::Grok]),
+    client("xai-sdk-async", Program::Grpc, H2, &[Api::Grok]),
     client("node-openai", Program::Node, H1, OPENAI),
     client("node-anthropic", Program::Node, H1, ANTHROPIC_NODE),
     client("node-fetch", Program::Node, H1, ALL),
@@ -178,6 +187,7 @@ impl Spec {
         let anthropic = matches!(api, Api::Messages | Api::CountTokens);
         let (host, model, key) = match (anthropic, api) {
             (true, _) => ("api.anthropic.com", "claude-sonnet-4-5", ANTHROPIC_KEY),
+            (false, Api::Grok) => ("api.x.ai", "grok-4", XAI_KEY),
             (false, Api::Embeddings) => ("api.openai.com", "text-embedding-3-small", OPENAI_KEY),
             (false, _) => ("api.openai.com", "gpt-4o-mini", OPENAI_KEY),
         };
@@ -270,6 +280,8 @@ impl Spec {
             Api::Embeddings => "embeddings",
             Api::Messages => "messages",
             Api::CountTokens => "messages/count_tokens",
+            // No client without an SDK speaks it.
+            Api::Grok => "",
         };
         if let Some(path) = &self.path {
             return self.origin() + path;
@@ -311,7 +323,9 @@ impl Spec {
     pub fn request_body(&self) -> Value {
         let messages = json!([{"role": "user", "content": self.prompt}]);
         let mut body = match self.api {
-            Api::Chat | Api::CountTokens => json!({"model": self.model, "messages": messages}),
+            Api::Chat | Api::CountTokens | Api::Grok => {
+                json!({"model": self.model, "messages": messages})
+            }
             Api::Completions => json!({"model": self.model, "prompt": self.prompt}),
             Api::Responses | Api::Embeddings => json!({"model": self.model, "input": self.prompt}),
             Api::Messages => json!({"model": self.model, "max_tokens": 1024, "messages": messages}),

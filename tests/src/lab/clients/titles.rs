@@ -25,7 +25,7 @@ pub fn of_distribution(name: &str) -> Title {
 pub fn of_client(client: &Client) -> Title {
     let name = client.name.trim_end_matches("-h1").trim_end_matches("-h2");
     match client.program {
-        Program::Python => {
+        Program::Python | Program::Grpc => {
             let (package, way) = match name.rsplit_once('-') {
                 Some((package, "sync")) => (package, ""),
                 Some((package, "async")) => (package, ", async"),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::HeaderMap;
 use tokio::time::{Sleep, sleep};
 
 use crate::harness::monotonic_ns;
@@ -42,6 +43,8 @@ impl Pace {
 #[derive(Debug)]
 pub struct PacedBody {
     pieces: VecDeque<Piece>,
+    /// Fields behind the last piece.
+    trailers: Option<HeaderMap>,
     pace: Pace,
     sent_any: bool,
     sent_content: bool,
@@ -71,6 +74,7 @@ impl PacedBody {
     ) -> Self {
         Self {
             pieces: pieces.into(),
+            trailers: None,
             pace,
             sent_any: false,
             sent_content: false,
@@ -78,6 +82,13 @@ impl PacedBody {
             pending,
             connection,
         }
+    }
+
+    /// Adds fields behind the last piece, unless the body breaks before.
+    #[must_use]
+    pub fn with_trailers(mut self, fields: HeaderMap) -> Self {
+        self.trailers = Some(fields).filter(|_| !self.pace.broken);
+        self
     }
 
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -142,7 +153,8 @@ impl Body for PacedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         if this.pieces.is_empty() && !this.pace.broken {
-            return Poll::Ready(None);
+            let trailers = this.trailers.take();
+            return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
         }
         if this.poll_wait(context).is_pending() {
             return Poll::Pending;
@@ -155,7 +167,7 @@ impl Body for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && !self.pace.broken
+        self.pieces.is_empty() && !self.pace.broken && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -64,6 +64,10 @@ const ROUTES: &[(&str, Operation, &str)] = &[
     ("/files", Operation::Files, "files"),
     ("/batches", Operation::Batches, "batches"),
     (":generateContent", Operation::Chat, "chat"),
+    ("/GenerateContent", Operation::Chat, "chat"),
+    ("/StreamGenerateContent", Operation::Chat, "chat"),
+    ("/GetCompletion", Operation::Chat, "chat"),
+    ("/GetCompletionChunk", Operation::Chat, "chat"),
     ("/invoke", Operation::Chat, "chat"),
 ];
 
@@ -281,6 +285,7 @@ mod tests {
             ("POST", "/v1/chat%2Fcompletions", Some(Operation::Chat)),
             ("POST", "/v1/%63hat/completions", Some(Operation::Chat)),
             ("POST", "/v1beta/models/gemini-2.5-pro:generateContent", Some(Operation::Chat)),
+            ("POST", "/xai_api.Chat/GetCompletion", Some(Operation::Chat)),
             ("POST", "/model/anthropic.claude-v1%3A0/invoke", Some(Operation::Chat)),
             ("POST", "/v1/batches", Some(Operation::Batches)),
             ("GET", "/v1/models", Some(Operation::Models)),

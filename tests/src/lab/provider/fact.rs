@@ -49,7 +49,7 @@ pub struct Fact {
     pub served_model: String,
     /// Last four characters of the key.
     pub key_last4: String,
-    /// Value of `x-stainless-retry-count`, which SDKs send.
+    /// Value of `x-stainless-retry-count`, which SDKs send, or of what gRPC sends.
     pub retry: Option<u32>,
     /// `User-Agent`.
     pub user_agent: String,

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod control;
 pub mod encoding;
 pub mod fact;
+mod grpc;
 pub mod messages;
 pub mod responses;
 pub mod rest;

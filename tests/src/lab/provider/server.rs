@@ -38,6 +38,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// Bytes of each HTTP/2 window: large bodies should not wait for updates.
 const WINDOW_BYTES: u32 = 1 << 20;
 
+/// What the preface of HTTP/2 begins with, and no request of HTTP/1.1.
+const PRIOR_KNOWLEDGE: [u8; 4] = *b"PRI ";
+
 /// Where and how a server listens.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -243,6 +246,10 @@ impl Front {
         let mut connection = Connection::new(number, plain(peer), plain(stream.local_addr()?));
         connection.stray = Arc::clone(&self.stray);
         let Some(acceptor) = acceptor else {
+            // RFC 9113, 3.3: a client may know beforehand that this is HTTP/2.
+            let mut begin = [0; PRIOR_KNOWLEDGE.len()];
+            stream.peek(&mut begin).await?;
+            connection.h2 = begin == PRIOR_KNOWLEDGE;
             let connection = Arc::new(connection);
             return self.speak(Wire::new(stream, Arc::clone(&connection)), connection).await;
         };

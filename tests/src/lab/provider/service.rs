@@ -22,7 +22,7 @@ use crate::lab::provider::encoding::Encoding;
 use crate::lab::provider::fact::{Fact, Facts, Outcome, Pending};
 use crate::lab::provider::scenario::Scenario;
 use crate::lab::provider::session::{self, Session};
-use crate::lab::provider::{chat, messages, responses, rest, websocket};
+use crate::lab::provider::{chat, grpc, messages, responses, rest, websocket};
 
 /// Bytes of a request body: images and files of real calls fit.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
@@ -31,7 +31,7 @@ const REQUEST_BYTES_MAX: usize = 128 << 20;
 const FAILING_MAX: usize = 10_000;
 
 /// Part of a key that no service accepts.
-const REVOKED: &str = "REVOKED";
+pub(super) const REVOKED: &str = "REVOKED";
 
 /// Status of a refused call whose scenario names none.
 const REFUSED: u16 = 429;
@@ -73,6 +73,9 @@ impl Service {
         };
         connection.claim();
         pending.update(|fact| fact.request_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX));
+        if grpc::is_asked(&head.headers) {
+            return Ok(self.rpc((&head, &body), &tag, pending, connection));
+        }
         let knobs = Scenario::of_call(
             text(&head.headers, "x-lab-scenario"),
             text(&head.headers, "x-lab-usage"),
@@ -195,7 +198,7 @@ impl Service {
     }
 
     /// Counts a call of a failing scenario; reports whether it is one of those to refuse.
-    fn fails(&self, knobs: &Scenario) -> bool {
+    pub(super) fn fails(&self, knobs: &Scenario) -> bool {
         let Ok(mut failed) = self.failed.lock() else { return false };
         if knobs.fail == 0 || failed.len() >= FAILING_MAX {
             return false;
@@ -247,14 +250,15 @@ pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn key(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     let authorization = text(headers, "authorization");
     let bearer = authorization.and_then(|value| value.strip_prefix("Bearer "));
     // AWS, Signature Version 4: the id of the key; what it signs is not checked.
     let signing =
         authorization.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential="));
     let bearer = bearer.or(signing.and_then(|rest| rest.split('/').next()));
-    bearer.or_else(|| text(headers, "x-api-key")).or_else(|| text(headers, "api-key"))
+    let named = ["x-api-key", "api-key", "x-goog-api-key"];
+    bearer.or_else(|| named.iter().find_map(|name| text(headers, name)))
 }
 
 pub(super) fn host(head: &Parts) -> &str {
@@ -280,7 +284,9 @@ pub(super) fn opening(head: &Parts, connection: &Connection, number: u64, began:
         model: String::new(),
         served_model: String::new(),
         key_last4: key.chars().skip(skipped).collect(),
-        retry: text(&head.headers, "x-stainless-retry-count").and_then(|count| count.parse().ok()),
+        retry: ["x-stainless-retry-count", "grpc-previous-rpc-attempts"]
+            .iter()
+            .find_map(|name| text(&head.headers, name)?.parse().ok()),
         user_agent: text(&head.headers, "user-agent").unwrap_or_default().to_owned(),
         peer: connection.peer,
         local: connection.local,

@@ -32,6 +32,8 @@ pub enum Shape {
     Messages,
     /// `prompt_tokens` alone: embeddings.
     Embeddings,
+    /// Messages of gRPC, which tell of no cache writes; in JSON as chat.
+    Rpc,
 }
 
 impl Usage {
@@ -63,6 +65,12 @@ impl Usage {
                 ..self
             },
             Shape::Embeddings => Self { input: self.all_input(), ..Self::default() },
+            Shape::Rpc => Self {
+                input: self.all_input().saturating_sub(self.cached),
+                cache_write: 0,
+                cache_write_1h: 0,
+                ..self
+            },
         }
     }
 
@@ -79,7 +87,7 @@ impl Usage {
         let total = input.saturating_add(self.output);
         let written = self.cache_write.saturating_add(self.cache_write_1h);
         match shape {
-            Shape::Chat => {
+            Shape::Chat | Shape::Rpc => {
                 let mut usage = json!({
                     "prompt_tokens": input, "completion_tokens": self.output, "total_tokens": total,
                     "prompt_tokens_details": {"cached_tokens": self.cached, "audio_tokens": 0},
