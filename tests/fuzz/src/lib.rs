@@ -15,6 +15,7 @@ mod websocket;
 mod coding;
 mod skim;
 mod provider;
+mod grpc;
 mod path;
 mod dns;
 mod client_hello;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     ("provider_gemini", |data| provider::run(&provider::GEMINI, data)),
     ("provider_bedrock", |data| provider::run(&provider::BEDROCK, data)),
     ("provider_cohere", |data| provider::run(&provider::COHERE, data)),
+    ("grpc", grpc::run),
     ("path", path::run),
     ("dns", dns::run),
     ("client_hello", client_hello::run),

@@ -20,7 +20,7 @@ const TEXT_MAX: usize = 256;
 /// When the price is asked for, in seconds since 1970.
 const AT_UNIX_SECONDS: i64 = 1_790_000_000;
 /// A key that is obviously none.
-const KEY: &str = "Bearer sk-proj-FUZZFAKEfuzzFAKE0000";
+pub(crate) const KEY: &str = "Bearer sk-proj-FUZZFAKEfuzzFAKE0000";
 
 /// Where requests go, and how their answers are declared.
 pub(crate) struct Service {
@@ -120,7 +120,7 @@ pub(crate) const COHERE: Service = Service {
     listed: true,
 };
 
-static CATALOGUE: LazyLock<Arc<Catalogue>> =
+pub(crate) static CATALOGUE: LazyLock<Arc<Catalogue>> =
     LazyLock::new(|| Arc::new(Catalogue::bundled().expect("the bundled rows are good")));
 static PRICES: LazyLock<Prices> =
     LazyLock::new(|| Prices::bundled().expect("the bundled prices are good"));
@@ -192,7 +192,7 @@ impl Story<'_> {
     }
 }
 
-fn headers(fields: &[(&'static str, &str)]) -> Headers {
+pub(crate) fn headers(fields: &[(&'static str, &str)]) -> Headers {
     let field = |(name, value): &(&'static str, &str)| Header {
         name: Some(Bytes::from_static(name.as_bytes())),
         value: Redacted::new(*value),
@@ -205,7 +205,7 @@ fn show(calls: &[Call]) -> String {
 }
 
 /// Nothing that leaves the sensor is long, breaks a terminal, or holds a key; a price is never below nothing.
-fn assert_bounded(call: &Call) {
+pub(crate) fn assert_bounded(call: &Call) {
     let texts = [&call.request_model, &call.response_model, &call.response_id, &call.error_type];
     let texts =
         texts.into_iter().flatten().chain(&call.context.service_tier).chain(&call.context.speed);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 mod files;
+mod grpc;
 mod protocols;
 mod providers;
 mod websocket;
@@ -15,8 +16,14 @@ type Seed = (&'static str, &'static str, Vec<u8>);
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let all =
-        [protocols::seeds(), websocket::seeds(), providers::seeds(), files::seeds()?].concat();
+    let all = [
+        protocols::seeds(),
+        websocket::seeds(),
+        providers::seeds(),
+        grpc::seeds(),
+        files::seeds()?,
+    ]
+    .concat();
     for (target, name, bytes) in all {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
