@@ -59,8 +59,8 @@ fn predicted() -> Route {
 }
 
 /// Finds what a method of `google.ai.generativelanguage` does.
-pub(super) fn gemini(service: &str, name: &str) -> Option<Route> {
-    let route = match (service, name) {
+pub(super) fn gemini(service: &str, name: &str) -> Route {
+    match (service, name) {
         ("GenerativeService", "GenerateContent") => {
             made(Operation::Chat, Shape::Gemini, ASK, ANSWER)
         }
@@ -81,13 +81,12 @@ pub(super) fn gemini(service: &str, name: &str) -> Option<Route> {
         }
         ("FileService", _) => made(Operation::Files, Shape::None, &[], &[]),
         _ => made(Operation::Other, Shape::None, &[], &[]),
-    };
-    Some(route)
+    }
 }
 
 /// Finds what a method of `google.cloud.aiplatform` does.
-pub(super) fn vertex(service: &str, name: &str) -> Option<Route> {
-    let route = match (service, name) {
+pub(super) fn vertex(service: &str, name: &str) -> Route {
+    match (service, name) {
         ("PredictionService", "GenerateContent") => {
             made(Operation::Chat, Shape::Gemini, VERTEX_ASK, VERTEX_ANSWER)
         }
@@ -109,8 +108,7 @@ pub(super) fn vertex(service: &str, name: &str) -> Option<Route> {
             made(Operation::Models, Shape::None, &[], &[])
         }
         _ => made(Operation::Other, Shape::None, &[], &[]),
-    };
-    Some(route)
+    }
 }
 
 /// The messages of a content call, of which no path tells.

@@ -138,9 +138,11 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
         return None;
     }
     match package {
-        "xai_api" => xai::route(service, name),
-        _ if package.starts_with("google.ai.generativelanguage.") => google::gemini(service, name),
-        _ if package.starts_with("google.cloud.aiplatform.") => google::vertex(service, name),
+        "xai_api" => Some(xai::route(service, name)),
+        _ if package.starts_with("google.ai.generativelanguage.") => {
+            Some(google::gemini(service, name))
+        }
+        _ if package.starts_with("google.cloud.aiplatform.") => Some(google::vertex(service, name)),
         _ => None,
     }
 }

@@ -92,13 +92,13 @@ pub(super) const GUESSED: (Plan, Plan) = (
 );
 
 /// Finds what a method of `xai_api` does.
-pub(super) fn route(service: &str, name: &str) -> Option<Route> {
+pub(super) fn route(service: &str, name: &str) -> Route {
     let sampled = Shape::Chat(Dialect::Xai);
     let made = |operation, shape, asked, answered| {
         let rpc = Some(Rpc::new(asked, answered));
         Route { rpc, ..Route::new(operation, shape) }
     };
-    let route = match (service, name) {
+    match (service, name) {
         ("Chat", "GetCompletion") => made(Operation::Chat, sampled, COMPLETION, COMPLETED),
         ("Chat", "GetCompletionChunk") => {
             Route { streamed: true, ..made(Operation::Chat, sampled, COMPLETION, CHUNK) }
@@ -126,8 +126,7 @@ pub(super) fn route(service: &str, name: &str) -> Option<Route> {
             made(Operation::Other, Shape::None, SAMPLE, &[])
         }
         _ => made(Operation::Other, Shape::None, &[], &[]),
-    };
-    Some(route)
+    }
 }
 
 /// `xai_api.SamplingUsage`.

@@ -45,15 +45,15 @@ struct Candidate {
 #[derive(Clone, PartialEq, Message)]
 struct UsageMetadata {
     #[prost(int32, tag = "1")]
-    prompt_token_count: i32,
+    prompt: i32,
     #[prost(int32, tag = "2")]
-    candidates_token_count: i32,
+    candidates: i32,
     #[prost(int32, tag = "3")]
-    total_token_count: i32,
+    total: i32,
     #[prost(int32, tag = "4")]
-    cached_content_token_count: i32,
+    cached: i32,
     #[prost(int32, tag = "10")]
-    thoughts_token_count: i32,
+    thoughts: i32,
 }
 
 /// `GenerateContentResponse`.
@@ -115,10 +115,10 @@ fn response(call: &Call, text: &str, usage: Option<Usage>) -> Vec<u8> {
 fn metadata(usage: &Usage) -> UsageMetadata {
     let prompt = usage.all_input();
     UsageMetadata {
-        prompt_token_count: count(prompt),
-        candidates_token_count: count(usage.output.saturating_sub(usage.reasoning)),
-        total_token_count: count(prompt.saturating_add(usage.output)),
-        cached_content_token_count: count(usage.cached),
-        thoughts_token_count: count(usage.reasoning),
+        prompt: count(prompt),
+        candidates: count(usage.output.saturating_sub(usage.reasoning)),
+        total: count(prompt.saturating_add(usage.output)),
+        cached: count(usage.cached),
+        thoughts: count(usage.reasoning),
     }
 }
