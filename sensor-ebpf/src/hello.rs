@@ -6,7 +6,7 @@ use aya_ebpf::programs::SkBuffContext;
 use sensor_common::limits::{NAME_MAX, WIRE_KEY_LEN};
 use sensor_common::record::{
     FLAG_AI_NAME, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Hello, KIND_HELLO, Record, SOCKET_AI,
-    SOCKET_HELD, SOCKET_HELD_FOR_LIBRARY, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST,
+    SOCKET_HELD, SOCKET_HELD_FOR_LIBRARY, SOCKET_HELLO_SEEN, SOCKET_OF_INTEREST, Socket,
 };
 use sensor_common::state::{
     COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
@@ -58,6 +58,12 @@ fn is_of_unknown_library(ctx: &SkBuffContext, payload: u32, marks: u32) -> bool 
     unsafe { WIRE.get(&random) }.is_none()
 }
 
+/// Whether a ClientHello of the socket may be held back, and has not been for this reason.
+#[inline(always)]
+fn waits(socket: &Socket, reason: u32) -> bool {
+    socket.tgid != 0 && setting(&HOLD_HELLO) != 0 && socket.flags & reason == 0
+}
+
 /// Reports a ClientHello with an AI name, or of a probed process; may hold the first one back until probes stand.
 #[inline(always)]
 pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
@@ -75,8 +81,16 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         Some(found) if found.1 as usize <= NAME_MAX => found,
         // No name, or not in this segment: who goes to an AI address is read all the same.
         _ => {
+            // What is sent again may be cut in another way: the name was seen before.
+            let hold =
+                unknown && socket.flags & SOCKET_AI != 0 && waits(&socket, SOCKET_HELD_FOR_LIBRARY);
+            if hold {
+                socket.flags |= SOCKET_HELD | SOCKET_HELD_FOR_LIBRARY;
+                let _ = SOCKETS.insert(&cookie, &socket, 0);
+                count(COUNT_HELLO_HELD);
+            }
             opening::begin(ctx, packet, payload, &socket, library);
-            return PASS;
+            return if hold { DROP } else { PASS };
         }
     };
     let Some(mut entry) = EVENTS.reserve::<Record<HELLO_LEN>>(0) else {
@@ -98,11 +112,7 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     }
     // A process that got its probes while its first ClientHello waited may turn out to have sent it by another library.
     let reason = if unknown { SOCKET_HELD_FOR_LIBRARY } else { SOCKET_HELD };
-    let hold = ai
-        && (!probed || unknown)
-        && socket.tgid != 0
-        && setting(&HOLD_HELLO) != 0
-        && socket.flags & reason == 0;
+    let hold = ai && (!probed || unknown) && waits(&socket, reason);
     socket.flags |= SOCKET_HELLO_SEEN;
     if ai {
         socket.flags |= SOCKET_OF_INTEREST | SOCKET_AI;

@@ -97,8 +97,9 @@ pub(crate) fn call(
 }
 
 fn assert_stack(call: &Value, stack: Stack, what: &str) {
-    assert_eq!(call["tls.library"].as_str(), Some(stack.library), "{what}");
-    assert_eq!(call["tollgate.tls.resolved_by"].as_str(), Some(stack.resolved_by), "{what}");
+    let told = |name: &str| call[name].as_str().unwrap_or("unknown");
+    assert_eq!(told("tls.library"), stack.library, "{what}");
+    assert_eq!(told("tollgate.tls.resolved_by"), stack.resolved_by, "{what}");
     // The first connection of a program that was never seen is older than its probes.
     let binding = call["tollgate.binding"].as_str();
     assert!(matches!(binding, Some("client_random" | "wire_record")), "{what}: {binding:?}");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sensor_common::record::{
-    FLAG_AI_NAME, FLAG_DATAGRAM, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Header, Hello,
+    FLAG_AI_NAME, FLAG_DATAGRAM, FLAG_HELD, FLAG_UNKNOWN_LIBRARY, Header, Hello, SOCKET_AI,
     SOCKET_OF_INTEREST, Socket,
 };
 
@@ -40,8 +40,8 @@ pub(super) struct Openings {
 struct Opening {
     parts: Parts,
     began_ns: u64,
-    /// The kernel half has told of its name already.
-    is_told: bool,
+    /// Flags of its first part: whether the kernel half has told of its name, and which library it is of.
+    flags: u32,
 }
 
 enum Parts {
@@ -101,13 +101,13 @@ impl Openings {
         }
     }
 
-    /// Takes the next bytes; gives a hello that is whole, and whether the kernel half has told of its name.
+    /// Takes the next bytes; gives a hello that is whole, and the flags of its first part.
     fn push(
         &mut self,
         place: Place,
         header: &Header,
         bytes: &[u8],
-    ) -> Result<Option<(Box<ClientHello>, bool)>, Unread> {
+    ) -> Result<Option<(Box<ClientHello>, u32)>, Unread> {
         if !self.under_way.contains_key(&place) {
             if self.under_way.len() >= UNDER_WAY_MAX {
                 let now = header.at_ns;
@@ -118,17 +118,17 @@ impl Openings {
                 return Err(Unread);
             }
             let parts = Parts::new(header);
-            let is_told = header.flags & FLAG_AI_NAME != 0;
-            self.under_way.insert(place, Opening { parts, began_ns: header.at_ns, is_told });
+            let (began_ns, flags) = (header.at_ns, header.flags);
+            self.under_way.insert(place, Opening { parts, began_ns, flags });
         }
         let Some(opening) = self.under_way.get_mut(&place) else { return Ok(None) };
         let outcome = opening.parts.push(header, bytes);
-        let is_told = opening.is_told;
+        let flags = opening.flags;
         if !matches!(outcome, Ok(None)) {
             self.under_way.remove(&place);
             self.kernel.remove(place.0);
         }
-        Ok(outcome?.map(|hello| (hello, is_told)))
+        Ok(outcome?.map(|hello| (hello, flags)))
     }
 }
 
@@ -145,8 +145,11 @@ impl Intent {
     /// Takes what a socket says first.
     pub(super) fn on_opening(&mut self, header: &Header, socket: &Socket, bytes: &[u8]) {
         let remote = capture::remote_of(socket);
-        let (hello, is_told) = match self.openings.push((header.connection, remote), header, bytes)
-        {
+        if header.flags & FLAG_UNKNOWN_LIBRARY != 0 && socket.flags & SOCKET_AI != 0 {
+            // Its name was seen before, and it may wait: there is no time to lose.
+            self.look_deeper(header.tgid, header.at_ns);
+        }
+        let (hello, first) = match self.openings.push((header.connection, remote), header, bytes) {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(Unread) => return self.status.hello_not_read(),
@@ -162,7 +165,9 @@ impl Intent {
             ..Greeting::default()
         };
         if !over_quic {
-            self.greet(header, socket, greeting, ai && !is_told);
+            let is_told = first & FLAG_AI_NAME != 0;
+            let header = Header { flags: header.flags | first & FLAG_UNKNOWN_LIBRARY, ..*header };
+            self.greet(&header, socket, greeting, ai && !is_told);
         } else if ai || socket.flags & SOCKET_OF_INTEREST != 0 {
             let greeting = self.named(socket, greeting, header.at_ns);
             self.notify(ToPipeline::Quic { socket: *socket, greeting, at_ns: header.at_ns });

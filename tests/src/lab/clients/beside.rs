@@ -16,9 +16,10 @@ pub struct Package {
     pub name: &'static str,
     /// The pinned version.
     pub version: &'static str,
-    /// The TLS library in it.
+    /// The TLS library that calls are told to go by: unknown where that of the package and the interpreter's have the same
+    /// functions and were found in different ways.
     pub library: &'static str,
-    /// How it is found.
+    /// How it was found.
     pub resolved_by: &'static str,
     /// The version of HTTP that it agrees on.
     pub protocol: &'static str,
@@ -43,8 +44,8 @@ pub const PACKAGES: [Package; 3] = [
     Package {
         name: "rnet",
         version: "2.4.2",
-        library: "boringssl",
-        resolved_by: "structure",
+        library: "unknown",
+        resolved_by: "unknown",
         protocol: "h2",
     },
 ];
