@@ -116,16 +116,22 @@ pub fn measure(bench: &Bench<'_>) -> Result<Section> {
     let place = Place::make(bench.net)?;
     step("connections where something is enforced", || {
         for _ in 0..bench.effort.rounds {
-            for (at, way) in WAYS.iter().enumerate() {
-                let told = one(bench, &place, *way)?;
-                for (rounds, times) in rounds.iter_mut().zip(told) {
-                    rounds.get_mut(at).context("a way has its place")?.push(times);
-                }
-            }
+            round(bench, &place, &mut rounds)?;
         }
         Ok(())
     })?;
     Ok(Section { title: TITLE.to_owned(), text: text(&rounds) })
+}
+
+/// Connects once under each way to watch.
+fn round(bench: &Bench<'_>, place: &Place, rounds: &mut [Rounds; 2]) -> Result<()> {
+    for (at, way) in WAYS.iter().enumerate() {
+        let told = one(bench, place, *way)?;
+        for (rounds, times) in rounds.iter_mut().zip(told) {
+            rounds.get_mut(at).context("a way has its place")?.push(times);
+        }
+    }
+    Ok(())
 }
 
 /// Connects under one way to watch, each way out.

@@ -175,7 +175,9 @@ pub(super) mod tests {
 
     fn seen(coding: Option<&[u8]>, parts: &[&[u8]]) -> (String, bool) {
         let (mut frames, mut seen) = (Frames::new(coding), Seen::default());
-        parts.iter().for_each(|part| frames.push(part, &mut seen));
+        for part in parts {
+            frames.push(part, &mut seen);
+        }
         (String::from_utf8_lossy(&seen.0).into_owned(), frames.is_broken())
     }
 

@@ -255,13 +255,7 @@ fn every_method_has_its_operation_and_model() {
         (XAI, "/xai_api.Models/ListLanguageModels", vec![], Operation::Models, None),
         (XAI, "/xai_api.Files/ListFiles", vec![], Operation::Files, None),
         (XAI, "/xai_api.Chat/GetStoredCompletion", bytes(1, b"id-1"), Operation::Other, None),
-        (
-            XAI,
-            "/xai_api.Video/GenerateVideo",
-            model(3, "imagine"),
-            Operation::Other,
-            Some("imagine"),
-        ),
+        (XAI, "/xai_api.Video/GenerateVideo", model(3, "grok-v"), Operation::Other, Some("grok-v")),
         (
             GEMINI,
             "/google.ai.generativelanguage.v1beta.GenerativeService/CountTokens",
@@ -294,11 +288,8 @@ fn every_method_has_its_operation_and_model() {
     for (host, target, asked, operation, name) in cases {
         let call = Rpc::new(host, target, &asked, &[vec![]]).call();
         assert_eq!((call.operation, call.request_model.as_deref()), (operation, name), "{target}");
-        assert_eq!(
-            (call.usage_quality, call.error_type),
-            (UsageQuality::Missing, None),
-            "{target}"
-        );
+        let outcome = (call.usage_quality, call.error_type);
+        assert_eq!(outcome, (UsageQuality::Missing, None), "{target}");
     }
 }
 

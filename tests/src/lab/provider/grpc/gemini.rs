@@ -66,7 +66,7 @@ struct Response {
     #[prost(string, tag = "4")]
     model_version: String,
     #[prost(string, tag = "5")]
-    response_id: String,
+    id: String,
 }
 
 /// The model that a request names, as people do.
@@ -107,7 +107,7 @@ fn response(call: &Call, text: &str, usage: Option<Usage>) -> Vec<u8> {
         candidates: vec![Candidate { content, finish_reason }],
         usage_metadata: usage.map(|usage| metadata(&usage)),
         model_version: call.model.clone(),
-        response_id: call.tag.clone(),
+        id: call.tag.clone(),
     };
     response.encode_to_vec()
 }

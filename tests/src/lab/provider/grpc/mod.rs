@@ -108,7 +108,7 @@ impl Service {
         tag: &str,
         knobs: &Scenario,
     ) -> Result<Answer, u16> {
-        if !key(&head.headers).is_some_and(|key| !key.contains(REVOKED)) {
+        if key(&head.headers).is_none_or(|key| key.contains(REVOKED)) {
             return Err(code::UNAUTHENTICATED);
         }
         if self.fails(knobs) {

@@ -122,7 +122,7 @@ pub(super) fn whole(call: &Call) -> Answer {
     let response = Response {
         id: call.tag.clone(),
         outputs: vec![Output { finish_reason: STOP, message }],
-        created: created(),
+        created: Some(created()),
         model: served(call),
         system_fingerprint: "fp_lab".to_owned(),
         usage: Some(usage(&call.usage, None)),
@@ -139,7 +139,7 @@ pub(super) fn stream(call: &Call) -> Answer {
         let chunk = Chunk {
             id: call.tag.clone(),
             outputs: vec![OutputChunk { delta, finish_reason }],
-            created: created(),
+            created: Some(created()),
             model: served(call),
             usage: Some(usage),
             service_tier: tier(call),
@@ -187,8 +187,8 @@ fn micros(usage: &Usage) -> u64 {
     usage.output.saturating_mul(2).saturating_add(usage.all_input())
 }
 
-fn created() -> Option<Timestamp> {
-    Some(Timestamp { seconds: i64::try_from(CREATED).unwrap_or(0) })
+fn created() -> Timestamp {
+    Timestamp { seconds: i64::try_from(CREATED).unwrap_or(0) }
 }
 
 fn served(call: &Call) -> String {
