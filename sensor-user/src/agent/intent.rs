@@ -167,7 +167,7 @@ impl Intent {
             let began = Instant::now();
             match self.registry.attach_paths(&mut self.kernel, pid, &libraries) {
                 // What was learnt is not there: to this process the program is a new one.
-                Ok(_) if self.registry.libraries_of(pid).is_empty() => {}
+                Ok(_) if self.registry.libraries_of(pid).is_empty() => self.release(pid),
                 Ok(attached) => {
                     self.stacks.restart(pid);
                     self.stacks.found(pid, &attached.carried);
@@ -328,7 +328,13 @@ impl Intent {
                     self.after_attach(pid, why, &attached, (began, now));
                 }
             }
-            Err(error) => self.attach_failed(pid, &error),
+            Err(error) => {
+                self.attach_failed(pid, &error);
+                if self.registry.is_deep(pid) {
+                    // What cannot be found does not make its connections wait again.
+                    self.mark(pid);
+                }
+            }
         }
         if let Some(origin) = origin {
             let libraries = self.registry.meant().to_vec();

@@ -19,8 +19,8 @@ use super::segments::Segments;
 const TABLES: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Bytes of a table that are read; the largest programs have 60 MB.
 const TABLE_MAX: u64 = 192 << 20;
-/// Places that begin as a table does and are looked at.
-const CANDIDATES_MAX: usize = 64;
+/// Places that begin as a table does and are looked at: a program has one, and each costs a walk through its relocations.
+const CANDIDATES_MAX: usize = 8;
 /// What tables are aligned to.
 const ALIGNMENT: u64 = 8;
 /// Bytes of `moduledata` in which its first address of code stands.
@@ -77,7 +77,7 @@ fn candidates(segments: &Segments<'_>) -> Vec<u64> {
             });
             let places = hits.map(|at| address.wrapping_add(at));
             found.extend(places.filter(|place| place.is_multiple_of(ALIGNMENT)));
-            if found.len() > CANDIDATES_MAX {
+            if found.len() >= CANDIDATES_MAX {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
@@ -85,6 +85,8 @@ fn candidates(segments: &Segments<'_>) -> Vec<u64> {
     }
     found.sort_unstable();
     found.dedup();
+    // One piece of a file may be full of them.
+    found.truncate(CANDIDATES_MAX);
     found
 }
 

@@ -62,7 +62,7 @@ impl Registry {
         likely.sort_by_key(|mapping| !mapping.file_name().contains("crypto"));
         let mut attached = Attached::default();
         self.attach_mapped(kernel, (pid, why), (&likely, true), &mut attached)?;
-        let is_deep = self.processes.get(&pid).is_some_and(|process| process.is_deep);
+        let is_deep = self.is_deep(pid);
         if is_deep || (attached.libraries.is_empty() && self.libraries_of(pid).is_empty()) {
             // A name does not promise anything; what is certain to speak TLS is worth the search.
             let thorough = is_deep || why == Why::Hello;
@@ -289,6 +289,11 @@ impl Registry {
     pub fn deepen(&mut self, pid: u32) -> bool {
         let process = self.processes.get_mut(&pid);
         process.is_some_and(|process| !std::mem::replace(&mut process.is_deep, true))
+    }
+
+    /// Whether all files of a process are searched.
+    pub fn is_deep(&self, pid: u32) -> bool {
+        self.processes.get(&pid).is_some_and(|process| process.is_deep)
     }
 
     /// Whether every TLS library that is probed in a process shows its ClientHellos before they are sent, and none has come
