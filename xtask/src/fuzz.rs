@@ -21,6 +21,13 @@ const MEMORY_MIB_MAX: u32 = 1024;
 /// Longest time one input may take, in seconds.
 const INPUT_SECONDS_MAX: u32 = 10;
 
+/// How the targets are built: overflows are findings, and nothing waits for a linker that knows the whole program.
+const PROFILE: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true"),
+    ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+];
+
 /// Lines of a failed target's log that are shown.
 const LOG_LINES: usize = 30;
 
@@ -62,9 +69,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let wanted = |name: &&&str| {
         options.targets.is_empty() || options.targets.iter().any(|target| target == **name)
     };
-    step("building the fuzz targets", || {
-        run_shown(fuzz(&fuzzer, "build")?.args(["--sanitizer", "none"]))
-    })?;
+    step("building the fuzz targets", || run_shown(fuzz(&fuzzer, "build")?.args(built()?)))?;
     let mut outcomes = Vec::new();
     for name in known.iter().filter(wanted) {
         outcomes.push(step(&format!("fuzzing {name}"), || one(&fuzzer, name, options.seconds))?);
@@ -97,9 +102,16 @@ fn ensure_fuzzer(missing: Missing) -> Result<PathBuf> {
 fn fuzz(fuzzer: &Path, task: &str) -> Result<Command> {
     let mut command = Command::new(fuzzer);
     command.args(["fuzz", task, "--fuzz-dir"]).arg(root()?.join("tests/fuzz"));
-    // The project's own folder for built files is no business of a workspace with other flags.
+    // Flags that the project's other builds are given are none of the engine's.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").current_dir(root()?);
+    command.envs(PROFILE);
     Ok(command)
+}
+
+/// How `build` and `run` are told to build: with the engine, and in a folder where no other build waits.
+fn built() -> Result<[String; 5]> {
+    let folder = target()?.join("fuzz-build").display().to_string();
+    Ok(["--sanitizer=none", "--features", "libfuzzer", "--target-dir", &folder].map(str::to_owned))
 }
 
 /// Runs one target; what it finds on its way is kept apart from the committed corpus.
@@ -111,10 +123,7 @@ fn one(fuzzer: &Path, name: &str, seconds: u32) -> Result<Outcome> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let mut command = fuzz(fuzzer, "run")?;
-    command
-        .args(["--sanitizer", "none", name])
-        .arg(&found)
-        .arg(fuzz_folder.join("corpus").join(name));
+    command.args(built()?).arg(name).arg(&found).arg(fuzz_folder.join("corpus").join(name));
     command.args(["--", "-print_final_stats=1", &format!("-max_total_time={seconds}")]);
     command.arg(format!("-max_len={LENGTH_MAX}")).arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"));
     command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::setup::{self, Missing, TEST};
-use crate::shell::{cargo, print, root, say, target};
+use crate::shell::{cargo, print, root, say};
 
 /// Failed tests that are run again, by themselves; more than these are no accident of a busy machine.
 const AGAIN_MAX: usize = 5;
@@ -44,12 +44,6 @@ pub fn run(missing: Missing, filter: Option<&str>) -> Result<()> {
     let mut tally = Tally::default();
     let tests = watch(&mut workspace()?, filter.as_slice(), &mut tally)?;
     let tests = if tests.success() { tests } else { by_themselves(tests, &mut tally)? };
-    say("replaying the corpus of the fuzz targets");
-    let mut command = cargo();
-    command.current_dir(root()?.join("tests/fuzz"));
-    command.args(["test", "--locked", "--no-default-features", "--test", "replay"]);
-    command.arg("--target-dir").arg(target()?);
-    let replay = watch(&mut command, filter.as_slice(), &mut tally)?;
     if !tally.again.is_empty() {
         say(&format!(
             "failed beside the other tests and passed by itself, which is a fault to mend: {}",
@@ -57,10 +51,8 @@ pub fn run(missing: Missing, filter: Option<&str>) -> Result<()> {
         ));
     }
     print(&tally.line());
-    for status in [tests, replay] {
-        if !status.success() {
-            bail!("cargo test failed ({status}); what to do: see the first failure above");
-        }
+    if !tests.success() {
+        bail!("cargo test failed ({tests}); what to do: see the first failure above");
     }
     if tally.passed == 0 {
         bail!("no test ran");
