@@ -9,7 +9,7 @@ use super::prologue;
 use super::row::Place;
 use super::segments::Segments;
 use super::structure::Located;
-use super::{Error, boringssl, bounds, openssl, openssl_bare, ring, rustls, signature};
+use super::{Error, boringssl, bounds, go, openssl, openssl_bare, ring, rustls, signature};
 
 /// Bytes of a function in which a probe's place is chosen.
 const CODE_MAX: usize = 192;
@@ -97,6 +97,7 @@ fn agreed(patterns: Vec<Located>, structure: Vec<Located>) -> Option<Found> {
 /// All that a search through a file finds: every library it carries, not the first alone.
 pub(super) fn all(file: &File) -> Result<Vec<Part>, Error> {
     let mut parts = parts(file, searched)?;
+    parts.extend(go::in_large(file));
     parts.extend(rustls::in_large(file));
     parts.extend(ring::in_large(file));
     Ok(parts)

@@ -9,9 +9,11 @@ use object::{Endianness, Object, ReadCache};
 use super::elf::Image;
 use super::go_table;
 use super::library::{Carried, Library, Resolution};
+use super::pclntab::Table;
 use super::plan::{Part, Probe};
 use super::prologue;
 use super::row::{Place, Row, row};
+use super::rustls::AT_ONCE_MAX;
 use super::segments::{Machine, Segments};
 
 /// Name of the library in events (`tls.library`).
@@ -60,7 +62,24 @@ pub(super) fn resolve(image: &Image<'_>) -> Option<Part> {
         return None;
     }
     let segments = Segments::open(image.file).ok()?;
-    go_table::with(image.file, &segments, |table, text| part(&segments, &table.find(NAMES, text)))
+    let look = |table: &Table<'_>, text| part(&segments, &table.find(NAMES, text));
+    if go_table::has_section(image.file) {
+        return go_table::in_section(image.file, &segments, look);
+    }
+    if image.file.metadata().ok()?.len() > AT_ONCE_MAX {
+        return None;
+    }
+    go_table::in_data(&segments, look)
+}
+
+/// What to attach to a program that was too large to be searched at once for a table without a section.
+pub(super) fn in_large(file: &File) -> Option<Part> {
+    let is_late = file.metadata().ok()?.len() > AT_ONCE_MAX && is_go(file);
+    if !is_late || go_table::has_section(file) {
+        return None;
+    }
+    let segments = Segments::open(file).ok()?;
+    go_table::in_data(&segments, |table, text| part(&segments, &table.find(NAMES, text)))
 }
 
 fn part(segments: &Segments<'_>, found: &[Option<(u64, u64)>]) -> Option<Part> {

@@ -26,16 +26,15 @@ const ALIGNMENT: u64 = 8;
 /// Bytes of `moduledata` in which its first address of code stands.
 const MODULE_DATA: u64 = 256;
 
-/// Runs `look` on the table and the start of the text: found by its section, or by what it looks like and who points to it.
-pub(super) fn with<T>(
-    file: &File,
-    segments: &Segments<'_>,
-    look: impl Fn(&Table<'_>, u64) -> Option<T>,
-) -> Option<T> {
-    in_section(file, segments, &look).or_else(|| in_data(segments, &look))
+/// Whether a section holds the table; a C linker leaves none.
+pub(super) fn has_section(file: &File) -> bool {
+    let cache = ReadCache::new(file);
+    let elf = ElfFile64::<Endianness, _>::parse(&cache);
+    elf.is_ok_and(|elf| TABLES.into_iter().any(|name| elf.section_by_name(name).is_some()))
 }
 
-fn in_section<T>(
+/// Runs `look` on the table in its section and the start of the text.
+pub(super) fn in_section<T>(
     file: &File,
     segments: &Segments<'_>,
     look: impl Fn(&Table<'_>, u64) -> Option<T>,
@@ -57,7 +56,11 @@ fn in_section<T>(
     })
 }
 
-fn in_data<T>(segments: &Segments<'_>, look: impl Fn(&Table<'_>, u64) -> Option<T>) -> Option<T> {
+/// Runs `look` on the table, found by what it looks like and who points to it, and the start of the text.
+pub fn in_data<T>(
+    segments: &Segments<'_>,
+    look: impl Fn(&Table<'_>, u64) -> Option<T>,
+) -> Option<T> {
     candidates(segments).into_iter().find_map(|address| {
         let first = first_function(segments, address)?;
         let bytes = segments.rest(address, TABLE_MAX);
@@ -96,4 +99,75 @@ fn first_function(segments: &Segments<'_>, table: u64) -> Option<u64> {
         let end = place.checked_add(MODULE_DATA)?;
         relocations::first_code(segments, place..end)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::segments::{Machine, made};
+
+    /// Where the one function of the made program begins, and where it ends.
+    const FUNCTION: (u64, u64) = (made::CODE_AT + 0x10, made::CODE_AT + 0x20);
+    /// Where the table stands among the constants.
+    const TABLE: u64 = made::CONSTANTS_AT + 8;
+
+    /// A table of one function, `a.A`, whose header does not tell where the text begins.
+    fn table() -> Vec<u8> {
+        let mut bytes = 0xffff_fff1_u32.to_le_bytes().to_vec();
+        bytes.extend([0, 0, 1, 8]);
+        let (names, entries) = (72_u64, 80_u64);
+        for word in [1, 0, 0, names, entries, 0, 0, entries] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(b"\0a.A\0\0\0\0");
+        for half in [0_u32, 16, 0x10, 0, 0, 1] {
+            bytes.extend(half.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The range of `a.A` in a program with these constants.
+    fn found(constants: &[u8]) -> Option<(u64, u64)> {
+        let file = made::file(Machine::X86, &[0x90; 0x40], constants);
+        let image = Segments::open(&file).unwrap();
+        in_data(&image, |table, text| table.find(["a.A"], text)[0])
+    }
+
+    /// Constants with a table, and behind it the data of a module that points at it.
+    fn program(pointer: u64, first: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 8];
+        bytes.extend(table());
+        for word in [pointer, 0, 7, first, first + 0x20] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn table_without_a_section_is_found_by_who_points_to_it() {
+        assert_eq!(found(&program(TABLE, FUNCTION.0)), Some(FUNCTION));
+    }
+
+    #[test]
+    fn table_that_nobody_points_to_or_that_leads_to_no_code_is_none() {
+        assert_eq!(found(&program(TABLE + 8, FUNCTION.0)), None);
+        assert_eq!(found(&program(TABLE, made::CONSTANTS_AT)), None);
+    }
+
+    #[test]
+    fn look_alikes_before_the_table_do_not_hide_it_and_many_are_not_followed() {
+        let alike = |count: usize| -> Vec<u8> {
+            let mut begin = begins().last().unwrap().to_vec();
+            begin.resize(16, 0);
+            begin.repeat(count)
+        };
+        let behind = |count: usize| {
+            let mut bytes = alike(count);
+            let at = made::CONSTANTS_AT + bytes.len() as u64 + 8;
+            bytes.extend(program(at, FUNCTION.0));
+            found(&bytes)
+        };
+        assert_eq!(behind(CANDIDATES_MAX - 1), Some(FUNCTION));
+        assert_eq!(behind(CANDIDATES_MAX), None);
+    }
 }

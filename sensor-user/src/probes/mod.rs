@@ -10,7 +10,7 @@ pub mod elf;
 pub mod gnutls;
 pub mod nss;
 pub mod go;
-mod go_table;
+pub mod go_table;
 pub mod learned;
 pub mod library;
 mod mapped;

@@ -5,12 +5,15 @@ use std::io::{Seek, SeekFrom, Write};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use sensor_user::probes::bare;
+use sensor_user::probes::go_table;
 use sensor_user::probes::offsets::Offsets;
 use sensor_user::probes::segments::Segments;
 use sensor_user::probes::signature::Pattern;
 
-/// Where code stands in files that are made of an input; constants follow.
+/// Where code stands in files that are made of an input.
 const CODE_AT: u64 = 0x40_0000;
+/// Where their constants stand.
+const CONSTANTS_AT: u64 = 0x80_0000;
 /// Texts that the searches look for.
 const TEXTS: &[u8] =
     b"\0../boringssl/ssl/ssl_lib.cc\0../boringssl/ssl/ssl_buffer.cc\0boringssl/crypto/bio/bio.cc\0\
@@ -46,9 +49,13 @@ fn examine(bytes: &[u8]) {
         assert!(image.is_code(address), "{name} is code");
         assert!(image.offset_of(address).is_some(), "{name} stands in the file");
     }
+    let range = go_table::in_data(&image, |table, text| {
+        table.find(["crypto/tls.(*Conn).Write"], text).into_iter().flatten().next()
+    });
+    assert!(range.is_none_or(|(start, end)| start < end), "a function has a length");
 }
 
-/// An executable with the input as its code, and the texts as its constants.
+/// An executable with the input as its code, and the texts and the input as its constants.
 fn made(machine: u16, code: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
     bytes.resize(16, 0);
@@ -58,7 +65,10 @@ fn made(machine: u16, code: &[u8]) -> Vec<u8> {
     bytes.extend(0_u32.to_le_bytes());
     bytes.extend([64_u16, 56, 2, 64, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
     let size = code.len() as u64;
-    let constants = (TEXTS.len() as u64, 4096 + size, CODE_AT - 4096);
+    let mut data = TEXTS.to_vec();
+    data.resize(TEXTS.len().next_multiple_of(8), 0);
+    data.extend(code);
+    let constants = (data.len() as u64, 4096 + size, CONSTANTS_AT);
     for (flags, (size, offset, address)) in [(5_u32, (size, 4096, CODE_AT)), (4, constants)] {
         bytes.extend([1, flags].iter().flat_map(|word| word.to_le_bytes()));
         let words = [offset, address, address, size, size, 4096];
@@ -66,6 +76,6 @@ fn made(machine: u16, code: &[u8]) -> Vec<u8> {
     }
     bytes.resize(4096, 0);
     bytes.extend(code);
-    bytes.extend(TEXTS);
+    bytes.extend(data);
     bytes
 }
