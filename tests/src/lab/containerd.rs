@@ -216,12 +216,14 @@ conf_dir = "{cni}"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = "{runc}"
 "#,
         root = at("root"),
         state = at("state"),
         socket = at("containerd.sock"),
         opt = at("opt"),
         cni = at("cni"),
+        runc = at("runc"),
     )
 }
 
