@@ -29,6 +29,10 @@ pub const MARK_MODEL_END: usize = 9;
 pub const MARK_NAMED: usize = 10;
 /// End of the model's name in the path.
 pub const MARK_NAMED_END: usize = 11;
+/// Something that may name a model cannot be read.
+pub const MARK_UNCLEAR: usize = 12;
+/// The connection is asked to become a WebSocket.
+pub const MARK_UPGRADE: usize = 13;
 /// States of the scanner at most: its table is indexed by state and byte.
 pub const SCANNER_STATES_MAX: usize = 256;
 /// Entries of the scanner's table: the next state, and the mark in the upper byte.
@@ -37,6 +41,8 @@ pub const SCANNER_TABLE_LEN: usize = SCANNER_STATES_MAX * 256;
 pub const SCANNER_HEAD: u32 = 0;
 /// State at the begin of a body.
 pub const SCANNER_BODY: u32 = 1;
+/// State within something of which the begin was not seen.
+pub const SCANNER_FLAT: u32 = 2;
 
 /// The begin of a request while it is judged.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -64,6 +70,6 @@ pub struct Head {
     pub rest: u64,
     /// Looks at the write after the first.
     pub looks: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// State of the scanner where the next look begins.
+    pub resumed: u32,
 }

@@ -8,29 +8,32 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
     ACTION_ALLOW, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2, HTTP_BODY,
-    HTTP_BODY_NAMED, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE, REASON_HTTP_2,
-    REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, SCOPE_KEYS, SCOPE_MODELS,
+    HTTP_BODY_BEGUN, HTTP_BODY_NAMED, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE,
+    REASON_HTTP_2, REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, SCOPE_KEYS, SCOPE_MODELS,
     SCOPE_PATH_TAILS, SCOPE_PATHS, Verdict,
 };
-use sensor_common::limits::HEAD_BYTES_MAX;
+use sensor_common::limits::{HEAD_BYTES_MAX, LOOK_OVERLAP};
 use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE, TAIL_PATH, TAIL_SCAN};
 use sensor_common::scan::{
-    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_MODEL_END, MARKS_MAX,
-    SCANNER_BODY, SCANNER_HEAD, SCANNER_TABLE_LEN,
+    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_MODEL_END, MARK_PATH,
+    MARK_UPGRADE, MARKS_MAX, SCANNER_BODY, SCANNER_FLAT, SCANNER_HEAD, SCANNER_TABLE_LEN,
 };
 use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME};
 
 use crate::looks;
 use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count};
-use crate::name::{anew, destination, masked};
+use crate::name::{destination, masked};
 use crate::rules::{is_content_panic, refused, refuses};
 use crate::subject::scope_of;
 use crate::tls::{key_of, never_tail_call};
 
 /// Begin of a connection preface (RFC 9113, 3.4).
 const PREFACE: [u8; 4] = *b"PRI ";
-/// Bytes in which a method and its blank stand: `OPTIONS` is the longest that carries a request.
-const METHOD_SCAN: usize = 10;
+/// Bytes in which a method, its blank and the begin of its target stand, behind an empty line that a server overlooks
+/// (RFC 9112, 2.2): `OPTIONS` is the longest that carries a request.
+const METHOD_SCAN: usize = 12;
+/// Blanks behind a key that are taken off it.
+const BLANKS_MAX: u32 = 8;
 
 /// Copies the begin of a write for the scanner; says whether there is anything to judge.
 #[inline(always)]
@@ -74,7 +77,9 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
         }
         return false;
     }
-    let starts = begins_request(&first);
+    let starts = room >= METHOD_SCAN as u64
+        && (begins_request::<0>(&first)
+            || ([first[0], first[1]] == *b"\r\n" && begins_request::<2>(&first)));
     if !starts && http == HTTP_HEAD {
         // SAFETY: as above.
         unsafe { (*object).unjudged = REASON_NOT_HTTP };
@@ -90,7 +95,14 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
         (*head).buffer = buffer + room;
         (*head).rest = length - room;
         (*head).looks = 0;
-        (*head).state = if starts { SCANNER_HEAD } else { SCANNER_BODY };
+        (*head).state = match (starts, http) {
+            (true, _) => SCANNER_HEAD,
+            (false, HTTP_BODY) => SCANNER_BODY,
+            (false, _) => SCANNER_FLAT,
+        };
+        if !starts && http == HTTP_BODY {
+            (*object).http = HTTP_BODY_BEGUN;
+        }
         (*head).marks = [0; MARKS_MAX];
         (*head).counts = [0; MARKS_MAX];
     }
@@ -100,13 +112,13 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
 /// Whether a write begins a request: a method in capitals (RFC 9110, 9.1), a blank, and what a target begins with
 /// (RFC 9112, 3.2). A part of a body must not be taken for one, so anything else is none.
 #[inline(always)]
-fn begins_request(first: &[u8; METHOD_SCAN]) -> bool {
-    let mut at = 0;
+fn begins_request<const FROM: usize>(first: &[u8; METHOD_SCAN]) -> bool {
+    let mut at = FROM;
     while at < METHOD_SCAN - 1 {
         let byte = first[at];
         if byte == b' ' {
             let target = first[at + 1];
-            return at >= 3 && (target == b'/' || target == b'*' || target == b'h');
+            return at >= FROM + 3 && (target == b'/' || target == b'*' || target == b'h');
         }
         if !byte.is_ascii_uppercase() {
             return false;
@@ -138,6 +150,10 @@ fn scan() -> Option<u32> {
     while at < HEAD_BYTES_MAX as u32 {
         if at >= length {
             break;
+        }
+        if at == HEAD_BYTES_MAX as u32 - LOOK_OVERLAP {
+            // SAFETY: as above.
+            unsafe { (*head).resumed = state };
         }
         // SAFETY: every index is masked to below the length of its array.
         unsafe {
@@ -222,7 +238,10 @@ fn judge() -> Option<u32> {
     let (known, starts) = unsafe { (*object, (*head).state == SCANNER_HEAD) };
     let scope = judged_by(known.class);
     if !starts {
-        let is_open = scope & SCOPE_MODELS != 0 && known.http != HTTP_BODY_NAMED;
+        // A model at a destination that is none of those known is nobody's business.
+        let is_open = scope & SCOPE_MODELS != 0
+            && known.http != HTTP_BODY_NAMED
+            && known.destination != DESTINATION_NONE;
         return is_open.then_some(TAIL_CREDENTIAL);
     }
     count(GATE_COUNT_JUDGED);
@@ -234,7 +253,6 @@ fn judge() -> Option<u32> {
     unsafe { (*object).group = 0 };
     let mut leads = known.destination;
     if look_at(head, MARK_HOST, MARK_HOST_END) {
-        without_port(head);
         // SAFETY: a live element that only this thread changes.
         let (text, span) = unsafe { (&raw const (*head).bytes, &raw const (*head).span) };
         leads = destination::<HEAD_BYTES_MAX>(text.cast(), span);
@@ -244,10 +262,24 @@ fn judge() -> Option<u32> {
         return None;
     }
     leave(object, &Verdict { action: ACTION_ALLOW, ..Verdict::default() }, leads);
+    let is_key_hidden = scope & SCOPE_KEYS != 0 && (keys > 1 || (keys == 1 && trim_key(head)));
+    // SAFETY: as above.
+    let (path, upgrades) = unsafe { ((*head).marks[MARK_PATH], (*head).counts[MARK_UPGRADE] != 0) };
+    // A target with a host of its own overrules the field (RFC 9112, 3.2.2).
+    let is_absolute = byte(head, path + 1) == b'h';
     // A head that is longer than what is read, or says a thing twice, could mean anything.
-    if ended == 0 || hosts != 1 || (keys > 1 && scope & SCOPE_KEYS != 0) {
+    if ended == 0 || hosts != 1 || is_key_hidden || is_absolute {
         // SAFETY: as above.
         unsafe { (*object).unjudged = REASON_HEAD_UNREADABLE };
+    }
+    // SAFETY: as above.
+    unsafe {
+        if upgrades {
+            // What comes next is a request, or frames that are none.
+            (*object).http = HTTP_HEAD;
+        } else if (*head).marks[MARK_HEAD_END] + 1 < (*head).length {
+            (*object).http = HTTP_BODY_BEGUN;
+        }
     }
     if scope & (SCOPE_PATHS | SCOPE_PATH_TAILS) != 0 {
         return Some(TAIL_PATH);
@@ -256,20 +288,24 @@ fn judge() -> Option<u32> {
         .then_some(TAIL_CREDENTIAL)
 }
 
-/// Takes the port off a host.
+/// Takes blanks off the end of the key; says whether there were more than that.
 #[inline(always)]
-fn without_port(head: *mut Head) {
-    // SAFETY: a live element that only this thread changes.
-    let span = unsafe { &raw mut (*head).span };
-    let mut back = 1;
-    while back < 7 {
-        if byte(head, anew(span, 0) + anew(span, 1) - back) == b':' {
-            // SAFETY: as above.
-            unsafe { (*span)[1] -= back };
-            return;
+fn trim_key(head: *mut Head) -> bool {
+    // SAFETY: a live element that only this thread changes; the indices are constants below the length.
+    let end = unsafe { &raw mut (*head).marks[MARK_KEY_END] };
+    let mut step = 0;
+    while step < BLANKS_MAX {
+        // SAFETY: as above; read anew, so that the verifier need not carry along what it has learnt.
+        let at = unsafe { core::ptr::read_volatile(end) };
+        let last = byte(head, at.wrapping_sub(1));
+        if last != b' ' && last != b'\t' {
+            return false;
         }
-        back += 1;
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(end, at.wrapping_sub(1)) };
+        step += 1;
     }
+    true
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use core::arch::asm;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use sensor_common::gate::{GATE_COUNT_UNREADABLE, Object, REASON_UNREADABLE};
 use sensor_common::limits::{HEAD_BYTES_MAX, LOOK_OVERLAP, LOOKS_MAX};
-use sensor_common::scan::{Head, MARKS_MAX, SCANNER_BODY};
+use sensor_common::scan::{Head, MARKS_MAX, SCANNER_FLAT};
 
 use crate::maps::count;
 
@@ -45,7 +45,8 @@ pub fn next(head: *mut Head, object: *mut Object) -> bool {
         (*head).rest = left + u64::from(LOOK_OVERLAP) - room;
         (*head).looks = looks + 1;
         (*head).length = room as u32;
-        (*head).state = SCANNER_BODY;
+        // The last look may leave bytes out.
+        (*head).state = if left == rest { (*head).resumed } else { SCANNER_FLAT };
         (*head).marks = [0; MARKS_MAX];
         (*head).counts = [0; MARKS_MAX];
     }

@@ -8,10 +8,10 @@ use aya_ebpf::macros::sk_msg;
 use aya_ebpf::programs::SkMsgContext;
 use sensor_common::gate::{
     ACTION_ALLOW, ACTION_DENY, CLASS_UNKNOWN, DESTINATION_NONE, EVENT_UNSEEN, GATE_COUNT_BOUND,
-    GATE_COUNT_UNSEEN_PASSED, GATE_OPAQUE, GATE_REFUSED, GATE_TLS, Gate, LAYER_CHANGE,
-    LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE, Owner, REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE,
-    REASON_RECORD_UNSEEN, RULE_OPAQUE, RuleKey, SCOPE_CONTENT, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE,
-    STATE_AI, STATE_AWAIT, STATE_OTHER, Verdict,
+    GATE_COUNT_UNSEEN_PASSED, GATE_OPAQUE, GATE_REFUSED, GATE_TLS, Gate, HTTP_HEAD, LAYER_CHANGE,
+    LAYER_CONTENT, LAYER_NAME, LAYER_OPAQUE, Owner, REASON_HEAD_UNREADABLE, REASON_HELLO_HIDDEN,
+    REASON_HELLO_UNREADABLE, REASON_RECORD_UNSEEN, RULE_OPAQUE, RuleKey, SCOPE_CONTENT,
+    SCOPE_NAMES, SCOPE_REFUSE_OPAQUE, STATE_AI, STATE_AWAIT, STATE_OTHER, Verdict,
 };
 use sensor_common::limits::{HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN};
 use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
@@ -367,7 +367,8 @@ fn record(kept: *mut Gate, key: &[u8; WIRE_KEY_LEN], scope: u32) -> u32 {
     let (id, cookie, class, verdict) =
         unsafe { ((*object).id, (*object).cookie, (*object).class, (*object).verdict) };
     // SAFETY: as above.
-    let unjudged = unsafe { (*object).unjudged };
+    let (unjudged, http, destination) =
+        unsafe { ((*object).unjudged, (*object).http, (*object).destination) };
     if id != owner.id {
         return unseen(kept, scope);
     }
@@ -378,13 +379,12 @@ fn record(kept: *mut Gate, key: &[u8; WIRE_KEY_LEN], scope: u32) -> u32 {
     if refuses(&verdict) && (verdict.expires_ns == 0 || verdict.expires_ns > now()) {
         return drop(kept, LAYER_CONTENT, &verdict, class);
     }
-    if unjudged != 0 {
-        // SAFETY: the storage of a live socket.
-        return if unsafe { (*kept).state } == STATE_AI {
-            opaque(kept, scope, unjudged)
-        } else {
-            PASS
-        };
+    // A request for a host that nobody knows, on a connection to one that is known: who answers it is not told.
+    let is_astray = destination == DESTINATION_NONE && http != HTTP_HEAD;
+    let reason = if unjudged == 0 && is_astray { REASON_HEAD_UNREADABLE } else { unjudged };
+    // SAFETY: the storage of a live socket.
+    if reason != 0 && unsafe { (*kept).state } == STATE_AI {
+        return opaque(kept, scope, reason);
     }
     PASS
 }

@@ -70,6 +70,11 @@ pub fn destination<const N: usize>(text: *const u8, span: *const [u32; 2]) -> u3
         let place = anew(span, 0) + anew(span, 1) - 1 - step;
         // SAFETY: the index was masked to below the length of the array.
         let byte = unsafe { core::ptr::read_volatile(text.add(masked::<N>(place))) };
+        // The dot of the root at the end is no part of the name (RFC 1034, 3.1).
+        if step == 0 && byte == b'.' {
+            step += 1;
+            continue;
+        }
         hash = name_hash_step(hash, byte);
         if byte == b'.' || byte == b'-' {
             let mut found = look_up(name_key(hash, NAME_TAIL, 0));

@@ -4,14 +4,16 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::forms::value_in;
 use sensor_common::gate::{
-    ACTION_GROUP, CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, RULE_CREDENTIAL, RULE_KEY_PREFIX,
-    RULE_MODEL, RULE_MODEL_FORM, RULE_MODEL_IN_PATH, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL,
-    RuleKey, SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODELS, Verdict, value_at,
+    ACTION_GROUP, CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, REASON_HEAD_UNREADABLE,
+    RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_FORM, RULE_MODEL_IN_PATH,
+    RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey, SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODELS,
+    Verdict, value_at,
 };
 use sensor_common::limits::KEY_PREFIX_MAX;
 use sensor_common::names::TAIL_SCAN;
 use sensor_common::scan::{
     Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END, MARK_NAMED, MARK_NAMED_END,
+    MARK_UNCLEAR,
 };
 use sensor_common::state::NAME_HASH_START;
 
@@ -67,6 +69,12 @@ fn judge_rest() -> Option<bool> {
     }
     if scope & SCOPE_MODELS == 0 {
         return None;
+    }
+    // SAFETY: live elements; only this thread is inside the object; the index is a constant below the length.
+    unsafe {
+        if (*head).counts[MARK_UNCLEAR] != 0 {
+            (*object).unjudged = REASON_HEAD_UNREADABLE;
+        }
     }
     let mut escape = 0;
     if look_at(head, MARK_NAMED, MARK_NAMED_END) && asked.is_named_in_path() {

@@ -256,6 +256,8 @@ impl Pipeline {
         let asked = connection.asks();
         match verdict {
             Verdict::Ai if !judged => self.watch(id),
+            // What the handshake led to a provider is judged to its end, whatever its first requests name.
+            Verdict::NotAi if judged && !foreign => {}
             Verdict::NotAi => {
                 self.ignore(id);
                 self.tell(FromPipeline::NotAi { pid });

@@ -246,14 +246,15 @@ impl<'a> Facts<'a> {
         }
         self.set(Attribute::Operation, Fact::Known(Operation::as_str(call.operation)));
         // Part of the request was not seen: a model or key that was not found may still be there.
-        let seen = |value: Option<&'a str>| match value {
-            None if !call.complete => Fact::Unknown,
+        let seen = |value: Option<&'a str>, whole: bool| match value {
+            None if !whole => Fact::Unknown,
             value => Fact::of(value),
         };
         let model = call.request_model.as_deref().or(call.response_model.as_deref());
-        self.set(Attribute::Model, seen(model));
-        self.set(Attribute::Credential, seen(key.map(|key| key.fingerprint.as_str())));
-        self.set(Attribute::CredentialKind, seen(key.map(|key| key.kind)));
+        self.set(Attribute::Model, seen(model, call.complete));
+        let whole = call.complete && call.head_complete;
+        self.set(Attribute::Credential, seen(key.map(|key| key.fingerprint.as_str()), whole));
+        self.set(Attribute::CredentialKind, seen(key.map(|key| key.kind), whole));
         self.set_transport(Transport::Opaque, Fact::Known(false));
         self.set_transport(Transport::Quic, Fact::Known(false));
         self.set_transport(Transport::Unlisted, Fact::Known(!call.listed));

@@ -77,6 +77,7 @@ impl Exchange {
             complete: true,
             repeated: route.repeated,
             category: provider.map(|p| p.category),
+            head_complete: !head.headers.incomplete,
         };
         let request = Some(request::Reader::new(&head.headers, &route));
         let geo = provider.and_then(|p| p.geo_of(host));

@@ -251,6 +251,8 @@ pub struct Call {
     pub repeated: bool,
     /// Kind of service the host is; `None` for an unlisted one.
     pub category: Option<catalogue::Category>,
+    /// Every field of the request's head was read: a credential that was not found is not there.
+    pub head_complete: bool,
 }
 
 impl Call {

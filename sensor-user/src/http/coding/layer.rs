@@ -19,6 +19,8 @@ pub(super) enum Layer {
     Deflate(Box<Deflate>),
     Brotli(Box<Brotli>),
     Zstd(Box<Zstd>),
+    /// Nothing is decoded any more.
+    Shut,
 }
 
 impl Layer {
@@ -44,7 +46,18 @@ impl Layer {
             Self::Deflate(deflate) => deflate.decode(input, out),
             Self::Brotli(brotli) => brotli.decode(input, out),
             Self::Zstd(zstd) => zstd.decode(input, out),
+            Self::Shut => Ok(()),
         }
+    }
+
+    /// Lets go of what it has kept.
+    pub(super) fn shut(&mut self) {
+        *self = Self::Shut;
+    }
+
+    /// Whether it keeps more of its output than some 32 KiB.
+    pub(super) fn has_large_window(&self) -> bool {
+        matches!(self, Self::Brotli(_) | Self::Zstd(_))
     }
 
     /// Whether the coding's own end has been seen.
@@ -54,6 +67,7 @@ impl Layer {
             Self::Deflate(deflate) => deflate.is_complete(),
             Self::Brotli(brotli) => brotli.is_complete(),
             Self::Zstd(zstd) => zstd.is_complete(),
+            Self::Shut => false,
         }
     }
 }

@@ -7,11 +7,13 @@ use thiserror::Error;
 use crate::http::Config;
 
 mod brotli;
+mod budget;
 mod deflate;
 mod gzip;
 mod layer;
 mod zstd;
 
+use budget::{PROCESS, Share};
 use layer::Layer;
 
 pub(in crate::http) use deflate::Inflate;
@@ -37,6 +39,9 @@ pub enum CodingError {
     /// The body has ended before its coding did.
     #[error("coded body ends too early")]
     Truncated,
+    /// The bodies under way together decode to more than the process may hold.
+    #[error("too many large bodies are decoded at once")]
+    Crowded,
     /// The decoder could not be made.
     #[error("cannot make the decoder")]
     Setup,
@@ -52,6 +57,8 @@ pub struct Decoder {
     /// In the order in which they are undone.
     layers: Vec<Layer>,
     bounds: Bounds,
+    /// Of the memory that large windows take.
+    share: Share,
     failed: Option<CodingError>,
 }
 
@@ -74,7 +81,8 @@ impl Decoder {
         }
         // RFC 9110, 8.4: codings are listed in the order in which they were applied.
         layers.reverse();
-        Ok(Self { layers, bounds: Bounds::new(config), failed: None })
+        let (bounds, share) = (Bounds::new(config), Share::of(&PROCESS));
+        Ok(Self { layers, bounds, share, failed: None })
     }
 
     /// Whether nothing is to be undone, so that the body's bytes can be used as they are.
@@ -85,7 +93,7 @@ impl Decoder {
     /// Decodes `input` and hands everything that can be known by now to `out`.
     ///
     /// # Errors
-    /// `Broken`, `TooLong`, `Ratio`; the same again on every later call.
+    /// `Broken`, `TooLong`, `Ratio`, `Crowded`; the same again on every later call.
     pub fn push(&mut self, input: &[u8], out: &mut dyn FnMut(&[u8])) -> Result<(), CodingError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -95,8 +103,16 @@ impl Decoder {
             return Ok(());
         }
         self.bounds.take(input);
-        let outcome = run(&mut self.layers, input, &mut self.bounds, out);
-        self.failed = outcome.err();
+        let mut outcome = run(&mut self.layers, input, &mut self.bounds, out);
+        if self.layers.iter().any(Layer::has_large_window) {
+            outcome = outcome.and_then(|()| self.share.hold(self.bounds.decoded));
+        }
+        if let Err(error) = outcome {
+            self.failed = Some(error);
+            // Nothing more comes out of them, and their windows may be large.
+            self.layers.iter_mut().for_each(Layer::shut);
+            self.share = Share::of(&PROCESS);
+        }
         outcome
     }
 

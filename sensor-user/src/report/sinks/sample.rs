@@ -120,6 +120,7 @@ pub(crate) fn call() -> CallEvent {
         complete: true,
         repeated: false,
         category: None,
+        head_complete: true,
     };
     CallEvent {
         time: time(),
