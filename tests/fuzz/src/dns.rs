@@ -22,9 +22,9 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// Pushes bytes in segments; gives the messages. Behind what is no DNS each segment begins anew, so that cuts count there.
-fn pushed<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+fn pushed(parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let (mut streams, mut sequence, mut messages) = (Streams::default(), u32::MAX - 3, Vec::new());
-    for bytes in parts {
+    for &bytes in parts {
         let segment = Segment { cookie: 1, sequence, bytes, length: bytes.len(), at_ns: 0 };
         messages.extend(streams.push(&segment).expect("one connection has room"));
         sequence = sequence.wrapping_add(u32::try_from(bytes.len()).unwrap_or_default());
@@ -42,8 +42,8 @@ fn streams(data: &[u8]) {
         bytes.extend(part.iter().take(usize::from(u16::MAX)));
     }
     let parts = choices.parts(&bytes);
-    assert_eq!(pushed(parts.into_iter()), said, "cuts change nothing");
+    assert_eq!(pushed(&parts), said, "cuts change nothing");
     let parts = choices.parts(data);
-    let total: usize = pushed(parts.into_iter()).iter().map(Vec::len).sum();
+    let total: usize = pushed(&parts).iter().map(Vec::len).sum();
     assert!(total <= data.len(), "more comes out than came in");
 }

@@ -3,6 +3,14 @@
 //! One function a target, so that libFuzzer (`fuzz_targets/`) and a plain test of the corpus (`tests/replay.rs`) run
 //! the same code.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a target says what it has found by a panic"
+)]
+
 mod input;
 mod recorder;
 mod record;

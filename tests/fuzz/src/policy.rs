@@ -23,33 +23,35 @@ pub(crate) fn run(data: &[u8]) {
     match Set::read(std::slice::from_ref(&source)) {
         Err(problems) => {
             assert!(problems.iter().any(|problem| problem.severity == Severity::Error));
-            problems.iter().for_each(|problem| check(problem, text));
+            check(&problems, text);
         }
         Ok((set, warnings)) => {
             assert!(warnings.iter().all(|problem| problem.severity == Severity::Warning));
-            warnings.iter().for_each(|problem| check(problem, text));
+            check(&warnings, text);
             let engine = Engine::new(set);
             assert!(engine.next_change(now).is_none_or(|then| then > now), "time goes on");
             let given = (0..CALLS).map(|_| given(text, &mut choices));
             given.for_each(|given| decide(&engine, &given, now));
-            rows::run(&engine, &source).problems.iter().for_each(|problem| check(problem, text));
+            check(&rows::run(&engine, &source).problems, text);
         }
     }
     // What cannot be read is left out; what remains is only ever warned of.
     let warnings = lint(&[source], &["openai", "anthropic"], now);
     assert!(warnings.iter().all(|problem| problem.severity == Severity::Warning));
-    warnings.iter().for_each(|problem| check(problem, text));
+    check(&warnings, text);
 }
 
-/// A place that is in the file, and a text that can be printed.
-fn check(problem: &Problem, text: &str) {
+/// Places that are in the file, and texts that can be printed.
+fn check(problems: &[Problem], text: &str) {
     // A carriage return by itself ends a line too (YAML 1.2, 5.4).
     let ends = text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
     let lines = u64::try_from(ends).unwrap_or(u64::MAX);
-    assert!(problem.line <= lines.saturating_add(1), "line {} of {lines}", problem.line);
     let bound = text.len().saturating_mul(QUOTE_MAX).saturating_add(1024);
-    let told = &problem.message;
-    assert!(!told.is_empty() && told.len() <= bound, "{} bytes are said", told.len());
+    for problem in problems {
+        assert!(problem.line <= lines.saturating_add(1), "line {} of {lines}", problem.line);
+        let told = &problem.message;
+        assert!(!told.is_empty() && told.len() <= bound, "{} bytes are said", told.len());
+    }
 }
 
 fn decide(engine: &Engine, given: &Given, now: Timestamp) {

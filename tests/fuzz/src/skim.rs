@@ -31,7 +31,8 @@ type Compare = fn(&Skimmer, &Tree);
 
 /// Runs one input.
 pub(crate) fn run(data: &[u8]) {
-    for (plan, compare) in [(&*PLAN, compare as Compare), (&*DEEP, compare_deep)] {
+    let targets: [(&Plan, Compare); 2] = [(&PLAN, compare), (&DEEP, compare_deep)];
+    for (plan, compare) in targets {
         let whole = skim(plan, &[data]);
         assert_eq!(show(&skim(plan, &Choices::of(data).parts(data))), show(&whole), "cut anywhere");
         if data.len() <= SINGLE_MAX {
@@ -139,8 +140,8 @@ enum Tree {
     Bool(bool),
     Number(Number),
     Text(String),
-    Array(Vec<Tree>),
-    Object(Vec<(String, Tree)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Tree {

@@ -25,7 +25,7 @@ struct Top {
 /// Adds the states of a body.
 pub(super) fn add(scanner: &mut Scanner) {
     flat(scanner);
-    let top = Top { key: scanner.new(FLAT), value: scanner.new(FLAT) };
+    let top = Top { key: scanner.state(FLAT), value: scanner.state(FLAT) };
     begin(scanner, top.key);
     fields(scanner, &top);
     nested(scanner, top.value);
@@ -37,12 +37,11 @@ fn begin(scanner: &mut Scanner, key: usize) {
         let is_text = matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
         let (next, mark) = match byte {
             b'{' => (key, 0),
-            b' ' | b'\t' | b'\r' | b'\n' | b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => (BODY, 0),
+            b' ' | b'\t' | b'\r' | b'\n' | b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' |
             // The mark of an encoding before the text (RFC 8259, 8.1).
             0xef | 0xbb | 0xbf => (BODY, 0),
             // Parts of a form, a compressed body (zstd begins with a bracket), text of two bytes a letter.
-            b'-' | b'(' => (FLAT, MARK_UNCLEAR),
-            _ if !is_text => (FLAT, MARK_UNCLEAR),
+            _ if !is_text || matches!(byte, b'-' | b'(') => (FLAT, MARK_UNCLEAR),
             _ => (scanner.next(FLAT, byte), 0),
         };
         scanner.set(BODY, byte, next, mark);
@@ -51,7 +50,7 @@ fn begin(scanner: &mut Scanner, key: usize) {
 
 /// The fields of the object: their names, and their values as far as they are no objects and lists.
 fn fields(scanner: &mut Scanner, top: &Top) {
-    let [name, escaped, colon] = [(); 3].map(|()| scanner.new(FLAT));
+    let [name, escaped, colon] = [(); 3].map(|()| scanner.state(FLAT));
     // A name that is spelt in escapes may be the model's.
     scanner.all(name, name);
     scanner.all(escaped, name);
@@ -63,7 +62,7 @@ fn fields(scanner: &mut Scanner, top: &Top) {
         scanner.set(state, *byte, next, 0);
         next
     });
-    let [of_model, ahead, text, after] = [(); 4].map(|()| scanner.new(FLAT));
+    let [of_model, ahead, text, after] = [(); 4].map(|()| scanner.state(FLAT));
     scanner.set(last, b'"', of_model, 0);
     scanner.set(top.key, b'"', quoted, 0);
     scanner.set(top.key, b'}', BODY, 0);
@@ -80,7 +79,7 @@ fn fields(scanner: &mut Scanner, top: &Top) {
     for state in [top.key, colon, of_model] {
         b" \t\r\n".iter().for_each(|byte| scanner.set(state, *byte, state, 0));
     }
-    let first = scanner.new(FLAT);
+    let first = scanner.state(FLAT);
     // Of several the last counts, as for those who read JSON.
     let named = value(scanner, first, (top.value, after));
     scanner.set(ahead, b'"', named, 0);
@@ -92,7 +91,7 @@ fn fields(scanner: &mut Scanner, top: &Top) {
 
 /// The model's name between its quotes, and what comes behind: of a whole one, and of one that is spelt in escapes.
 fn value(scanner: &mut Scanner, first: usize, (whole, escaped): (usize, usize)) -> usize {
-    let rest = scanner.new(FLAT);
+    let rest = scanner.state(FLAT);
     (0..=u8::MAX).for_each(|byte| scanner.set(first, byte, rest, MARK_MODEL));
     scanner.all(rest, rest);
     scanner.set(rest, b'"', whole, MARK_MODEL_END);
@@ -108,7 +107,7 @@ fn value(scanner: &mut Scanner, first: usize, (whole, escaped): (usize, usize)) 
 fn nested(scanner: &mut Scanner, top: usize) {
     let mut around = top;
     for depth in 1..=DEPTH_MAX {
-        let [inside, text, escaped] = [(); 3].map(|()| scanner.new(FLAT));
+        let [inside, text, escaped] = [(); 3].map(|()| scanner.state(FLAT));
         for byte in *b"{[" {
             scanner.set(around, byte, inside, 0);
         }
@@ -142,7 +141,7 @@ fn flat(scanner: &mut Scanner) {
             scanner.set(state, b'"', before, 0);
         }
     });
-    let [colon, ahead, first] = [(); 3].map(|()| scanner.new(FLAT));
+    let [colon, ahead, first] = [(); 3].map(|()| scanner.state(FLAT));
     for state in [last, colon] {
         scanner.set(state, b':', ahead, 0);
     }

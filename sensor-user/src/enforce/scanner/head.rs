@@ -46,7 +46,7 @@ pub(super) fn add(scanner: &mut Scanner) {
     }
     signed(scanner);
     let last = scanner.word(LINE, b"upgrade", true, SKIP);
-    let blank = scanner.new(SKIP);
+    let blank = scanner.state(SKIP);
     scanner.set(last, b':', blank, 0);
     b" \t".iter().for_each(|byte| scanner.set(blank, *byte, blank, 0));
     // `websocket` (RFC 6455, 4.1); the other protocols have other letters.
@@ -56,7 +56,7 @@ pub(super) fn add(scanner: &mut Scanner) {
 
 /// Has a port and blanks end the name of a host; brackets hold an address with colons in it (RFC 3986, 3.2.2).
 fn host(scanner: &mut Scanner) {
-    let behind = scanner.new(HOST);
+    let behind = scanner.state(HOST);
     // What comes behind a blank makes it another host.
     (0..=u8::MAX).for_each(|byte| scanner.set(behind, byte, HOST, MARK_HOST_END));
     let bracket = scanner.like(HOST);

@@ -72,7 +72,7 @@ impl Scanner {
             let is_new = known == otherwise || known < FREE;
             let next = if is_new { self.free } else { known };
             if is_new {
-                let made = self.new(otherwise);
+                let made = self.state(otherwise);
                 self.set(made, b'\n', broken, 0);
             }
             self.set(state, *byte, next, 0);
@@ -85,7 +85,7 @@ impl Scanner {
     }
 
     /// Adds a state from which everything leads to another.
-    fn new(&mut self, otherwise: usize) -> usize {
+    fn state(&mut self, otherwise: usize) -> usize {
         assert!(self.free < SCANNER_STATES_MAX, "the scanner has too many states");
         let made = self.free;
         self.free = made.saturating_add(1);
@@ -95,7 +95,7 @@ impl Scanner {
 
     /// Adds a state from which everything goes on as from another.
     fn like(&mut self, state: usize) -> usize {
-        let made = self.new(0);
+        let made = self.state(0);
         let row =
             |state: usize| state.saturating_mul(256)..state.saturating_add(1).saturating_mul(256);
         self.table.copy_within(row(state), row(made).start);

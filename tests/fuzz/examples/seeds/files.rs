@@ -53,7 +53,8 @@ fn policies() -> io::Result<Vec<Seed>> {
             let path = entry?.path();
             let name = path.file_stem().and_then(|name| name.to_str());
             if let (Some(name), Some("yaml")) = (name, path.extension().and_then(OsStr::to_str)) {
-                seeds.push(("policy", name.to_owned().leak() as &str, fs::read(&path)?));
+                let name: &str = name.to_owned().leak();
+                seeds.push(("policy", name, fs::read(&path)?));
             }
         }
     }
