@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 
@@ -23,6 +24,16 @@ TRIES = 200
 def proper_v6(spec):
     own.enter(spec)
     stream = socket.create_connection((spec["address6"], 443), timeout=20)
+    return own.talk(spec, stream)
+
+
+def spelt(spec):
+    """Says what the specification spells out, to the host that is allowed, in a program that starts in the cgroup."""
+    if "ENTERED" not in os.environ:
+        own.enter(spec)
+        os.environ["ENTERED"] = "yes"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+    stream = socket.create_connection((spec["allowed"], 443), timeout=20)
     return own.talk(spec, stream)
 
 
@@ -325,6 +336,7 @@ def nothing(_):
 
 
 WAYS = {
+    "spelt": spelt,
     "IPv6": proper_v6,
     "TLS in the kernel": in_kernel,
     "raw socket": raw,

@@ -69,6 +69,12 @@ def request(step):
             f"connection: close\r\n\r\n{body}").encode()
 
 
+def writes(step):
+    """What is said: the parts that the step gives, or a request."""
+    given = step.get("writes")
+    return [text.encode("latin-1") for text in given] if given else [request(step)]
+
+
 def talk(step, stream, tls, incoming, outgoing):
     """Brings the handshake to its end, asks, and gives the status of the answer."""
     def pump(call):
@@ -84,7 +90,8 @@ def talk(step, stream, tls, incoming, outgoing):
                     raise ConnectionResetError("the server has closed")
                 incoming.write(heard)
     pump(tls.do_handshake)
-    pump(lambda: tls.write(request(step)))
+    for part in writes(step):
+        pump(lambda: tls.write(part))
     answer = pump(lambda: tls.read(65536))
     return int(answer.split(b" ", 2)[1])
 

@@ -4,6 +4,7 @@ mod hello;
 mod identity;
 mod kernel;
 mod network;
+mod requests;
 mod rows;
 mod sockets;
 mod stage;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::{hello, identity, kernel, network, sockets, tamper};
+use super::{hello, identity, kernel, network, requests, sockets, tamper};
 
 /// What comes of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,13 @@ pub(super) const fn not_covered(way: &'static str, why: &'static str) -> Row {
     Row { way, outcome: Outcome::NotCovered, why }
 }
 
-const GROUPS: [(&str, &[Row]); 6] = [
+const GROUPS: [(&str, &[Row]); 7] = [
     ("Sockets and processes", &sockets::ROWS),
     ("ClientHellos", &hello::ROWS),
     ("Identity of the program", &identity::ROWS),
     ("Ways into the kernel", &kernel::ROWS),
     ("Network", &network::ROWS),
+    ("Requests of HTTP/1.1", &requests::ROWS),
     ("Against the sensor", &tamper::ROWS),
 ];
 

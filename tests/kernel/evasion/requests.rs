@@ -1,0 +1,152 @@
+//! Requests of HTTP/1.1 that are spelt in other ways than those who forbid them think of: a model is denied, or a key.
+
+use serde_json::{Value, json};
+use tollgate_tests::lab::clients::spec::OPENAI_KEY;
+
+use super::rows::{Row, detected, refused};
+use super::stage::{Stage, compare};
+
+pub(super) const ROWS: [Row; 14] = [
+    refused("blanks behind the host", "they are no part of it (RFC 9110, 5.5)"),
+    refused("dot behind the host", "that of the root is no part of a name that is looked for"),
+    refused("zeros before the port", "a host ends at its colon"),
+    refused("empty line before a request", "servers overlook it, so the gate does too"),
+    refused(
+        "model behind another's",
+        "only that of the object itself counts, whatever is nested in it",
+    ),
+    refused("model named twice", "the last counts, as for those who read JSON"),
+    refused("model behind many blanks", "the search goes on where it was, look by look"),
+    refused("blanks behind the key", "of a key that is not on the list"),
+    detected(
+        "model spelt in escapes",
+        "it is not compared in the kernel; told as `head_unreadable`",
+    ),
+    detected("field's name spelt in escapes", "as above"),
+    detected("compressed body", "as above"),
+    detected(
+        "target with a host of its own",
+        "it overrules the field (RFC 9112, 3.2.2), which names another; told as above",
+    ),
+    refused("model spelt in escapes, no opaque", "the same with `refuse_opaque = true`"),
+    refused(
+        "second request in one write",
+        "pipelining: its model is found wherever it stands; its host, path and key are not looked at before the agent has read them",
+    ),
+];
+
+const HOST: &str = "api.openai.com";
+const DENIED: &str = "gpt-4o-mini";
+
+/// A request with a body, as most clients write it.
+fn request(id: &str, target: &str, host: &str, body: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {OPENAI_KEY}\r\nContent-Type: application/json\r\n\
+         X-Lab-Scenario: {id}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn chat(id: &str, host: &str, body: &str) -> String {
+    request(id, "/v1/chat/completions", host, body)
+}
+
+/// A chat request's body, its model spelt as given.
+fn body(model: &str) -> String {
+    format!("{{{model},\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}")
+}
+
+/// What is said on the connection in each way.
+fn writes(way: &str, id: &str) -> Vec<String> {
+    let plain = body(&format!("\"model\":\"{DENIED}\""));
+    let of = |model: &str| vec![chat(id, HOST, &body(model))];
+    let first =
+        "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nX-Lab-Scenario: id=first\r\n\r\n";
+    match way {
+        "blanks behind the host" => vec![chat(id, &format!("{HOST} \t"), &plain)],
+        "dot behind the host" => vec![chat(id, &format!("{HOST}."), &plain)],
+        "zeros before the port" => vec![chat(id, &format!("{HOST}:0000443"), &plain)],
+        "empty line before a request" => {
+            vec![first.to_owned(), format!("\r\n{}", chat(id, HOST, &plain))]
+        }
+        "second request in one write" => vec![format!("{first}{}", chat(id, HOST, &plain))],
+        "model behind another's" => {
+            of(&format!("\"metadata\":{{\"model\":\"gpt-4o\"}},\"model\":\"{DENIED}\""))
+        }
+        "model named twice" => of(&format!("\"model\":\"gpt-4o\",\"model\":\"{DENIED}\"")),
+        "model behind many blanks" => {
+            let filler = "x".repeat(1_300);
+            of(&format!("\"user\":\"{filler}\",\"model\":{}\"{DENIED}\"", " ".repeat(700)))
+        }
+        "model spelt in escapes" => of("\"model\":\"gpt\\u002d4o-mini\""),
+        "field's name spelt in escapes" => of(&format!("\"\\u006dodel\":\"{DENIED}\"")),
+        "compressed body" => {
+            let text = chat(id, HOST, "\u{1f}\u{8b}\u{8}");
+            vec![text.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n")]
+        }
+        "target with a host of its own" => {
+            let target = format!("https://{HOST}/v1/chat/completions");
+            vec![request(id, &target, "files.example", &plain)]
+        }
+        "blanks behind the key" => {
+            let key = format!("{OPENAI_KEY} \t ");
+            vec![chat(id, HOST, &plain).replace(OPENAI_KEY, &key)]
+        }
+        other => panic!("no such way: {other}"),
+    }
+}
+
+/// The specification of a row, and of an ordinary request for another model.
+fn spec(stage: &Stage, row: &Row, way: &str) -> Value {
+    let mut spec = stage.spec(row.way);
+    let scenario = spec["scenario"].as_str().unwrap().replace('\'', "");
+    spec["scenario"] = json!(scenario);
+    spec["way"] = json!("spelt");
+    spec["name"] = json!(HOST);
+    spec["writes"] = json!(writes(way, &scenario));
+    spec
+}
+
+/// A request that nobody forbids, so that the program is known.
+fn make_known(stage: &Stage) {
+    let mut spec = stage.spec("known");
+    spec["way"] = json!("spelt");
+    spec["name"] = json!(HOST);
+    spec["writes"] = json!([chat("id=known", HOST, &body("\"model\":\"gpt-4o\""))]);
+    let (outcome, _) = stage.attempt(0, &spec).unwrap();
+    assert_eq!(outcome["status"], 200, "{outcome}");
+}
+
+#[test]
+fn spelling_of_a_request_hides_no_model() {
+    let stage = Stage::new("spelt", &format!("deny_models = [{DENIED:?}]\n")).unwrap();
+    make_known(&stage);
+    let tried: Vec<_> = (ROWS[..7].iter().map(|row| (row, false)))
+        .chain(ROWS[8..12].iter().map(|row| (row, true)))
+        .map(|(row, is_told)| {
+            let spec = spec(&stage, row, row.way);
+            let tried = if is_told { stage.try_told(0, &spec) } else { stage.try_in(0, &spec) };
+            (row, tried)
+        })
+        .collect();
+    compare(&tried);
+    let row = &ROWS[13];
+    compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
+}
+
+#[test]
+fn blanks_behind_a_key_do_not_hide_it() {
+    let stage =
+        Stage::new("blanks", "allow_keys = [\"00000000000000000000000000000000\"]\n").unwrap();
+    let row = &ROWS[7];
+    compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
+}
+
+#[test]
+fn model_that_cannot_be_read_is_refused_where_the_orders_say_so() {
+    let orders = format!("deny_models = [{DENIED:?}]\nrefuse_opaque = true\n");
+    let stage = Stage::new("unreadable", &orders).unwrap();
+    make_known(&stage);
+    let row = &ROWS[12];
+    compare(&[(row, stage.try_in(0, &spec(&stage, row, ROWS[8].way)))]);
+}
