@@ -150,3 +150,26 @@ fn model_that_cannot_be_read_is_refused_where_the_orders_say_so() {
     let row = &ROWS[12];
     compare(&[(row, stage.try_in(0, &spec(&stage, row, ROWS[8].way)))]);
 }
+
+#[test]
+fn what_only_looks_like_a_forbidden_model_passes() {
+    let stage = Stage::new("alike", "allow_models = [\"gpt-4o\"]\n").unwrap();
+    make_known(&stage);
+    let nested =
+        "\"tools\":[{\"input\":{\"model\":\"T-34\"}}],\"model\":\"gpt-4o\",\"x\":{\"model\":1}";
+    let head_and_body = |host: &str, text: &str| {
+        let whole = chat("id=alike", host, text);
+        let at = whole.len() - text.len();
+        json!([whole[..at], whole[at..]])
+    };
+    let mut spec = stage.spec("alike");
+    spec["way"] = json!("spelt");
+    // A service of one's own that has models too.
+    for (host, text) in [(HOST, body(nested)), ("mlflow.example", body("\"model\":\"churn-7\""))] {
+        spec["name"] = json!(host);
+        spec["writes"] = head_and_body(host, &text);
+        let (outcome, arrived) = stage.attempt(0, &spec).unwrap();
+        assert!(arrived && outcome["status"].is_u64(), "{host}: {outcome}");
+    }
+    assert!(stage.decisions().is_empty(), "{:?}", stage.decisions());
+}
