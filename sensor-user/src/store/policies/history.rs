@@ -40,10 +40,12 @@ impl History {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where the documents in force are: those of the current version, else those of the folder itself.
+    /// Where the documents in force are: those of the current version, else those of the folder itself. A link that leads
+    /// nowhere is handed out too: reading it says so, where the folder itself would look as if nothing were in force.
     pub fn in_force(folder: &Path) -> PathBuf {
         let current = folder.join(CURRENT);
-        if current.is_dir() { current } else { folder.to_owned() }
+        let is_place = |found: fs::Metadata| found.is_symlink() || found.is_dir();
+        if fs::symlink_metadata(&current).is_ok_and(is_place) { current } else { folder.to_owned() }
     }
 
     /// The versions kept, the oldest first.
@@ -166,6 +168,16 @@ mod tests {
         let current: Vec<_> =
             history.versions().unwrap().iter().map(|one| one.is_current).collect();
         assert_eq!(current, [true, false, false]);
+    }
+
+    #[test]
+    fn version_in_force_that_is_not_there_is_an_error_and_not_an_empty_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::new(folder.path());
+        assert_eq!(history.apply(&[source("one")]).unwrap(), 1);
+        fs::remove_dir_all(folder.path().join("versions/1")).unwrap();
+        let read = documents(&[History::in_force(folder.path())]);
+        assert!(matches!(read, Err(Error::Read { .. })), "{read:?}");
     }
 
     #[test]
