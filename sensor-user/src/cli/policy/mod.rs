@@ -27,16 +27,16 @@ const DEFAULT_FOLDER: &str = "/etc/tollgate/policies";
 pub enum PolicyAction {
     /// Say whether policies are right, and where not; warn of rules that can never have an effect.
     Check {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the findings are written.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Run the rows of NAME.test.yaml beside each NAME.yaml.
+    /// Run the rows of NAME.test.yaml beside each NAME.yaml; rows without it are an error.
     Test {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the outcome is written.
@@ -45,7 +45,7 @@ pub enum PolicyAction {
     },
     /// Say what policies decide about one call, and why.
     Explain {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// What is known of the call, as "model=gpt-5" or "labels=app=web".
@@ -69,7 +69,7 @@ pub enum PolicyAction {
         /// File of events, one JSON object a line.
         #[arg(long, value_name = "FILE")]
         events: PathBuf,
-        /// Files and folders of policies.
+        /// Files and folders of policies; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the decisions are written.
@@ -78,7 +78,7 @@ pub enum PolicyAction {
     },
     /// Say for which recorded calls two sets of policies decide differently.
     Diff {
-        /// File or folder of the policies in force.
+        /// File or folder of the policies in force, also the folder that keeps versions.
         old: PathBuf,
         /// File or folder of those to come.
         new: PathBuf,

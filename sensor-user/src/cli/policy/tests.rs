@@ -57,6 +57,60 @@ fn row_that_does_not_hold_is_shown_with_what_was_decided() {
 }
 
 #[test]
+fn rows_are_run_by_their_own_name_and_those_without_a_policy_are_an_error() {
+    let test = |path: &Path| {
+        run(&PolicyAction::Test { paths: vec![path.to_owned()], output: Output::Text })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (policies, rows) = (repository().join("policies"), folder.path().join("a.test.yaml"));
+    fs::copy(policies.join("quic-off.test.yaml"), &rows).unwrap();
+    for path in [folder.path(), &rows] {
+        let (good, said) = test(path);
+        let expected = "a.test.yaml: no policy stands beside these rows\n0 rows hold\n";
+        assert!(!good && said.ends_with(expected), "{said}");
+    }
+    fs::copy(policies.join("quic-off.yaml"), folder.path().join("a.yaml")).unwrap();
+    let (good, said) = test(folder.path());
+    assert!(good && !said.contains("0 rows hold"), "{said}");
+    assert_eq!(test(&rows), (true, said));
+}
+
+#[test]
+fn folder_with_versions_stands_for_the_one_in_force_and_a_place_without_documents_is_an_error() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("policies");
+    let documents =
+        crate::store::policies::documents(&[repository().join("policies/quic-off.yaml")]);
+    crate::store::policies::History::new(&folder).apply(&documents.unwrap()).unwrap();
+    let events = state.path().join("e.jsonl");
+    fs::write(&events, "").unwrap();
+    let nowhere = state.path().join("empty");
+    fs::create_dir(&nowhere).unwrap();
+    let output = Output::Text;
+    let on = |folder: &Path| {
+        let (paths, events) = (vec![folder.to_owned()], events.clone());
+        let (fact, unknown, event, at) = (vec!["transport=quic".to_owned()], vec![], None, None);
+        let (old, new) = (folder.to_owned(), folder.to_owned());
+        [
+            PolicyAction::Check { paths: paths.clone(), output },
+            PolicyAction::Test { paths: paths.clone(), output },
+            PolicyAction::Explain { paths: paths.clone(), fact, unknown, event, at, output },
+            PolicyAction::Replay { events: events.clone(), paths, output },
+            PolicyAction::Diff { old, new, events, output },
+        ]
+    };
+    let said: Vec<_> = on(&folder).iter().map(|action| run(action).1).collect();
+    assert!(said[0].ends_with("1 policies with 2 rules are right\n"), "{said:?}");
+    assert!(said[1].contains("0000-quic-off.yaml: no rows beside it"), "{said:?}");
+    assert!(said[2].starts_with("deny by quic-off/"), "{said:?}");
+    for action in on(&nowhere) {
+        let refused = action.run(&mut Vec::new(), "2026-03-02T12:00:00Z".parse().unwrap());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("no policy document in"), "{action:?}: {refused}");
+    }
+}
+
+#[test]
 fn wrong_documents_are_refused_with_line_column_and_nearest_name() {
     let folder = repository().join("tests/corpus/policies_invalid");
     let mut text = String::new();

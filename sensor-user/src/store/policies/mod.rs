@@ -4,6 +4,7 @@ mod documents;
 mod history;
 
 pub use documents::documents;
+pub use documents::tested;
 pub use documents::tests_of;
 pub use history::History;
 pub use history::Version;
