@@ -17,14 +17,12 @@ use similar::TextDiff;
 use crate::cli::Output;
 use crate::cli::policy::DEFAULT_FOLDER;
 use crate::cli::policy::changes;
-use crate::cli::policy::judge::problems;
+use crate::cli::policy::judge::read;
 use crate::cli::policy::versions::put;
 use crate::config::Config;
-use crate::policy;
 use crate::policy::Engine;
 use crate::policy::Set;
 use crate::policy::Source;
-use crate::provider::Catalogue;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -115,7 +113,7 @@ impl Edit {
             writeln!(out, "nothing was changed")?;
             return Ok(End::Done);
         }
-        let Some(set) = check(&new, (out, now))? else {
+        let Some(set) = read(&new, Output::Text, (out, now))? else {
             return Ok(End::Kept { is_right: false });
         };
         let name = bare(&old.file);
@@ -207,25 +205,6 @@ impl Edit {
             Err(error) => Ok(writeln!(out, "no decisions are compared: {error:#}")?),
         }
     }
-}
-
-/// Reads what would be in force; what is wrong is written with its place.
-fn check(
-    sources: &[Source],
-    (out, now): (&mut dyn Write, Timestamp),
-) -> anyhow::Result<Option<Set>> {
-    let (set, mut found) = match Set::read(sources) {
-        Ok(read) => read,
-        Err(found) => {
-            problems(&found, Output::Text, out)?;
-            return Ok(None);
-        }
-    };
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    found.extend(policy::lint(sources, &providers, now));
-    problems(&found, Output::Text, out)?;
-    Ok(Some(set))
 }
 
 /// The name of a file, without the number that a version puts before it.

@@ -60,6 +60,7 @@ impl Folder {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
+        files.retain(|path| !path.ends_with(".before"));
         files.sort();
         let named = |path: &PathBuf| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -32,6 +32,7 @@ use crate::policy::Outlook;
 use crate::policy::Problem;
 use crate::policy::Set;
 use crate::policy::Severity;
+use crate::policy::Source;
 use crate::policy::rows;
 use crate::provider::Catalogue;
 use crate::store::policies as store;
@@ -73,23 +74,32 @@ pub(super) fn check(
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
     let sources = store::documents(&places(paths))?;
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    match Set::read(&sources) {
+    let Some(set) = read(&sources, output, (&mut *out, now))? else { return Ok(false) };
+    ensure_some(set.documents(), paths)?;
+    if output == Output::Text {
+        writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
+    }
+    Ok(true)
+}
+
+/// Reads documents; what is wrong with them, or odd, is written with its place. None: they are not right.
+pub(super) fn read(
+    sources: &[Source],
+    output: Output,
+    (out, now): (&mut dyn Write, Timestamp),
+) -> anyhow::Result<Option<Set>> {
+    let (set, mut found) = match Set::read(sources) {
+        Ok(read) => read,
         Err(found) => {
             problems(&found, output, out)?;
-            Ok(false)
+            return Ok(None);
         }
-        Ok((set, mut found)) => {
-            ensure_some(set.documents(), paths)?;
-            found.extend(policy::lint(&sources, &providers, now));
-            problems(&found, output, out)?;
-            if output == Output::Text {
-                writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
-            }
-            Ok(true)
-        }
-    }
+    };
+    let catalogue = Catalogue::bundled()?;
+    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
+    found.extend(policy::lint(sources, &providers, now));
+    problems(&found, output, out)?;
+    Ok(Some(set))
 }
 
 /// Each file is tested by itself, as its rows describe it.

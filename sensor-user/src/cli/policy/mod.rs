@@ -105,7 +105,7 @@ pub enum PolicyAction {
     },
     /// Edit a file in force: what comes of it is checked, compared and put into force as a new version.
     Edit(Edit),
-    /// List the versions kept.
+    /// List the versions kept: which is in force, when each came, and after which.
     History {
         /// Folder that keeps the versions.
         #[arg(long, default_value = DEFAULT_FOLDER)]
@@ -116,7 +116,7 @@ pub enum PolicyAction {
     },
     /// Put an earlier version into force again.
     Rollback {
-        /// Its number; the one before the current where left out.
+        /// Its number; where left out, the one that was in force before the current.
         number: Option<u64>,
         /// Folder that keeps the versions.
         #[arg(long, default_value = DEFAULT_FOLDER)]
@@ -145,7 +145,7 @@ impl PolicyAction {
             Self::Apply { paths, folder, dry_run } => versions::apply(paths, folder, *dry_run, out),
             Self::Edit(edit) => edit.run(out, now),
             Self::History { folder, output } => versions::history(folder, *output, out),
-            Self::Rollback { number, folder } => versions::rollback(*number, folder, out),
+            Self::Rollback { number, folder } => versions::rollback(*number, folder, (out, now)),
         }
     }
 }

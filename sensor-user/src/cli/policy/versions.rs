@@ -4,10 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::Output;
+use crate::cli::policy::judge::ensure_some;
 use crate::cli::policy::judge::problems;
+use crate::cli::policy::judge::read;
 use crate::policy::Set;
 use crate::policy::Source;
 use crate::store::policies as store;
@@ -50,25 +53,40 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Lists versions.
+/// Lists versions: when each came, and after which, which is what a rollback from it leads to.
 pub(super) fn history(folder: &Path, output: Output, out: &mut dyn Write) -> anyhow::Result<bool> {
     for version in History::new(folder).versions()? {
+        let (number, before) = (version.number, version.before);
+        let made = version.made.map(|time| time.to_string());
         if output == Output::Json {
-            writeln!(out, "{}", json!({"version": version.number, "current": version.is_current}))?;
+            let line = json!({"version": number, "current": version.is_current, "made": made, "before": before});
+            writeln!(out, "{line}")?;
         } else {
-            writeln!(out, "{} {}", if version.is_current { "*" } else { " " }, version.number)?;
+            let mark = if version.is_current { "*" } else { " " };
+            let after = before.map(|before| format!(" after {before}")).unwrap_or_default();
+            writeln!(out, "{mark} {number} {}{after}", made.as_deref().unwrap_or("-"))?;
         }
     }
     Ok(true)
 }
 
-/// Puts an earlier version into force.
+/// Puts an earlier version into force, where it still can be.
 pub(super) fn rollback(
     to: Option<u64>,
     folder: &Path,
-    out: &mut dyn Write,
+    (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
-    let number = History::new(folder).rollback(to)?;
-    writeln!(out, "version {number} is in force")?;
+    let history = History::new(folder);
+    let (number, place) = history.earlier(to)?;
+    let sources = store::documents(std::slice::from_ref(&place))?;
+    let Some(set) = read(&sources, Output::Text, (&mut *out, now))? else { return Ok(false) };
+    ensure_some(set.documents(), &[place])?;
+    history.put_into_force(number)?;
+    in_force(number, &set, out)
+}
+
+fn in_force(number: u64, set: &Set, out: &mut dyn Write) -> anyhow::Result<bool> {
+    let (policies, rules) = (set.len(), set.rules());
+    writeln!(out, "version {number} is in force: {policies} policies with {rules} rules")?;
     Ok(true)
 }
