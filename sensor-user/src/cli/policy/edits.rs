@@ -28,7 +28,8 @@ impl Folder {
             })
             .collect();
         let made = Self(folder);
-        let apply = PolicyAction::Apply { paths, folder: made.versions(), dry_run: false };
+        let folder = made.versions();
+        let apply = PolicyAction::Apply(Apply { paths, folder, replace: false, dry_run: false });
         assert!(run(&apply).unwrap().0);
         made
     }

@@ -39,7 +39,7 @@ use crate::store::policies as store;
 use crate::store::policies::History;
 
 /// Writes problems, one a line.
-pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
+fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
     for problem in found {
         if output == Output::Json {
             let severity = if problem.severity == Severity::Error { "error" } else { "warning" };

@@ -1,15 +1,19 @@
 //! The options of `tollgate policy` come in; policies are checked, tried out, compared and put into force.
 
+mod apply;
 mod changes;
 mod edit;
 mod judge;
 mod versions;
 mod write;
 #[cfg(test)]
+mod applies;
+#[cfg(test)]
 mod edits;
 #[cfg(test)]
 mod tests;
 
+pub use apply::Apply;
 pub use edit::Edit;
 
 use std::io::Write;
@@ -91,18 +95,8 @@ pub enum PolicyAction {
     },
     /// Print the JSON Schema of policy documents.
     Schema,
-    /// Check policies and put them into force as a new version.
-    Apply {
-        /// Files and folders.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Folder that keeps the versions.
-        #[arg(long, default_value = DEFAULT_FOLDER)]
-        folder: PathBuf,
-        /// Only say what would be put into force.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    /// Check policies and put them into force as a new version: files beside what is in force, a folder instead of it.
+    Apply(Apply),
     /// Edit a file in force: what comes of it is checked, compared and put into force as a new version.
     Edit(Edit),
     /// List the versions kept: which is in force, when each came, and after which.
@@ -142,7 +136,7 @@ impl PolicyAction {
                 out.write_all(crate::policy::schema().as_bytes())?;
                 Ok(true)
             }
-            Self::Apply { paths, folder, dry_run } => versions::apply(paths, folder, *dry_run, out),
+            Self::Apply(apply) => apply.run(out, now),
             Self::Edit(edit) => edit.run(out, now),
             Self::History { folder, output } => versions::history(folder, *output, out),
             Self::Rollback { number, folder } => versions::rollback(*number, folder, (out, now)),

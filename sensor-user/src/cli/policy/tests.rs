@@ -177,10 +177,15 @@ fn policies_are_applied_and_taken_back_and_wrong_ones_are_not_applied() {
     let folder = state.path().to_owned();
     let apply = |path: &str| {
         let paths = vec![repository().join(path)];
-        run(&PolicyAction::Apply { paths, folder: folder.clone(), dry_run: false })
+        run(&PolicyAction::Apply(Apply {
+            paths,
+            folder: folder.clone(),
+            replace: false,
+            dry_run: false,
+        }))
     };
-    assert!(apply("policies/quic-off.yaml").1.starts_with("version 1 is in force"));
-    assert!(apply("policies/break-glass.yaml").1.contains("version 2 is in force"));
+    assert!(apply("policies/quic-off.yaml").1.contains("version 1 is in force: 1 policies"));
+    assert!(apply("policies/break-glass.yaml").1.contains("version 2 is in force: 2 policies"));
     assert!(!apply("tests/corpus/policies_invalid/zone.yaml").0);
     let rollback = PolicyAction::Rollback { number: None, folder: folder.clone() };
     let (good, said) = run(&rollback);
