@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::policy::{Engine, Problem, Set};
 use crate::store::policies;
+use crate::store::policies::History;
 
 use super::catalogues::Catalogues;
 
@@ -150,9 +151,10 @@ impl Policies {
         }
     }
 
-    /// Reads the folder and the rows of providers again. One bad document leaves all that is in force as it is; the error says what is wrong.
+    /// Reads the folder and the rows of providers again. One bad document, or a folder that was emptied, leaves all that is in
+    /// force as it is; the error says what is wrong.
     pub(super) fn reload(&self) -> Result<Arc<Engine>, String> {
-        let read = self.read();
+        let read = self.read().and_then(|set| self.not_emptied(set));
         self.reload_rows(read.as_ref().ok());
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
@@ -174,10 +176,20 @@ impl Policies {
 
     fn read(&self) -> Result<Set, String> {
         // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
-        let current = self.folder.join("current");
-        let folder = if current.exists() { current } else { self.folder.clone() };
+        let folder = History::in_force(&self.folder);
         let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
         Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
+    }
+
+    /// Nobody means to lift every policy by a volume that was not mounted or files that were moved away.
+    fn not_emptied(&self, set: Set) -> Result<Set, String> {
+        if set.documents() == 0 && self.engine().set().documents() != 0 {
+            let folder = self.folder.display();
+            return Err(format!(
+                "{folder} holds no document any more: to lift all policies, put one in mode observe in their place"
+            ));
+        }
+        Ok(set)
     }
 }
 
@@ -194,7 +206,45 @@ fn told(problems: &[Problem]) -> String {
 mod tests {
     use super::*;
     use crate::policy::Source;
+    use std::fs;
+    use std::os::unix::fs::symlink;
     use std::path::Path;
+
+    const ONE: &str = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: one}\nspec: {mode: enforce, default: deny}\n";
+
+    fn of(folder: &Path) -> Policies {
+        Policies::new(folder.to_owned(), Arc::new(Catalogues::new(Path::new("")).unwrap()))
+    }
+
+    #[test]
+    fn folder_that_is_emptied_leaves_what_is_in_force_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let policies = of(folder.path());
+        // Nothing was ever in force: an empty folder is what was meant.
+        assert_eq!(policies.reload().unwrap().set().len(), 0);
+        fs::write(folder.path().join("one.yaml"), ONE).unwrap();
+        assert_eq!(policies.reload().unwrap().set().len(), 1);
+        fs::remove_file(folder.path().join("one.yaml")).unwrap();
+        let refused = policies.reload().unwrap_err();
+        assert!(refused.contains("holds no document any more"), "{refused}");
+        let standing = policies.standing();
+        assert_eq!((standing.policies, standing.accepted, standing.refused), (1, 2, 1));
+        assert!(standing.text().contains("what is in the folder is refused"), "{standing:?}");
+        assert_eq!(policies.engine().set().len(), 1);
+        fs::write(folder.path().join("one.yaml"), ONE).unwrap();
+        policies.reload().unwrap();
+        assert_eq!(policies.standing().problem, None);
+    }
+
+    #[test]
+    fn current_version_that_is_not_there_is_refused_also_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("versions/7", folder.path().join("current")).unwrap();
+        let policies = of(folder.path());
+        let refused = policies.reload().unwrap_err();
+        assert!(refused.contains("current"), "{refused}");
+        assert!(policies.fault(true).unwrap().contains("current"));
+    }
 
     #[test]
     fn policies_whose_providers_are_not_known_are_a_fault() {

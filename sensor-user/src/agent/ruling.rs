@@ -63,14 +63,14 @@ impl Ruling {
         threads::hurry();
         let (folder, rows) = (self.policies.folder(), self.catalogues.rows());
         let followed = folder.is_some() || rows.is_some();
-        let news = News::about(folder.map(PathBuf::as_path), rows);
+        let mut news = News::about(folder.map(PathBuf::as_path), rows);
         if let Err(error) = &news {
             tracing::warn!(%error, "changes of policies and providers are not noticed until the agent starts again");
         }
         // What changed before the watch stood is read here.
         let mut next = followed.then(|| self.reload(events)).flatten();
         while !stop.load(Ordering::Relaxed) {
-            let changed = if let (true, Ok(news)) = (followed, &news) {
+            let changed = if let (true, Ok(news)) = (followed, &mut news) {
                 news.heard(SLEEP)
             } else {
                 std::thread::sleep(SLEEP);

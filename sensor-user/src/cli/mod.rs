@@ -16,6 +16,7 @@ pub use offsets::OffsetsAction;
 pub use panic::PanicAction;
 pub use panic::PanicCommand;
 pub use panic::PanicScope;
+pub use policy::Apply;
 pub use policy::Edit;
 pub use policy::PolicyAction;
 pub use run::Listen;

@@ -6,6 +6,7 @@ mod facts;
 pub mod document;
 mod problem;
 mod read;
+mod title;
 mod window;
 mod condition;
 mod index;
@@ -49,5 +50,8 @@ pub use read::Source;
 pub use schema::schema;
 pub use set::Named;
 pub use set::Set;
+pub use title::Title;
+pub use title::titled;
+pub use title::without;
 
 use set::Approved;

@@ -22,6 +22,8 @@ pub(super) const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) const DOCUMENTS_MAX: usize = 1024;
 /// Lines of a file with several documents: each is read behind as many empty lines as stand before it.
 const LINES_MAX: u64 = 65_536;
+/// Bytes of the mark that parts documents; blanks stand for it in the document behind it.
+const MARK_BYTES: usize = 3;
 /// Depth of nested collections; documents need ten.
 const DEPTH_MAX: usize = 32;
 
@@ -90,7 +92,7 @@ pub(super) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Doc
 }
 
 /// Line, column and what is wrong.
-type Fault = (u64, u64, String);
+pub(super) type Fault = (u64, u64, String);
 
 /// Whether the head stands in lines of its own and tells of a policy: then the text is read once, where reading the head
 /// takes as long as reading all. A line at the margin is no content of another value (YAML 1.2, 8.1), and a key that stands
@@ -100,7 +102,8 @@ fn is_plain_policy(text: &str) -> bool {
     stands(&format!("apiVersion: {API_VERSION}")) && stands("kind: EgressPolicy")
 }
 
-fn document(part: &Part) -> Result<Document, Fault> {
+/// Reads one document of a file.
+pub(super) fn document(part: &Part) -> Result<Document, Fault> {
     let text = part.placed();
     if is_plain_policy(&part.text) {
         return Ok(Document::Policy(Box::new(parse(&text)?)));
@@ -139,19 +142,19 @@ pub(super) fn single<T: DeserializeOwned>(source: &Source) -> Result<T, Problem>
 
 /// One document of a file.
 #[derive(Default)]
-struct Part {
+pub(super) struct Part {
     text: String,
     lines_before: u64,
 }
 
 /// Parts the documents of a file. A line that begins with `---` or `...` and a blank ends a document wherever it stands
 /// (YAML 1.2, 9.1.2: such a line may not be content).
-fn split(text: &str) -> Vec<Part> {
+pub(super) fn split(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut current = Part::default();
     for (lines_before, line) in (0_u64..).zip(text.split_inclusive('\n')) {
-        let mark = line.get(..3).filter(|mark| *mark == "---" || *mark == "...");
-        let rest = line.get(3..).unwrap_or_default();
+        let mark = line.get(..MARK_BYTES).filter(|mark| *mark == "---" || *mark == "...");
+        let rest = line.get(MARK_BYTES..).unwrap_or_default();
         if mark.is_none() || !(rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])) {
             current.text.push_str(line);
             continue;
@@ -165,8 +168,16 @@ fn split(text: &str) -> Vec<Part> {
 }
 
 impl Part {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'))
+    }
+
+    /// The text as it stood in its file; each but the first begins with the mark that parts documents.
+    pub(super) fn written(&self, is_first: bool) -> String {
+        match self.text.get(MARK_BYTES..) {
+            Some(rest) if !is_first => format!("---{rest}"),
+            _ => self.text.clone(),
+        }
     }
 
     /// The text behind as many empty lines as there are before it in its file, so that every place in it is true.

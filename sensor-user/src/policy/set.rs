@@ -63,6 +63,8 @@ pub(super) struct Rule {
 /// All that the documents say, ready to decide.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
+    /// How many documents there are, of whatever kind.
+    pub(super) documents: usize,
     pub(super) policies: Vec<Policy>,
     pub(super) index: Index,
     pub(super) approved: Approved,
@@ -92,6 +94,7 @@ impl Set {
             let read = read::documents(source, &mut problems);
             documents.extend(read.into_iter().map(|document| (source.file.as_str(), document)));
         }
+        set.documents = documents.len();
         for (file, document) in &documents {
             match document {
                 Document::Policy(policy) => {
@@ -125,6 +128,11 @@ impl Set {
             let subjects: Vec<_> = policy.subjects.iter().collect();
             self.index.add(number, &subjects);
         }
+    }
+
+    /// How many documents were read, those that only add to the catalogue among them.
+    pub fn documents(&self) -> usize {
+        self.documents
     }
 
     /// How many policies there are.

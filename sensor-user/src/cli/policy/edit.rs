@@ -17,16 +17,16 @@ use similar::TextDiff;
 use crate::cli::Output;
 use crate::cli::policy::DEFAULT_FOLDER;
 use crate::cli::policy::changes;
-use crate::cli::policy::judge::problems;
+use crate::cli::policy::judge::ensure_some;
+use crate::cli::policy::judge::read;
+use crate::cli::policy::versions::bare;
+use crate::cli::policy::versions::in_force;
 use crate::cli::policy::versions::put;
 use crate::config::Config;
-use crate::policy;
 use crate::policy::Engine;
 use crate::policy::Set;
 use crate::policy::Source;
-use crate::provider::Catalogue;
 use crate::store::policies as store;
-use crate::store::policies::History;
 
 /// What is run where neither `VISUAL` nor `EDITOR` says what.
 const EDITOR: &str = "vi";
@@ -79,8 +79,7 @@ struct Draft {
 impl Edit {
     /// Edits one file. False: what was written is not right.
     pub(super) fn run(&self, out: &mut dyn Write, now: Timestamp) -> anyhow::Result<bool> {
-        let in_force = History::in_force(&self.folder);
-        let sources = if in_force.is_dir() { store::documents(&[in_force])? } else { Vec::new() };
+        let sources = in_force(&self.folder)?;
         let (at, old) = self.choose(&sources)?;
         let begun = match &self.from {
             Some(path) => {
@@ -115,28 +114,28 @@ impl Edit {
             writeln!(out, "nothing was changed")?;
             return Ok(End::Done);
         }
-        let Some(set) = check(&new, (out, now))? else {
+        let Some(set) = read(&new, Output::Text, (out, now))? else {
             return Ok(End::Kept { is_right: false });
         };
+        ensure_some(set.documents(), std::slice::from_ref(&self.folder))?;
         let name = bare(&old.file);
         let diff = TextDiff::from_lines(&old.text, &edited.text);
         let mut unified = diff.unified_diff();
         unified.context_radius(CONTEXT_LINES).header(&format!("{name} (in force)"), name);
         write!(out, "{unified}")?;
-        let counts = (set.len(), set.rules());
-        self.compare(sources, set, (out, now))?;
+        self.compare(sources, &set, (out, now))?;
         if self.dry_run {
-            let (policies, rules) = counts;
+            let (policies, rules) = (set.len(), set.rules());
             writeln!(out, "would put {policies} policies with {rules} rules into force")?;
             return Ok(End::Kept { is_right: true });
         }
-        if store::documents(&[History::in_force(&self.folder)])? != sources {
+        if in_force(&self.folder)? != sources {
             bail!("another version came into force meanwhile, so nothing was changed");
         }
         for (new, old) in new.iter_mut().zip(sources) {
             bare(&old.file).clone_into(&mut new.file);
         }
-        put(&self.folder, &new, counts, out)?;
+        put(&self.folder, &new, &set, out)?;
         Ok(End::Done)
     }
 
@@ -192,12 +191,12 @@ impl Edit {
     fn compare(
         &self,
         old: &[Source],
-        new: Set,
+        new: &Set,
         (out, now): (&mut dyn Write, Timestamp),
     ) -> anyhow::Result<()> {
         // Documents in force that are not right decide nothing.
         let old = Set::read(old).map(|(set, _)| set).unwrap_or_default();
-        let engines = (&Engine::new(old), &Engine::new(new));
+        let engines = (&Engine::new(old), &Engine::new(new.clone()));
         if let Some(path) = &self.events {
             return changes::write(engines, &changes::recorded(path)?, Output::Text, out);
         }
@@ -206,38 +205,6 @@ impl Edit {
             Ok(seen) => changes::write(engines, &seen, Output::Text, out),
             Err(error) => Ok(writeln!(out, "no decisions are compared: {error:#}")?),
         }
-    }
-}
-
-/// Reads what would be in force; what is wrong is written with its place.
-fn check(
-    sources: &[Source],
-    (out, now): (&mut dyn Write, Timestamp),
-) -> anyhow::Result<Option<Set>> {
-    let (set, mut found) = match Set::read(sources) {
-        Ok(read) => read,
-        Err(found) => {
-            problems(&found, Output::Text, out)?;
-            return Ok(None);
-        }
-    };
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    found.extend(policy::lint(sources, &providers, now));
-    problems(&found, Output::Text, out)?;
-    Ok(Some(set))
-}
-
-/// The name of a file, without the number that a version puts before it.
-fn bare(file: &str) -> &str {
-    let path = Path::new(file);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(file);
-    let is_version = path.parent().is_some_and(|folder| folder.ends_with("current"));
-    match name.split_once('-') {
-        Some((number, rest)) if is_version && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            rest
-        }
-        _ => name,
     }
 }
 

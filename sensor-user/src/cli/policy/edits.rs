@@ -28,7 +28,8 @@ impl Folder {
             })
             .collect();
         let made = Self(folder);
-        let apply = PolicyAction::Apply { paths, folder: made.versions(), dry_run: false };
+        let folder = made.versions();
+        let apply = PolicyAction::Apply(Apply { paths, folder, replace: false, dry_run: false });
         assert!(run(&apply).unwrap().0);
         made
     }
@@ -60,6 +61,7 @@ impl Folder {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
+        files.retain(|path| !path.ends_with(".before"));
         files.sort();
         let named = |path: &PathBuf| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::bail;
+use anyhow::ensure;
 use jiff::Timestamp;
 use serde_json::Map;
 use serde_json::Value;
@@ -31,12 +32,14 @@ use crate::policy::Outlook;
 use crate::policy::Problem;
 use crate::policy::Set;
 use crate::policy::Severity;
+use crate::policy::Source;
 use crate::policy::rows;
 use crate::provider::Catalogue;
 use crate::store::policies as store;
+use crate::store::policies::History;
 
 /// Writes problems, one a line.
-pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
+fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Result<()> {
     for problem in found {
         if output == Output::Json {
             let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
@@ -53,34 +56,65 @@ pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -
     Ok(())
 }
 
+/// Where the documents of paths are: a folder with versions stands for the one in force.
+fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
+    paths.iter().map(|path| History::in_force(path)).collect()
+}
+
+/// Nobody means no policies by the name of a place: it is the wrong one.
+pub(super) fn ensure_some(found: usize, paths: &[PathBuf]) -> anyhow::Result<()> {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    ensure!(found != 0, "no policy document in {}", names.join(", "));
+    Ok(())
+}
+
 pub(super) fn check(
     paths: &[PathBuf],
     output: Output,
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
-    let sources = store::documents(paths)?;
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    match Set::read(&sources) {
+    let sources = store::documents(&places(paths))?;
+    let Some(set) = read(&sources, output, (&mut *out, now))? else { return Ok(false) };
+    ensure_some(set.documents(), paths)?;
+    if output == Output::Text {
+        writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
+    }
+    Ok(true)
+}
+
+/// Reads documents; what is wrong with them, or odd, is written with its place. None: they are not right.
+pub(super) fn read(
+    sources: &[Source],
+    output: Output,
+    (out, now): (&mut dyn Write, Timestamp),
+) -> anyhow::Result<Option<Set>> {
+    let (set, mut found) = match Set::read(sources) {
+        Ok(read) => read,
         Err(found) => {
             problems(&found, output, out)?;
-            Ok(false)
+            return Ok(None);
         }
-        Ok((set, mut found)) => {
-            found.extend(policy::lint(&sources, &providers, now));
-            problems(&found, output, out)?;
-            if output == Output::Text {
-                writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
-            }
-            Ok(true)
-        }
-    }
+    };
+    let catalogue = Catalogue::bundled()?;
+    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
+    found.extend(policy::lint(sources, &providers, now));
+    problems(&found, output, out)?;
+    Ok(Some(set))
 }
 
 /// Each file is tested by itself, as its rows describe it.
 pub(super) fn test(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> anyhow::Result<bool> {
     let (mut held, mut good, mut untested) = (0_usize, true, Vec::new());
-    for source in store::documents(paths)? {
+    let (files, alone) = store::tested(&places(paths))?;
+    ensure_some(files.len().saturating_add(alone.len()), paths)?;
+    // As after a policy was renamed: nobody would notice that its rows are not run any more.
+    for rows in alone {
+        let message = "no policy stands beside these rows".to_owned();
+        let (file, severity) = (rows.display().to_string(), Severity::Error);
+        problems(&[Problem { file, line: 0, column: 0, severity, message }], output, out)?;
+        good = false;
+    }
+    for source in store::documents(&files)? {
         let engine = match Set::read(std::slice::from_ref(&source)) {
             Ok((set, _)) => Engine::new(set),
             Err(found) => {
@@ -136,8 +170,11 @@ pub(super) fn given(
 }
 
 fn engine(paths: &[PathBuf]) -> anyhow::Result<Engine> {
-    match Set::read(&store::documents(paths)?) {
-        Ok((set, _)) => Ok(Engine::new(set)),
+    match Set::read(&store::documents(&places(paths))?) {
+        Ok((set, _)) => {
+            ensure_some(set.documents(), paths)?;
+            Ok(Engine::new(set))
+        }
         Err(found) => {
             let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
             bail!("the policies are not right\n{}", lines.join("\n"))

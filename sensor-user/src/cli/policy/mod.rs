@@ -1,15 +1,19 @@
 //! The options of `tollgate policy` come in; policies are checked, tried out, compared and put into force.
 
+mod apply;
 mod changes;
 mod edit;
 mod judge;
 mod versions;
 mod write;
 #[cfg(test)]
+mod applies;
+#[cfg(test)]
 mod edits;
 #[cfg(test)]
 mod tests;
 
+pub use apply::Apply;
 pub use edit::Edit;
 
 use std::io::Write;
@@ -27,16 +31,16 @@ const DEFAULT_FOLDER: &str = "/etc/tollgate/policies";
 pub enum PolicyAction {
     /// Say whether policies are right, and where not; warn of rules that can never have an effect.
     Check {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the findings are written.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Run the rows of NAME.test.yaml beside each NAME.yaml.
+    /// Run the rows of NAME.test.yaml beside each NAME.yaml; rows without it are an error.
     Test {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the outcome is written.
@@ -45,7 +49,7 @@ pub enum PolicyAction {
     },
     /// Say what policies decide about one call, and why.
     Explain {
-        /// Files and folders.
+        /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// What is known of the call, as "model=gpt-5" or "labels=app=web".
@@ -69,7 +73,7 @@ pub enum PolicyAction {
         /// File of events, one JSON object a line.
         #[arg(long, value_name = "FILE")]
         events: PathBuf,
-        /// Files and folders of policies.
+        /// Files and folders of policies; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// How the decisions are written.
@@ -78,7 +82,7 @@ pub enum PolicyAction {
     },
     /// Say for which recorded calls two sets of policies decide differently.
     Diff {
-        /// File or folder of the policies in force.
+        /// File or folder of the policies in force, also the folder that keeps versions.
         old: PathBuf,
         /// File or folder of those to come.
         new: PathBuf,
@@ -91,21 +95,11 @@ pub enum PolicyAction {
     },
     /// Print the JSON Schema of policy documents.
     Schema,
-    /// Check policies and put them into force as a new version.
-    Apply {
-        /// Files and folders.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Folder that keeps the versions.
-        #[arg(long, default_value = DEFAULT_FOLDER)]
-        folder: PathBuf,
-        /// Only say what would be put into force.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    /// Check policies and put them into force as a new version: files beside what is in force, a folder instead of it.
+    Apply(Apply),
     /// Edit a file in force: what comes of it is checked, compared and put into force as a new version.
     Edit(Edit),
-    /// List the versions kept.
+    /// List the versions kept: which is in force, when each came, and after which.
     History {
         /// Folder that keeps the versions.
         #[arg(long, default_value = DEFAULT_FOLDER)]
@@ -116,7 +110,7 @@ pub enum PolicyAction {
     },
     /// Put an earlier version into force again.
     Rollback {
-        /// Its number; the one before the current where left out.
+        /// Its number; where left out, the one that was in force before the current.
         number: Option<u64>,
         /// Folder that keeps the versions.
         #[arg(long, default_value = DEFAULT_FOLDER)]
@@ -142,10 +136,10 @@ impl PolicyAction {
                 out.write_all(crate::policy::schema().as_bytes())?;
                 Ok(true)
             }
-            Self::Apply { paths, folder, dry_run } => versions::apply(paths, folder, *dry_run, out),
+            Self::Apply(apply) => apply.run(out, now),
             Self::Edit(edit) => edit.run(out, now),
             Self::History { folder, output } => versions::history(folder, *output, out),
-            Self::Rollback { number, folder } => versions::rollback(*number, folder, out),
+            Self::Rollback { number, folder } => versions::rollback(*number, folder, (out, now)),
         }
     }
 }

@@ -57,6 +57,60 @@ fn row_that_does_not_hold_is_shown_with_what_was_decided() {
 }
 
 #[test]
+fn rows_are_run_by_their_own_name_and_those_without_a_policy_are_an_error() {
+    let test = |path: &Path| {
+        run(&PolicyAction::Test { paths: vec![path.to_owned()], output: Output::Text })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (policies, rows) = (repository().join("policies"), folder.path().join("a.test.yaml"));
+    fs::copy(policies.join("quic-off.test.yaml"), &rows).unwrap();
+    for path in [folder.path(), &rows] {
+        let (good, said) = test(path);
+        let expected = "a.test.yaml: no policy stands beside these rows\n0 rows hold\n";
+        assert!(!good && said.ends_with(expected), "{said}");
+    }
+    fs::copy(policies.join("quic-off.yaml"), folder.path().join("a.yaml")).unwrap();
+    let (good, said) = test(folder.path());
+    assert!(good && !said.contains("0 rows hold"), "{said}");
+    assert_eq!(test(&rows), (true, said));
+}
+
+#[test]
+fn folder_with_versions_stands_for_the_one_in_force_and_a_place_without_documents_is_an_error() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("policies");
+    let documents =
+        crate::store::policies::documents(&[repository().join("policies/quic-off.yaml")]);
+    crate::store::policies::History::new(&folder).apply(&documents.unwrap()).unwrap();
+    let events = state.path().join("e.jsonl");
+    fs::write(&events, "").unwrap();
+    let nowhere = state.path().join("empty");
+    fs::create_dir(&nowhere).unwrap();
+    let output = Output::Text;
+    let on = |folder: &Path| {
+        let (paths, events) = (vec![folder.to_owned()], events.clone());
+        let (fact, unknown, event, at) = (vec!["transport=quic".to_owned()], vec![], None, None);
+        let (old, new) = (folder.to_owned(), folder.to_owned());
+        [
+            PolicyAction::Check { paths: paths.clone(), output },
+            PolicyAction::Test { paths: paths.clone(), output },
+            PolicyAction::Explain { paths: paths.clone(), fact, unknown, event, at, output },
+            PolicyAction::Replay { events: events.clone(), paths, output },
+            PolicyAction::Diff { old, new, events, output },
+        ]
+    };
+    let said: Vec<_> = on(&folder).iter().map(|action| run(action).1).collect();
+    assert!(said[0].ends_with("1 policies with 2 rules are right\n"), "{said:?}");
+    assert!(said[1].contains("0000-quic-off.yaml: no rows beside it"), "{said:?}");
+    assert!(said[2].starts_with("deny by quic-off/"), "{said:?}");
+    for action in on(&nowhere) {
+        let refused = action.run(&mut Vec::new(), "2026-03-02T12:00:00Z".parse().unwrap());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("no policy document in"), "{action:?}: {refused}");
+    }
+}
+
+#[test]
 fn wrong_documents_are_refused_with_line_column_and_nearest_name() {
     let folder = repository().join("tests/corpus/policies_invalid");
     let mut text = String::new();
@@ -123,13 +177,43 @@ fn policies_are_applied_and_taken_back_and_wrong_ones_are_not_applied() {
     let folder = state.path().to_owned();
     let apply = |path: &str| {
         let paths = vec![repository().join(path)];
-        run(&PolicyAction::Apply { paths, folder: folder.clone(), dry_run: false })
+        run(&PolicyAction::Apply(Apply {
+            paths,
+            folder: folder.clone(),
+            replace: false,
+            dry_run: false,
+        }))
     };
-    assert!(apply("policies/quic-off.yaml").1.starts_with("version 1 is in force"));
-    assert!(apply("policies/break-glass.yaml").1.contains("version 2 is in force"));
+    assert!(apply("policies/quic-off.yaml").1.contains("version 1 is in force: 1 policies"));
+    assert!(apply("policies/break-glass.yaml").1.contains("version 2 is in force: 2 policies"));
     assert!(!apply("tests/corpus/policies_invalid/zone.yaml").0);
     let rollback = PolicyAction::Rollback { number: None, folder: folder.clone() };
-    assert_eq!(run(&rollback), (true, "version 1 is in force\n".to_owned()));
+    let (good, said) = run(&rollback);
+    assert!(good && said.ends_with("version 1 is in force: 1 policies with 2 rules\n"), "{said}");
     let history = PolicyAction::History { folder: folder.clone(), output: Output::Text };
-    assert_eq!(run(&history).1, "* 1\n  2\n");
+    let said = run(&history).1;
+    let lines: Vec<Vec<&str>> =
+        said.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((&lines[0][..2], lines[0].len()), (&["*", "1"][..], 3), "{said}");
+    assert_eq!((lines[1][0], &lines[1][2..]), ("2", &["after", "1"][..]), "{said}");
+}
+
+#[test]
+fn version_that_is_not_right_any_more_is_not_gone_back_to() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_owned();
+    let sources =
+        crate::store::policies::documents(&[repository().join("policies/quic-off.yaml")]).unwrap();
+    let versions = crate::store::policies::History::new(&folder);
+    versions.apply(&sources).unwrap();
+    versions.apply(&sources).unwrap();
+    let kept = folder.join("versions/1/0000-quic-off.yaml");
+    let rollback = PolicyAction::Rollback { number: None, folder };
+    fs::write(&kept, "kind: Nonsense\n").unwrap();
+    let (good, said) = run(&rollback);
+    assert!(!good && said.contains("0000-quic-off.yaml:1:1: apiVersion is missing"), "{said}");
+    fs::remove_file(&kept).unwrap();
+    let refused = rollback.run(&mut Vec::new(), "2026-03-02T12:00:00Z".parse().unwrap());
+    assert!(refused.unwrap_err().to_string().contains("no policy document in"));
+    assert!(versions.versions().unwrap()[1].is_current);
 }

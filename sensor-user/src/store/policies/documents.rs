@@ -1,5 +1,6 @@
 //! Paths of files and folders come in; the policy documents in them, and the rows beside them, go out.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::io::Read;
@@ -20,6 +21,32 @@ const TEST_ENDING: &str = ".test.yaml";
 
 /// Reads the documents of files, and of the files of folders, in the order of their names.
 pub fn documents(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
+    files(paths)?.iter().filter(|file| !is_test(file)).map(|file| read(file)).collect()
+}
+
+/// Files of documents whose rows are to be run, and rows that no file of documents stands beside. Rows stand for the
+/// documents beside them, so that they can be named themselves.
+pub fn tested(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    let (mut found, mut alone, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+    for file in files(paths)? {
+        let documents = if is_test(&file) { documents_beside(&file) } else { Some(file.clone()) };
+        match documents {
+            Some(documents) if known.insert(documents.clone()) => found.push(documents),
+            Some(_) => {}
+            None => alone.push(file),
+        }
+    }
+    Ok((found, alone))
+}
+
+/// Reads the rows beside a file of documents, where there are any.
+pub fn tests_of(file: &Path) -> Result<Option<Source>, Error> {
+    let tests = file.with_extension("test.yaml");
+    if tests.exists() { read(&tests).map(Some) } else { Ok(None) }
+}
+
+/// The files themselves, and those of the folders.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -28,13 +55,14 @@ pub fn documents(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
             files.push(path.clone());
         }
     }
-    files.iter().filter(|file| !is_test(file)).map(|file| read(file)).collect()
+    Ok(files)
 }
 
-/// Reads the rows beside a file of documents, where there are any.
-pub fn tests_of(file: &Path) -> Result<Option<Source>, Error> {
-    let tests = file.with_extension("test.yaml");
-    if tests.exists() { read(&tests).map(Some) } else { Ok(None) }
+/// The file of documents that rows are of, where it is there.
+fn documents_beside(rows: &Path) -> Option<PathBuf> {
+    let name = rows.file_name()?.to_str()?.strip_suffix(TEST_ENDING)?;
+    let beside = ENDINGS.map(|ending| rows.with_file_name(format!("{name}{ending}")));
+    beside.into_iter().find(|file| file.is_file())
 }
 
 /// The files of a folder that hold documents or rows; hidden ones, as Kubernetes keeps its own, are left out.

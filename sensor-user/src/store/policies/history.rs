@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! FOLDER/versions/1/ … versions/7/    one folder a version, never changed once it has its name
+//! FOLDER/versions/7/.before           the number of the version that was in force before it
 //! FOLDER/current -> versions/7        changed by one rename, so that a reader sees one version whole
 //! ```
 
@@ -10,6 +11,9 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
+use jiff::Timestamp;
 
 use crate::policy::Source;
 use crate::store::policies::Error;
@@ -18,6 +22,8 @@ use crate::store::policies::Error;
 const VERSIONS_MAX: usize = 50;
 /// The link to the version in force.
 const CURRENT: &str = "current";
+/// The file that says what a version came after; hidden, so that nobody takes it for documents.
+const BEFORE: &str = ".before";
 
 /// A folder with versions of policies.
 #[derive(Clone, Debug)]
@@ -32,6 +38,10 @@ pub struct Version {
     pub number: u64,
     /// Whether it is in force.
     pub is_current: bool,
+    /// When it was made, as its folder says.
+    pub made: Option<Timestamp>,
+    /// The version that was in force before it, where one was.
+    pub before: Option<u64>,
 }
 
 impl History {
@@ -40,10 +50,12 @@ impl History {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where the documents in force are: those of the current version, else those of the folder itself.
+    /// Where the documents in force are: those of the current version, else those of the folder itself. A link that leads
+    /// nowhere is handed out too: reading it says so, where the folder itself would look as if nothing were in force.
     pub fn in_force(folder: &Path) -> PathBuf {
         let current = folder.join(CURRENT);
-        if current.is_dir() { current } else { folder.to_owned() }
+        let is_place = |found: fs::Metadata| found.is_symlink() || found.is_dir();
+        if fs::symlink_metadata(&current).is_ok_and(is_place) { current } else { folder.to_owned() }
     }
 
     /// The versions kept, the oldest first.
@@ -59,7 +71,11 @@ impl History {
         let mut numbers: Vec<u64> =
             entries.flatten().filter_map(|entry| number(&entry.path())).collect();
         numbers.sort_unstable();
-        let version = |number| Version { number, is_current: current == Some(number) };
+        let version = |number: u64| {
+            let place = folder.join(number.to_string());
+            let is_current = current == Some(number);
+            Version { number, is_current, made: made(&place), before: before(&place) }
+        };
         Ok(numbers.into_iter().map(version).collect())
     }
 
@@ -83,9 +99,14 @@ impl History {
                 .and_then(|()| file.sync_all())
                 .map_err(|source| unwritten(&path, source))?;
         }
+        if let Some(current) = versions.iter().find(|version| version.is_current) {
+            let path = draft.join(BEFORE);
+            fs::write(&path, current.number.to_string())
+                .map_err(|source| unwritten(&path, source))?;
+        }
         let path = folder.join(number.to_string());
         fs::rename(&draft, &path).map_err(|source| unwritten(&path, source))?;
-        self.point(number)?;
+        self.put_into_force(number)?;
         let over = versions.len().saturating_add(1).saturating_sub(VERSIONS_MAX);
         for old in versions.iter().filter(|version| !version.is_current).take(over) {
             let path = folder.join(old.number.to_string());
@@ -94,33 +115,22 @@ impl History {
         Ok(number)
     }
 
-    /// Puts a kept version into force: the one of that number, else the one before the current.
-    pub fn rollback(&self, to: Option<u64>) -> Result<u64, Error> {
+    /// A kept version and the place of its documents: the one of that number, else the one that was in force before the
+    /// current. The next lower number may be one that was gone back from.
+    pub fn earlier(&self, to: Option<u64>) -> Result<(u64, PathBuf), Error> {
         let versions = self.versions()?;
-        let current =
-            versions.iter().find(|version| version.is_current).map(|version| version.number);
-        let number = match to {
-            Some(number) => {
-                versions
-                    .iter()
-                    .find(|version| version.number == number)
-                    .ok_or(Error::NoVersion { number })?
-                    .number
-            }
-            None => {
-                versions
-                    .iter()
-                    .rev()
-                    .find(|version| current.is_some_and(|current| version.number < current))
-                    .ok_or(Error::NoEarlier)?
-                    .number
-            }
+        let before = || {
+            versions.iter().find(|version| version.is_current).and_then(|current| current.before)
         };
-        self.point(number)?;
-        Ok(number)
+        let number = to.or_else(before).ok_or(Error::NoEarlier)?;
+        if !versions.iter().any(|version| version.number == number) {
+            return Err(Error::NoVersion { number });
+        }
+        Ok((number, self.folder.join("versions").join(number.to_string())))
     }
 
-    fn point(&self, number: u64) -> Result<(), Error> {
+    /// Puts a kept version into force.
+    pub fn put_into_force(&self, number: u64) -> Result<(), Error> {
         let (draft, current) = (self.folder.join(".current"), self.folder.join(CURRENT));
         let unwritten = |source| Error::Write { path: current.clone(), source };
         match fs::remove_file(&draft) {
@@ -138,6 +148,17 @@ fn number(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
+/// When a version was made: nothing comes into its folder later.
+fn made(version: &Path) -> Option<Timestamp> {
+    let modified = fs::metadata(version).ok()?.modified().ok()?;
+    let seconds = modified.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+}
+
+fn before(version: &Path) -> Option<u64> {
+    fs::read_to_string(version.join(BEFORE)).ok()?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,25 +168,57 @@ mod tests {
         Source { file: "a.yaml".to_owned(), text: text.to_owned() }
     }
 
+    /// Goes back as `tollgate policy rollback` does.
+    fn back(history: &History, to: Option<u64>) -> Result<u64, Error> {
+        let (number, _) = history.earlier(to)?;
+        history.put_into_force(number)?;
+        Ok(number)
+    }
+
     #[test]
     fn version_is_applied_whole_and_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let history = History::new(folder.path());
         assert_eq!(history.versions().unwrap(), []);
-        assert!(matches!(history.rollback(None), Err(Error::NoEarlier)));
+        assert!(matches!(back(&history, None), Err(Error::NoEarlier)));
         for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
             assert_eq!(history.apply(&[source(text)]).unwrap(), number);
         }
         let read = || documents(&[History::in_force(folder.path())]).unwrap().remove(0).text;
         assert_eq!(read(), "three");
-        assert_eq!(history.rollback(None).unwrap(), 2);
+        assert_eq!(back(&history, None).unwrap(), 2);
         assert_eq!(read(), "two");
-        assert_eq!(history.rollback(Some(1)).unwrap(), 1);
-        assert!(matches!(history.rollback(Some(9)), Err(Error::NoVersion { number: 9 })));
+        assert_eq!(back(&history, Some(1)).unwrap(), 1);
+        assert!(matches!(back(&history, Some(9)), Err(Error::NoVersion { number: 9 })));
+        assert!(matches!(back(&history, None), Err(Error::NoEarlier)));
         assert_eq!(read(), "one");
-        let current: Vec<_> =
-            history.versions().unwrap().iter().map(|one| one.is_current).collect();
-        assert_eq!(current, [true, false, false]);
+        let versions = history.versions().unwrap();
+        let known: Vec<_> = versions.iter().map(|one| (one.is_current, one.before)).collect();
+        assert_eq!(known, [(true, None), (false, Some(1)), (false, Some(2))]);
+        assert!(versions.iter().all(|one| one.made.is_some()), "{versions:?}");
+    }
+
+    #[test]
+    fn version_that_was_gone_back_from_is_not_gone_back_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::new(folder.path());
+        for text in ["one", "two", "bad"] {
+            history.apply(&[source(text)]).unwrap();
+        }
+        assert_eq!(back(&history, None).unwrap(), 2);
+        assert_eq!(history.apply(&[source("four")]).unwrap(), 4);
+        assert_eq!(back(&history, None).unwrap(), 2);
+        assert_eq!(back(&history, None).unwrap(), 1);
+    }
+
+    #[test]
+    fn version_in_force_that_is_not_there_is_an_error_and_not_an_empty_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::new(folder.path());
+        assert_eq!(history.apply(&[source("one")]).unwrap(), 1);
+        fs::remove_dir_all(folder.path().join("versions/1")).unwrap();
+        let read = documents(&[History::in_force(folder.path())]);
+        assert!(matches!(read, Err(Error::Read { .. })), "{read:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod documents;
 mod history;
 
 pub use documents::documents;
+pub use documents::tested;
 pub use documents::tests_of;
 pub use history::History;
 pub use history::Version;
@@ -46,7 +47,9 @@ pub enum Error {
         /// Its number.
         number: u64,
     },
-    /// There is nothing before the current version.
-    #[error("going back: there is no earlier version")]
+    /// Nothing is known to have been in force before the current version.
+    #[error(
+        "going back: no version is known to have been in force before this one; name one of `tollgate policy history`"
+    )]
     NoEarlier,
 }
