@@ -247,7 +247,7 @@ pub struct Call {
     /// Whether all of the plaintext was seen.
     pub complete: bool,
     /// The answer repeats a stored one (a response fetched again, a batch polled): of all calls with the same
-    /// `response_id` only one may be priced.
+    /// `response_id` only one may be priced. Once `spend::Repeats` has seen the call: its figures were counted before.
     pub repeated: bool,
     /// Kind of service the host is; `None` for an unlisted one.
     pub category: Option<catalogue::Category>,
