@@ -22,6 +22,9 @@ pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
         own.output =
             own.output.map(|output| output.saturating_add(own.output_reasoning.unwrap_or(0)));
     }
+    if dialect == Dialect::Gemini {
+        add_thoughts(&mut reading.usage, usage);
+    }
     if dialect == Dialect::Openrouter {
         // What it passes on comes from Anthropic, whose default is five minutes.
         let own = &mut reading.usage;
@@ -29,6 +32,18 @@ pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
     }
     reading.usage.reported_picodollars = reported(usage, dialect);
     reading
+}
+
+/// What the total has beyond prompt and completion was thought: it is billed as output.
+fn add_thoughts(own: &mut Usage, usage: &Value) {
+    let (total, prompt) = (count(usage, "total_tokens"), count(usage, "prompt_tokens"));
+    let made = total.zip(prompt).and_then(|(total, prompt)| total.checked_sub(prompt));
+    let Some(made) = made.filter(|made| own.output.is_none_or(|output| output < *made)) else {
+        return;
+    };
+    let thoughts = made.saturating_sub(own.output.unwrap_or_default());
+    own.output_reasoning = own.output_reasoning.or(Some(thoughts).filter(|_| own.output.is_some()));
+    own.output = Some(made);
 }
 
 /// Reads a Responses usage in a dialect; there the reasoning is always inside the output.
@@ -41,7 +56,7 @@ pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
 /// The provider's own amount, where its dialect has one.
 fn reported(usage: &Value, dialect: Dialect) -> Option<i64> {
     match dialect {
-        Dialect::Standard => None,
+        Dialect::Standard | Dialect::Gemini => None,
         Dialect::Xai => usage.get("cost_in_usd_ticks")?.as_i64()?.checked_mul(PICODOLLARS_A_TICK),
         Dialect::Openrouter => {
             let fee = picodollars(usage.get("cost")?)?;
@@ -140,6 +155,25 @@ mod tests {
         assert_eq!((found.output, found.reported_picodollars), (Some(15), Some(6_000_000_000)));
         let early = json!({"prompt_tokens": 1, "cost": {"total_cost": 0}});
         assert_eq!(read("perplexity.chat", &early).reported_picodollars, None);
+    }
+
+    #[test]
+    fn thoughts_that_only_the_total_counts_are_output() {
+        const CASES: &[(&str, Option<u64>, Option<u64>)] = &[
+            (
+                r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}"#,
+                Some(96),
+                Some(93),
+            ),
+            (r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":12}"#, Some(3), None),
+            (r#"{"completion_tokens":3,"prompt_tokens":9}"#, Some(3), None),
+            (r#"{"prompt_tokens":9,"total_tokens":9}"#, Some(0), None),
+        ];
+        for (figures, output, thoughts) in CASES {
+            let body = json!({"usage": serde_json::from_str::<Value>(figures).unwrap()});
+            let usage = extract(Shape::Chat(Dialect::Gemini), &body).0;
+            assert_eq!((usage.output, usage.output_reasoning), (*output, *thoughts), "{figures}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
                 Route::new(Operation::Models, Shape::None)
             }
             [.., "files"] | [.., "files", _] => Route::new(Operation::Files, Shape::None),
-            _ => openai::route(method, path, Dialect::Standard)?,
+            _ => openai::route(method, path, Dialect::Gemini)?,
         },
     };
     found.geo = after(path, "locations").map(str::to_owned);

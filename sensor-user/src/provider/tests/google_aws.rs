@@ -56,6 +56,15 @@ fn a_cut_gemini_stream_is_a_lower_bound() {
 }
 
 #[test]
+fn gemini_in_the_words_of_openai_counts_thoughts_as_output() {
+    let asked = r#"{"model":"gemini-2.5-flash","messages":[{"role":"user","content":"hi"}]}"#;
+    let answer = r#"{"id":"c1","object":"chat.completion","model":"gemini-2.5-flash","choices":[{"message":{"content":"x"}}],
+        "usage":{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}}"#;
+    let call = Story::new(GEMINI, "/v1beta/openai/chat/completions", asked, answer).call();
+    assert_eq!(counts(&call.usage), "in=9 out=96 think=93");
+}
+
+#[test]
 fn gemini_errors_have_their_status_word() {
     let body = r#"{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}"#;
     for body in [body.to_owned(), format!("[{body}]")] {
