@@ -226,6 +226,32 @@ mod tests {
     }
 
     #[test]
+    fn of_visits_to_the_web_only_searches_are_billed() {
+        let item = |action: &str| json!({"type": "web_search_call", "action": {"type": action}});
+        let mut body = json!({"usage": {"input_tokens": 1, "output_tokens": 1}, "output": [
+            {"type": "web_search_call"}, item("search"), item("open_page"), item("find_in_page"),
+            {"type": "local_shell_call", "action": {"type": "exec"}}]});
+        let (usage, quality, _) = extract(Shape::Responses(Dialect::Standard), &body);
+        assert_eq!((usage.web_searches, quality), (Some(2), UsageQuality::Reported));
+        body = json!({"response": body});
+        assert_eq!(extract(Shape::Responses(Dialect::Standard), &body).0.web_searches, Some(2));
+    }
+
+    #[test]
+    fn tools_whose_cost_is_not_told_make_a_lower_bound() {
+        for tool in ["image_generation_call", "code_interpreter_call"] {
+            let mut body = json!({"usage": {"input_tokens": 1, "output_tokens": 1,
+                "cost_in_usd_ticks": 7}, "output": [{"type": tool}, {"type": "message"}]});
+            let of = |dialect, body: &Value| extract(Shape::Responses(dialect), body).1;
+            assert_eq!(of(Dialect::Standard, &body), UsageQuality::Partial, "{tool}");
+            // The provider's own amount has it all.
+            assert_eq!(of(Dialect::Xai, &body), UsageQuality::Reported, "{tool}");
+            body["output"][0]["type"] = "message".into();
+            assert_eq!(of(Dialect::Standard, &body), UsageQuality::Reported, "{tool}");
+        }
+    }
+
+    #[test]
     fn missing_figures_stay_unknown() {
         let (usage, quality, _) = extract(Shape::Chat(Dialect::Standard), &json!({"usage": null}));
         assert_eq!((usage, quality), (Usage::default(), UsageQuality::Missing));

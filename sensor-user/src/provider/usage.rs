@@ -57,6 +57,9 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
     if known && matches!(shape, Shape::Responses(_)) {
         reading.usage.web_searches = answer.web_searches;
         reading.usage.file_searches = answer.file_searches;
+        // The provider's own amount has all tools in it.
+        reading.partial |=
+            answer.has_unmetered_tools && reading.usage.reported_picodollars.is_none();
     }
     if known && shape == Shape::Gemini && answer.grounding_queries > 0 {
         reading.usage.web_searches = Some(answer.grounding_queries);
