@@ -144,6 +144,8 @@ pub struct Usage {
     pub input_image: Option<u64>,
     /// Cached audio part of `cache_read`.
     pub cache_read_audio: Option<u64>,
+    /// Cached image part of `cache_read`.
+    pub cache_read_image: Option<u64>,
     /// All output tokens, reasoning included.
     pub output: Option<u64>,
     /// Reasoning part of `output`.

@@ -144,6 +144,8 @@ impl Input<'_> {
         let (input_uncached, too_large) = rest(self.total, &[self.cached, cache_write_30m, long]);
         let cached_audio = count(self.details, "cached_tokens_details.audio_tokens");
         let (input_audio, _) = rest(count(self.details, "audio_tokens"), &[cached_audio]);
+        let cached_image = count(self.details, "cached_tokens_details.image_tokens");
+        let (input_image, _) = rest(count(self.details, "image_tokens"), &[cached_image]);
         Reading {
             usage: Usage {
                 input_uncached,
@@ -151,8 +153,9 @@ impl Input<'_> {
                 cache_write_30m,
                 cache_write_12h: long,
                 input_audio,
-                input_image: count(self.details, "image_tokens"),
+                input_image,
                 cache_read_audio: cached_audio,
+                cache_read_image: cached_image,
                 ..Usage::default()
             },
             partial: too_large || split_too_large,
@@ -258,6 +261,18 @@ mod tests {
         let (usage, _, _) =
             extract(Shape::Chat(Dialect::Standard), &json!({"usage": {"completion_tokens": 5}}));
         assert_eq!(usage, Usage { output: Some(5), ..Usage::default() });
+    }
+
+    #[test]
+    fn cached_pictures_and_sound_are_taken_out_of_their_part() {
+        let usage = json!({"input_tokens": 1500, "input_token_details": {"text_tokens": 300,
+            "image_tokens": 1000, "audio_tokens": 200, "cached_tokens": 1200,
+            "cached_tokens_details": {"text_tokens": 300, "image_tokens": 800, "audio_tokens": 100}},
+            "output_tokens": 100});
+        let found = responses(&usage).usage;
+        assert_eq!((found.input_uncached, found.cache_read), (Some(300), Some(1200)));
+        assert_eq!((found.input_image, found.cache_read_image), (Some(200), Some(800)));
+        assert_eq!((found.input_audio, found.cache_read_audio), (Some(100), Some(100)));
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl CallEvent {
             ("input_audio", usage.input_audio),
             ("input_image", usage.input_image),
             ("cache_read_audio", usage.cache_read_audio),
+            ("cache_read_image", usage.cache_read_image),
             ("output_audio", usage.output_audio),
             ("output_image", usage.output_image),
             ("web_searches", usage.web_searches),

@@ -213,8 +213,9 @@ fn has_unsplit_parts(offer: &Offer<'_>, query: &Query<'_>) -> bool {
     let connected_time = has(Class::AudioHours)
         && !has(Class::InputAudioHours)
         && query.usage.audio_millis.is_none();
-    let cached_pictures =
-        has(Class::CacheReadImage) && query.usage.cache_read.is_some_and(|tokens| tokens > 0);
+    let cached_pictures = has(Class::CacheReadImage)
+        && query.usage.cache_read_image.is_none()
+        && query.usage.cache_read.is_some_and(|tokens| tokens > 0);
     let pictures = has(Class::OutputImage) && query.usage.output_image.is_none();
     connected_time || cached_pictures || pictures || has(Class::Unmetered)
 }

@@ -39,6 +39,7 @@ fn apply(call: &mut Call<'_>, word: &str) {
         "reason" => &mut usage.output_reasoning,
         "audio_in" => &mut usage.input_audio,
         "audio_read" => &mut usage.cache_read_audio,
+        "image_read" => &mut usage.cache_read_image,
         "audio_out" => &mut usage.output_audio,
         "image_in" => &mut usage.input_image,
         "image_out" => &mut usage.output_image,
