@@ -53,23 +53,27 @@ pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
     reading
 }
 
-/// The provider's own amount, where its dialect has one.
+/// The provider's own amount, where its dialect has one. None is below zero: such a figure says nothing.
 fn reported(usage: &Value, dialect: Dialect) -> Option<i64> {
+    let dollars = |value: &Value| picodollars(value).filter(|amount| *amount >= 0);
     match dialect {
         Dialect::Standard | Dialect::Gemini => None,
-        Dialect::Xai => usage.get("cost_in_usd_ticks")?.as_i64()?.checked_mul(PICODOLLARS_A_TICK),
+        Dialect::Xai => {
+            let ticks = usage.get("cost_in_usd_ticks")?.as_i64().filter(|ticks| *ticks >= 0);
+            ticks?.checked_mul(PICODOLLARS_A_TICK)
+        }
         Dialect::Openrouter => {
-            let fee = picodollars(usage.get("cost")?)?;
+            let fee = dollars(usage.get("cost")?)?;
             // With the user's own key `cost` is only the router's fee.
             if usage.get("is_byok").and_then(Value::as_bool) != Some(true) {
                 return Some(fee);
             }
             let upstream = usage.get("cost_details")?.get("upstream_inference_cost")?;
-            fee.checked_add(picodollars(upstream)?)
+            fee.checked_add(dollars(upstream)?)
         }
         // Chunks before the last carry a cost of zero.
         Dialect::Perplexity => {
-            picodollars(usage.get("cost")?.get("total_cost")?).filter(|cost| *cost > 0)
+            dollars(usage.get("cost")?.get("total_cost")?).filter(|cost| *cost > 0)
         }
     }
 }
@@ -149,6 +153,22 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_below_zero_is_none() {
+        let costs = [
+            ("openrouter.chat", json!({"cost": -5})),
+            (
+                "openrouter.chat",
+                json!({"cost": 1, "is_byok": true, "cost_details": {"upstream_inference_cost": -1}}),
+            ),
+            ("xai.chat", json!({"cost_in_usd_ticks": -7})),
+            ("perplexity.chat", json!({"cost": {"total_cost": -1}})),
+        ];
+        for (shape, usage) in costs {
+            assert_eq!(read(shape, &usage).reported_picodollars, None, "{usage}");
+        }
+    }
+
+    #[test]
     fn perplexity_reports_its_cost_in_the_end_only() {
         let usage = json!({"prompt_tokens": 1, "completion_tokens": 10, "reasoning_tokens": 5, "cost": {"total_cost": 0.006}});
         let found = read("perplexity.chat", &usage);
@@ -160,11 +180,7 @@ mod tests {
     #[test]
     fn thoughts_that_only_the_total_counts_are_output() {
         const CASES: &[(&str, Option<u64>, Option<u64>)] = &[
-            (
-                r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}"#,
-                Some(96),
-                Some(93),
-            ),
+            (r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}"#, Some(96), Some(93)),
             (r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":12}"#, Some(3), None),
             (r#"{"completion_tokens":3,"prompt_tokens":9}"#, Some(3), None),
             (r#"{"prompt_tokens":9,"total_tokens":9}"#, Some(0), None),

@@ -15,6 +15,7 @@ use crate::provider::cohere;
 use crate::provider::compatible;
 use crate::provider::gemini;
 use crate::provider::openai;
+use crate::provider::skim::whole_number;
 
 /// What one usage object says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +97,8 @@ fn guess(usage: &Value, long_cache: bool) -> Reading {
 
 /// The count at a path such as `prompt_tokens_details.cached_tokens`; absent, null and negative are unknown.
 pub(super) fn count(object: &Value, path: &str) -> Option<u64> {
-    path.split('.').try_fold(object, |value, key| value.get(key))?.as_u64()
+    let value = path.split('.').try_fold(object, |value, key| value.get(key))?;
+    value.as_u64().or_else(|| whole_number(&value.as_number()?.to_string()))
 }
 
 /// The first of several counts that is known.

@@ -17,6 +17,7 @@ use crate::provider::skim::plan::ROOT;
 pub use crate::provider::skim::plan::Want;
 pub use crate::provider::skim::slot::Slot;
 use crate::provider::skim::slot::unescape;
+pub(super) use crate::provider::skim::slot::whole_number;
 
 mod plan;
 mod slot;

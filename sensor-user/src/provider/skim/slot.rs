@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::provider::skim::plan::Want;
 
+/// The largest number up to which a double tells all whole numbers apart.
+const DOUBLE_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// What was kept for one path.
 #[derive(Clone, Debug, Default)]
 pub struct Slot {
@@ -32,7 +35,7 @@ impl Slot {
 
     /// The whole number written there.
     pub fn number(&self) -> Option<u64> {
-        if self.quoted { None } else { utf8(&self.bytes)?.parse().ok() }
+        if self.quoted { None } else { whole_number(utf8(&self.bytes)?) }
     }
 
     /// The object written there.
@@ -98,6 +101,16 @@ impl Slot {
     }
 }
 
+/// The whole number that a text says; some peers count in doubles and write `500.0`.
+pub fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=DOUBLE_EXACT_MAX).contains(&number);
+        // Written out, what fits is parsed without a cast.
+        is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+    })
+}
+
 fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
@@ -112,4 +125,31 @@ pub(super) fn unescape(inside: &[u8]) -> Option<String> {
     quoted.extend_from_slice(inside);
     quoted.push(b'"');
     serde_json::from_slice(&quoted).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_without_a_fraction_are_whole_numbers() {
+        const CASES: &[(&str, Option<u64>)] = &[
+            ("500", Some(500)),
+            ("500.0", Some(500)),
+            ("5e2", Some(500)),
+            ("0.0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("500.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("nan", None),
+            ("inf", None),
+            ("", None),
+            ("true", None),
+        ];
+        for (text, expected) in CASES {
+            assert_eq!(whole_number(text), *expected, "{text}");
+        }
+    }
 }
