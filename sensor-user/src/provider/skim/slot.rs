@@ -1,11 +1,18 @@
 //! Bytes that `skim` found at a wanted path come in; text, numbers and parsed objects go out.
 
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
+
 use serde_json::Value;
 
 use crate::provider::skim::plan::Want;
 
 /// The largest number up to which a double tells all whole numbers apart.
 const DOUBLE_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Different strings told apart at one path, so that hostile lists take no memory: searches for an answer are a few.
+const DISTINCT_MAX: usize = 256;
 
 /// What was kept for one path.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +21,8 @@ pub struct Slot {
     pub(super) quoted: bool,
     pub(super) bytes: Vec<u8>,
     pub(super) counts: Vec<u64>,
+    /// Digests of the strings that were told apart.
+    pub(super) seen: Vec<u64>,
 }
 
 impl Slot {
@@ -43,7 +52,7 @@ impl Slot {
         serde_json::from_slice(&self.bytes).ok()
     }
 
-    /// How many filled values stood there; for a tally, how often its `index`th string did.
+    /// How many filled or different values stood there; for a tally, how often its `index`th string did.
     pub fn count(&self, index: usize) -> u64 {
         self.counts.get(index).copied().unwrap_or(0)
     }
@@ -53,6 +62,7 @@ impl Slot {
         self.quoted = false;
         self.bytes.clear();
         self.counts.fill(0);
+        self.seen.clear();
     }
 
     /// A container begins at the path; a text or object that stood there gives way.
@@ -64,7 +74,7 @@ impl Slot {
                 self.bytes.clear();
                 self.found = false;
             }
-            Want::Tally(_) => {}
+            Want::Distinct | Want::Tally(_) => {}
         }
     }
 
@@ -76,6 +86,8 @@ impl Slot {
             Want::Json => self.clear(),
             Want::Filled if !empty => self.add(0),
             Want::Filled => {}
+            Want::Distinct if !empty => self.tell_apart(),
+            Want::Distinct => {}
             Want::Tally(words) => {
                 let word = words.iter().position(|word| word.as_bytes() == self.bytes.as_slice());
                 self.add(word.filter(|_| !overflow).unwrap_or(usize::MAX));
@@ -89,7 +101,18 @@ impl Slot {
             Want::Text => self.found = !overflow && self.bytes != b"null",
             Want::Json => self.clear(),
             Want::Filled if !empty => self.add(0),
-            Want::Filled | Want::Tally(_) => {}
+            Want::Filled | Want::Distinct | Want::Tally(_) => {}
+        }
+    }
+
+    /// Counts the string that has ended, unless the same one stood there before.
+    fn tell_apart(&mut self) {
+        let mut hasher = DefaultHasher::new();
+        std::mem::take(&mut self.bytes).hash(&mut hasher);
+        let digest = hasher.finish();
+        if !self.seen.contains(&digest) && self.seen.len() < DISTINCT_MAX {
+            self.seen.push(digest);
+            self.add(0);
         }
     }
 

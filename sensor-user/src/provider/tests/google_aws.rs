@@ -12,7 +12,7 @@ const CONTENTS: &str = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
 
 const CHUNKS: [&str; 2] = [
     r#"{"candidates":[{"content":{"parts":[{"text":"H"}]}}],"usageMetadata":{"promptTokenCount":10,"totalTokenCount":10},"modelVersion":"gemini-2.5-flash","responseId":"r1"}"#,
-    r#"{"candidates":[{"content":{"parts":[{"text":"i"}]},"finishReason":"STOP","groundingMetadata":{"webSearchQueries":["a","b"]}}],
+    r#"{"candidates":[{"content":{"parts":[{"text":"i"}]},"finishReason":"STOP","groundingMetadata":{"webSearchQueries":["a","b","","a"]}}],
         "usageMetadata":{"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":8,"totalTokenCount":20},"modelVersion":"gemini-2.5-flash"}"#,
 ];
 
