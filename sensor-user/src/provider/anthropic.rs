@@ -22,6 +22,8 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
             Some(Route::new(Operation::Chat, Shape::Messages))
         }
         [.., "messages", "count_tokens"] => Some(Route::new(Operation::CountTokens, Shape::None)),
+        // One answer a line, each with its own model and figures.
+        [.., "messages", "batches", _, "results"] if !post => Some(Route::unread(Operation::Batch)),
         [.., "messages", "batches"]
         | [.., "messages", "batches", _]
         | [.., "messages", "batches", _, _] => {
@@ -52,10 +54,10 @@ pub(super) fn usage(usage: &Value, long_cache: bool) -> Reading {
     reading.usage.web_searches = count(usage, "server_tool_use.web_search_requests");
     reading.context = PriceContext {
         service_tier: text(usage, "service_tier"),
-        batch: false,
         speed: text(usage, "speed"),
         // The API says `not_available` for models that cannot choose.
         geo: text(usage, "inference_geo").filter(|geo| geo != "not_available"),
+        ..PriceContext::default()
     };
     reading
 }

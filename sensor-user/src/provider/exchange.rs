@@ -310,6 +310,7 @@ impl Exchange {
         let geo = self.asked.geo.take().or_else(|| self.route.geo.take());
         context.geo = context.geo.take().or(geo);
         context.batch |= self.route.batch;
+        context.unread |= self.route.unread;
     }
 }
 

@@ -179,6 +179,8 @@ pub struct PriceContext {
     pub speed: Option<String>,
     /// `inference_geo` or the region of the host (`us`, `eu`, …).
     pub geo: Option<String>,
+    /// What is billed stands in figures that are not read: the lines of a file, an answer that is yet to come.
+    pub unread: bool,
 }
 
 /// Where the credential stood in the request.

@@ -45,6 +45,8 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         [.., "batches"] | [.., "batches", _] | [.., "batches", _, "cancel"] => {
             Some(Route { batch: true, ..Route::repeated(Operation::Batch, responses) })
         }
+        // The results of a batch are such a file, one answer a line.
+        [.., "files", _, "content"] if !post => Some(Route::unread(Operation::Files)),
         [.., "files" | "uploads"]
         | [.., "files" | "uploads", _]
         | [.., "files" | "uploads", _, _] => made(Operation::Files, Shape::None),

@@ -92,6 +92,9 @@ impl Prices {
         if is_unbilled(query) {
             return Cost::reported(0);
         }
+        if query.context.unread {
+            return Cost::unknown(Gap::Usage);
+        }
         let partial = query.quality == UsageQuality::Partial;
         let own = query.usage.reported_picodollars;
         match own {
@@ -146,6 +149,7 @@ fn is_unbilled(query: &Query<'_>) -> bool {
         return true;
     }
     match query.operation {
+        _ if query.context.unread => false,
         Operation::CountTokens | Operation::Files | Operation::Models => true,
         // Making and polling a batch is free; its results carry usage, and that is what is billed.
         Operation::Batch => meter::read(query.usage, query.operation).is_none(),

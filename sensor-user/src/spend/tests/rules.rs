@@ -60,6 +60,7 @@ fn apply_context(call: &mut Call<'_>, name: &str, value: &str) {
         "status" => call.status = Some(value.parse().unwrap()),
         "partial" => call.quality = UsageQuality::Partial,
         "missing" => call.quality = UsageQuality::Missing,
+        "unread" => call.context.unread = true,
         "batch" => call.context.batch = true,
         "tier" => call.context.service_tier = Some(value.to_owned()),
         "speed" => call.context.speed = Some(value.to_owned()),
