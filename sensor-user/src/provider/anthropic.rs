@@ -107,6 +107,13 @@ fn add(a: Reading, b: Reading) -> Reading {
     }
 }
 
+/// Whether a part of the answer was another model's than this one: an advisor's, which is billed at its own rate.
+pub(super) fn asks_other_model(usage: &Value, model: &str) -> bool {
+    let iterations = usage.get("iterations").and_then(Value::as_array);
+    let mut models = iterations.into_iter().flatten().filter_map(|one| one.get("model")?.as_str());
+    models.any(|other| other != model)
+}
+
 /// One price cannot hold for two models.
 fn names_two_models(iterations: &[Value]) -> bool {
     let mut models = iterations.iter().filter_map(|one| one.get("model")?.as_str());
@@ -180,5 +187,17 @@ mod tests {
     fn iterations_of_two_models_are_partial() {
         let body = json!({"iterations": [{"model": "a", "input_tokens": 1}, {"model": "b", "input_tokens": 1}]});
         assert!(usage(&body, false).partial);
+    }
+
+    #[test]
+    fn an_advisor_of_another_model_makes_the_figures_partial() {
+        let quality = |advisor: &str| {
+            let body = json!({"model": "claude-sonnet-5-5", "usage": {"input_tokens": 9, "output_tokens": 9,
+                "iterations": [{"type": "message", "input_tokens": 5, "output_tokens": 5},
+                {"type": "advisor_message", "model": advisor, "input_tokens": 4, "output_tokens": 4}]}});
+            extract(Shape::Messages, &body).1
+        };
+        assert_eq!(quality("claude-opus-5-5"), UsageQuality::Partial);
+        assert_eq!(quality("claude-sonnet-5-5"), UsageQuality::Reported);
     }
 }

@@ -62,6 +62,11 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
         reading.partial |=
             answer.has_unmetered_tools && reading.usage.reported_picodollars.is_none();
     }
+    if let (Shape::Messages | Shape::Invoke | Shape::Guess, Some(usage), Some(model)) =
+        (shape, answer.usage.as_ref(), answer.model.as_deref())
+    {
+        reading.partial |= anthropic::asks_other_model(usage, model);
+    }
     if known && shape == Shape::Gemini && answer.grounding_queries > 0 {
         reading.usage.web_searches = Some(answer.grounding_queries);
     }
