@@ -81,6 +81,8 @@ pub(super) fn chat(usage: &Value) -> Reading {
     own.output_reasoning =
         first_count(usage, &["completion_tokens_details.reasoning_tokens", "reasoning_tokens"]);
     own.output_audio = count(usage, "completion_tokens_details.audio_tokens");
+    // What was heard is billed by its length, and stands beside the tokens.
+    own.audio_millis = millis(usage, HEARD);
     reading
 }
 
@@ -119,14 +121,24 @@ pub(super) fn embeddings(usage: &Value) -> Reading {
 
 /// Reads images, speech and transcription: tokens, or the duration.
 pub(super) fn media(usage: &Value) -> Reading {
-    let seconds = usage.get("seconds").map(ToString::to_string);
-    match seconds.and_then(|text| scaled(&text, 3)).and_then(|millis| u64::try_from(millis).ok()) {
-        Some(millis) => Reading {
-            usage: Usage { audio_millis: Some(millis), ..Usage::default() },
-            ..Reading::default()
-        },
+    if let Some(millis) = millis(usage, "seconds") {
+        let usage = Usage { audio_millis: Some(millis), ..Usage::default() };
+        return Reading { usage, ..Reading::default() };
+    }
+    match millis(usage, HEARD) {
+        // Mistral counts as in a chat.
+        Some(_) => chat(usage),
         None => responses(usage),
     }
+}
+
+/// Where Mistral says how much it heard, in seconds.
+const HEARD: &str = "prompt_audio_seconds";
+
+/// A time in seconds at `key`, as whole milliseconds.
+fn millis(usage: &Value, key: &str) -> Option<u64> {
+    let millis = scaled(&usage.get(key)?.to_string(), 3)?;
+    u64::try_from(millis).ok()
 }
 
 struct Input<'a> {
@@ -282,6 +294,19 @@ mod tests {
         let body =
             json!({"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}});
         assert_eq!(extract(Shape::Chat(Dialect::Standard), &body).1, UsageQuality::Partial);
+    }
+
+    #[test]
+    fn mistral_says_how_many_seconds_it_heard() {
+        let body = json!({"model": "voxtral-mini-2602", "usage": {"prompt_audio_seconds": 203,
+            "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}});
+        for shape in [Shape::Media, Shape::Chat(Dialect::Standard)] {
+            let usage = extract(shape, &body).0;
+            assert_eq!(usage.audio_millis, Some(203_000));
+            assert_eq!((usage.input_uncached, usage.output), (Some(4), Some(635)));
+        }
+        let silent = json!({"usage": {"prompt_audio_seconds": null, "prompt_tokens": 4}});
+        assert_eq!(extract(Shape::Chat(Dialect::Standard), &silent).0.audio_millis, None);
     }
 
     #[test]

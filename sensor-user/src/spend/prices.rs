@@ -170,6 +170,7 @@ fn charge(
     }
     let own = |class| offer.own_rate(class, total_input);
     let (mut tokens, mut pieces) = (0_i128, own(Class::Request).map_or(0, i128::from));
+    let is_timed = query.usage.audio_millis.is_some() && own(Class::InputAudioHours).is_some();
     let all_pictures =
         query.operation == Operation::ImageGeneration && query.usage.output_image.is_none();
     for count in reading.counts.iter().filter(|count| count.amount > 0) {
@@ -183,6 +184,8 @@ fn charge(
                 // Embeddings and the like: only input is charged.
                 Class::Output | Class::OutputReasoning if own(Class::Input).is_some() => {}
                 _ if offer.free => {}
+                // Where sound is billed by its length, the tokens it makes are not.
+                Class::Input | Class::CacheRead | Class::Output if is_timed => {}
                 // What was searched or sent comes on top of tokens that have their price.
                 Class::WebSearch | Class::FileSearch | Class::InputAudioHours
                     if own(Class::Input).is_some() =>
