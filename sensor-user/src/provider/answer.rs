@@ -129,8 +129,8 @@ pub(super) struct Answer {
     pub(super) usage: Option<Value>,
     pub(super) web_searches: Option<u64>,
     pub(super) file_searches: Option<u64>,
-    /// Tools were used whose cost stands in no count.
-    pub(super) has_unmetered_tools: bool,
+    /// Uses of tools whose cost stands in no count.
+    pub(super) unmetered_tools: u64,
     pub(super) grounding_queries: u64,
     pub(super) error: Option<String>,
     pub(super) failed: bool,
@@ -281,7 +281,7 @@ impl Answer {
             "output[].type" | "response.output[].type" => {
                 self.web_searches = Some(slot.count(0));
                 self.file_searches = Some(slot.count(1));
-                self.has_unmetered_tools = slot.count(2) > 0 || slot.count(3) > 0;
+                self.unmetered_tools = slot.count(2).saturating_add(slot.count(3));
             }
             // Stands behind the types in the plan: all items have been counted.
             "output[].action.type" | "response.output[].action.type" => {

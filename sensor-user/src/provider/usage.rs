@@ -60,7 +60,7 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
         reading.usage.file_searches = answer.file_searches;
         // The provider's own amount has all tools in it.
         reading.partial |=
-            answer.has_unmetered_tools && reading.usage.reported_picodollars.is_none();
+            answer.unmetered_tools > 0 && reading.usage.reported_picodollars.is_none();
     }
     if let (Shape::Messages | Shape::Invoke | Shape::Guess, Some(usage), Some(model)) =
         (shape, answer.usage.as_ref(), answer.model.as_deref())
