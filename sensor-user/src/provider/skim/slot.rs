@@ -125,7 +125,7 @@ impl Slot {
 }
 
 /// The whole number that a text says; some peers count in doubles and write `500.0`.
-pub fn whole_number(text: &str) -> Option<u64> {
+pub(in crate::provider) fn whole_number(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
         let is_whole = number.fract() == 0.0 && (0.0..=DOUBLE_EXACT_MAX).contains(&number);
