@@ -85,9 +85,8 @@ impl Slot {
             // A string where an object is wanted says nothing.
             Want::Json => self.clear(),
             Want::Filled if !empty => self.add(0),
-            Want::Filled => {}
             Want::Distinct if !empty => self.tell_apart(),
-            Want::Distinct => {}
+            Want::Filled | Want::Distinct => {}
             Want::Tally(words) => {
                 let word = words.iter().position(|word| word.as_bytes() == self.bytes.as_slice());
                 self.add(word.filter(|_| !overflow).unwrap_or(usize::MAX));
