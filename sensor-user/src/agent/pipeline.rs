@@ -17,7 +17,7 @@ use crate::provider::{Call, Verdict};
 use crate::reassembly::Evicted;
 use crate::report::event::{Process, Server};
 use crate::report::{CallEvent, Event};
-use crate::spend::{Prices, Query};
+use crate::spend::{Prices, Query, Repeats};
 use crate::workload::Table as Workloads;
 use crate::workload::ticks_of_boot_ns;
 
@@ -40,6 +40,8 @@ const ARENA_BYTES: usize = 256 * 1024;
 /// What the thread owns.
 pub(super) struct Pipeline {
     pub(super) prices: Prices,
+    /// Answers that were counted, so that none is twice.
+    pub(super) repeats: Repeats,
     pub(super) keyring: Keyring,
     pub(super) verdicts: VerdictMap,
     pub(super) workloads: Arc<Mutex<Workloads>>,
@@ -316,6 +318,8 @@ impl Pipeline {
         let place = call.credential.take();
         let identity = place.map(|place| self.keyring.identify(&place, &call.provider));
         let cost = self.prices.price(&Query::of(&call, self.clock.wall_seconds(call.ended_ns)));
+        let fingerprint = identity.as_ref().map(|key| key.fingerprint.as_str());
+        let cost = self.repeats.settle(&mut call, fingerprint, cost);
         let time = self.clock.wall(call.ended_ns);
         let server = Server { name, peer };
         let decision = None;

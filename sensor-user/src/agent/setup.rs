@@ -25,7 +25,7 @@ use crate::probes::{Planner, Registry};
 use crate::reassembly::Table;
 use crate::report;
 use crate::report::{Event, Filter, Metrics, Sink, event};
-use crate::spend::Prices;
+use crate::spend::{Prices, Repeats};
 use crate::workload;
 use crate::workload::runtime::Index;
 
@@ -229,6 +229,7 @@ pub(super) fn stages(
     let stacks = Arc::new(Stacks::default());
     let pipeline_stage = Pipeline {
         prices,
+        repeats: Repeats::default(),
         keyring,
         verdicts,
         workloads: Arc::clone(&workloads),

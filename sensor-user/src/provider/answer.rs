@@ -11,8 +11,12 @@ use crate::provider::skim::Slot;
 use crate::provider::skim::Want;
 use crate::provider::usage::clean;
 
-/// Output items that are billed by the piece.
-const BILLED_ITEMS: &[&str] = &["web_search_call", "file_search_call"];
+/// Output items that are billed by the piece; of the last two usage does not say what they cost.
+const BILLED_ITEMS: &[&str] =
+    &["web_search_call", "file_search_call", "image_generation_call", "code_interpreter_call"];
+
+/// What the web is visited for without a search. No other item has an action of such a name.
+const FREE_ACTIONS: &[&str] = &["open_page", "find_in_page", "find"];
 
 /// All values of interest, over all shapes: the paths do not collide.
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
@@ -51,6 +55,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("session.input_audio_transcription.model", Want::Text),
         ("status", Want::Text),
         ("response.output[].type", Want::Tally(BILLED_ITEMS)),
+        ("response.output[].action.type", Want::Tally(FREE_ACTIONS)),
         ("response.meta.billed_units", Want::Json),
         ("response.usageMetadata", Want::Json),
         ("response.modelVersion", Want::Text),
@@ -58,6 +63,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.candidates[].content.parts[]", Want::Filled),
         ("response.candidates[].finishReason", Want::Filled),
         ("output[].type", Want::Tally(BILLED_ITEMS)),
+        ("output[].action.type", Want::Tally(FREE_ACTIONS)),
         ("choices[]", Want::Filled),
         ("choices[].text", Want::Filled),
         ("choices[].delta.content", Want::Filled),
@@ -72,13 +78,13 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("responseId", Want::Text),
         ("candidates[].content.parts[]", Want::Filled),
         ("candidates[].finishReason", Want::Filled),
-        ("candidates[].groundingMetadata.webSearchQueries[]", Want::Filled),
+        ("candidates[].groundingMetadata.webSearchQueries[]", Want::Distinct),
         ("[].usageMetadata", Want::Json),
         ("[].modelVersion", Want::Text),
         ("[].responseId", Want::Text),
         ("[].candidates[].content.parts[]", Want::Filled),
         ("[].candidates[].finishReason", Want::Filled),
-        ("[].candidates[].groundingMetadata.webSearchQueries[]", Want::Filled),
+        ("[].candidates[].groundingMetadata.webSearchQueries[]", Want::Distinct),
         ("[].error.status", Want::Text),
         ("meta.billed_units", Want::Json),
         ("usage_info", Want::Json),
@@ -123,6 +129,8 @@ pub(super) struct Answer {
     pub(super) usage: Option<Value>,
     pub(super) web_searches: Option<u64>,
     pub(super) file_searches: Option<u64>,
+    /// Uses of tools whose cost stands in no count.
+    pub(super) unmetered_tools: u64,
     pub(super) grounding_queries: u64,
     pub(super) error: Option<String>,
     pub(super) failed: bool,
@@ -273,6 +281,13 @@ impl Answer {
             "output[].type" | "response.output[].type" => {
                 self.web_searches = Some(slot.count(0));
                 self.file_searches = Some(slot.count(1));
+                self.unmetered_tools = slot.count(2).saturating_add(slot.count(3));
+            }
+            // Stands behind the types in the plan: all items have been counted.
+            "output[].action.type" | "response.output[].action.type" => {
+                let visits = (0..FREE_ACTIONS.len()).map(|action| slot.count(action));
+                let visits = visits.fold(0, u64::saturating_add);
+                self.web_searches = self.web_searches.map(|all| all.saturating_sub(visits));
             }
             _ if path.ends_with("webSearchQueries[]") => {
                 self.grounding_queries = self.grounding_queries.max(slot.count(0));

@@ -22,6 +22,8 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
             Some(Route::new(Operation::Chat, Shape::Messages))
         }
         [.., "messages", "count_tokens"] => Some(Route::new(Operation::CountTokens, Shape::None)),
+        // One answer a line, each with its own model and figures.
+        [.., "messages", "batches", _, "results"] if !post => Some(Route::unread(Operation::Batch)),
         [.., "messages", "batches"]
         | [.., "messages", "batches", _]
         | [.., "messages", "batches", _, _] => {
@@ -52,10 +54,10 @@ pub(super) fn usage(usage: &Value, long_cache: bool) -> Reading {
     reading.usage.web_searches = count(usage, "server_tool_use.web_search_requests");
     reading.context = PriceContext {
         service_tier: text(usage, "service_tier"),
-        batch: false,
         speed: text(usage, "speed"),
         // The API says `not_available` for models that cannot choose.
         geo: text(usage, "inference_geo").filter(|geo| geo != "not_available"),
+        ..PriceContext::default()
     };
     reading
 }
@@ -103,6 +105,13 @@ fn add(a: Reading, b: Reading) -> Reading {
         partial: a.partial || b.partial,
         ..Reading::default()
     }
+}
+
+/// Whether a part of the answer was another model's than this one: an advisor's, which is billed at its own rate.
+pub(super) fn asks_other_model(usage: &Value, model: &str) -> bool {
+    let iterations = usage.get("iterations").and_then(Value::as_array);
+    let mut models = iterations.into_iter().flatten().filter_map(|one| one.get("model")?.as_str());
+    models.any(|other| other != model)
 }
 
 /// One price cannot hold for two models.
@@ -178,5 +187,17 @@ mod tests {
     fn iterations_of_two_models_are_partial() {
         let body = json!({"iterations": [{"model": "a", "input_tokens": 1}, {"model": "b", "input_tokens": 1}]});
         assert!(usage(&body, false).partial);
+    }
+
+    #[test]
+    fn an_advisor_of_another_model_makes_the_figures_partial() {
+        let quality = |advisor: &str| {
+            let body = json!({"model": "claude-sonnet-5-5", "usage": {"input_tokens": 9, "output_tokens": 9,
+                "iterations": [{"type": "message", "input_tokens": 5, "output_tokens": 5},
+                {"type": "advisor_message", "model": advisor, "input_tokens": 4, "output_tokens": 4}]}});
+            extract(Shape::Messages, &body).1
+        };
+        assert_eq!(quality("claude-opus-5-5"), UsageQuality::Partial);
+        assert_eq!(quality("claude-sonnet-5-5"), UsageQuality::Reported);
     }
 }

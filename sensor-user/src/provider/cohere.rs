@@ -55,6 +55,10 @@ mod tests {
             "tokens": {"input_tokens": 700, "output_tokens": 110}}});
         let usage = extract(Shape::Cohere, &chat).0;
         assert_eq!((usage.input_uncached, usage.output), (Some(500), Some(100)));
+        let doubles =
+            json!({"usage": {"billed_units": {"input_tokens": 500.0, "output_tokens": 1e2}}});
+        let usage = extract(Shape::Cohere, &doubles).0;
+        assert_eq!((usage.input_uncached, usage.output), (Some(500), Some(100)));
         let rerank = json!({"results": [], "meta": {"billed_units": {"search_units": 2}}});
         let usage = extract(Shape::Cohere, &rerank).0;
         assert_eq!((usage.search_units, usage.input_uncached), (Some(2), None));

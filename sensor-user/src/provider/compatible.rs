@@ -22,6 +22,9 @@ pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
         own.output =
             own.output.map(|output| output.saturating_add(own.output_reasoning.unwrap_or(0)));
     }
+    if dialect == Dialect::Gemini {
+        add_thoughts(&mut reading.usage, usage);
+    }
     if dialect == Dialect::Openrouter {
         // What it passes on comes from Anthropic, whose default is five minutes.
         let own = &mut reading.usage;
@@ -31,6 +34,18 @@ pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
     reading
 }
 
+/// What the total has beyond prompt and completion was thought: it is billed as output.
+fn add_thoughts(own: &mut Usage, usage: &Value) {
+    let (total, prompt) = (count(usage, "total_tokens"), count(usage, "prompt_tokens"));
+    let made = total.zip(prompt).and_then(|(total, prompt)| total.checked_sub(prompt));
+    let Some(made) = made.filter(|made| own.output.is_none_or(|output| output < *made)) else {
+        return;
+    };
+    let thoughts = made.saturating_sub(own.output.unwrap_or_default());
+    own.output_reasoning = own.output_reasoning.or(Some(thoughts).filter(|_| own.output.is_some()));
+    own.output = Some(made);
+}
+
 /// Reads a Responses usage in a dialect; there the reasoning is always inside the output.
 pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
     let mut reading = openai::responses(usage);
@@ -38,23 +53,27 @@ pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
     reading
 }
 
-/// The provider's own amount, where its dialect has one.
+/// The provider's own amount, where its dialect has one. None is below zero: such a figure says nothing.
 fn reported(usage: &Value, dialect: Dialect) -> Option<i64> {
+    let dollars = |value: &Value| picodollars(value).filter(|amount| *amount >= 0);
     match dialect {
-        Dialect::Standard => None,
-        Dialect::Xai => usage.get("cost_in_usd_ticks")?.as_i64()?.checked_mul(PICODOLLARS_A_TICK),
+        Dialect::Standard | Dialect::Gemini => None,
+        Dialect::Xai => {
+            let ticks = usage.get("cost_in_usd_ticks")?.as_i64().filter(|ticks| *ticks >= 0);
+            ticks?.checked_mul(PICODOLLARS_A_TICK)
+        }
         Dialect::Openrouter => {
-            let fee = picodollars(usage.get("cost")?)?;
+            let fee = dollars(usage.get("cost")?)?;
             // With the user's own key `cost` is only the router's fee.
             if usage.get("is_byok").and_then(Value::as_bool) != Some(true) {
                 return Some(fee);
             }
             let upstream = usage.get("cost_details")?.get("upstream_inference_cost")?;
-            fee.checked_add(picodollars(upstream)?)
+            fee.checked_add(dollars(upstream)?)
         }
         // Chunks before the last carry a cost of zero.
         Dialect::Perplexity => {
-            picodollars(usage.get("cost")?.get("total_cost")?).filter(|cost| *cost > 0)
+            dollars(usage.get("cost")?.get("total_cost")?).filter(|cost| *cost > 0)
         }
     }
 }
@@ -134,12 +153,43 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_below_zero_is_none() {
+        let costs = [
+            ("openrouter.chat", json!({"cost": -5})),
+            (
+                "openrouter.chat",
+                json!({"cost": 1, "is_byok": true, "cost_details": {"upstream_inference_cost": -1}}),
+            ),
+            ("xai.chat", json!({"cost_in_usd_ticks": -7})),
+            ("perplexity.chat", json!({"cost": {"total_cost": -1}})),
+        ];
+        for (shape, usage) in costs {
+            assert_eq!(read(shape, &usage).reported_picodollars, None, "{usage}");
+        }
+    }
+
+    #[test]
     fn perplexity_reports_its_cost_in_the_end_only() {
         let usage = json!({"prompt_tokens": 1, "completion_tokens": 10, "reasoning_tokens": 5, "cost": {"total_cost": 0.006}});
         let found = read("perplexity.chat", &usage);
         assert_eq!((found.output, found.reported_picodollars), (Some(15), Some(6_000_000_000)));
         let early = json!({"prompt_tokens": 1, "cost": {"total_cost": 0}});
         assert_eq!(read("perplexity.chat", &early).reported_picodollars, None);
+    }
+
+    #[test]
+    fn thoughts_that_only_the_total_counts_are_output() {
+        const CASES: &[(&str, Option<u64>, Option<u64>)] = &[
+            (r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}"#, Some(96), Some(93)),
+            (r#"{"completion_tokens":3,"prompt_tokens":9,"total_tokens":12}"#, Some(3), None),
+            (r#"{"completion_tokens":3,"prompt_tokens":9}"#, Some(3), None),
+            (r#"{"prompt_tokens":9,"total_tokens":9}"#, Some(0), None),
+        ];
+        for (figures, output, thoughts) in CASES {
+            let body = json!({"usage": serde_json::from_str::<Value>(figures).unwrap()});
+            let usage = extract(Shape::Chat(Dialect::Gemini), &body).0;
+            assert_eq!((usage.output, usage.output_reasoning), (*output, *thoughts), "{figures}");
+        }
     }
 
     #[test]

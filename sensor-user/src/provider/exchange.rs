@@ -138,7 +138,8 @@ impl Exchange {
         self.call.response_model = text("openai-model");
         if !self.call.listed {
             let cost = text("x-litellm-response-cost");
-            self.gateway_cost = cost.and_then(|cost| usage::scaled(&cost, 12));
+            let cost = cost.and_then(|cost| usage::scaled(&cost, 12));
+            self.gateway_cost = cost.filter(|amount| *amount >= 0);
         }
         let mut response = Response::new(head, &self.route);
         let tier = text("x-amzn-bedrock-service-tier").or_else(|| text("x-gemini-service-tier"));
@@ -310,6 +311,7 @@ impl Exchange {
         let geo = self.asked.geo.take().or_else(|| self.route.geo.take());
         context.geo = context.geo.take().or(geo);
         context.batch |= self.route.batch;
+        context.unread |= self.route.unread;
     }
 }
 

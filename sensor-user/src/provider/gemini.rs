@@ -26,7 +26,7 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
                 Route::new(Operation::Models, Shape::None)
             }
             [.., "files"] | [.., "files", _] => Route::new(Operation::Files, Shape::None),
-            _ => openai::route(method, path, Dialect::Standard)?,
+            _ => openai::route(method, path, Dialect::Gemini)?,
         },
     };
     found.geo = after(path, "locations").map(str::to_owned);
@@ -46,6 +46,7 @@ fn verb_route(path: &[&str], model: &str, verb: &str) -> Option<Route> {
         "rawPredict" | "streamRawPredict" => (Operation::Chat, Shape::Chat(Dialect::Standard)),
         "embedContent" | "batchEmbedContents" => (Operation::Embeddings, Shape::None),
         "countTokens" | "computeTokens" => (Operation::CountTokens, Shape::None),
+        // What the batch costs is told when its results are fetched, answer by answer.
         "batchGenerateContent" | "asyncBatchEmbedContent" => (Operation::Batch, Shape::None),
         "predict" | "predictLongRunning" if model.starts_with("imagen") => {
             (Operation::ImageGeneration, Shape::None)
@@ -61,6 +62,7 @@ fn verb_route(path: &[&str], model: &str, verb: &str) -> Option<Route> {
     let named = after(path, "models").is_some() || after(path, "endpoints").is_some();
     route.model = named.then(|| model.to_owned());
     route.streamed = verb.starts_with("stream");
+    route.unread = operation == Operation::Batch;
     Some(route)
 }
 

@@ -144,6 +144,8 @@ pub struct Usage {
     pub input_image: Option<u64>,
     /// Cached audio part of `cache_read`.
     pub cache_read_audio: Option<u64>,
+    /// Cached image part of `cache_read`.
+    pub cache_read_image: Option<u64>,
     /// All output tokens, reasoning included.
     pub output: Option<u64>,
     /// Reasoning part of `output`.
@@ -177,6 +179,8 @@ pub struct PriceContext {
     pub speed: Option<String>,
     /// `inference_geo` or the region of the host (`us`, `eu`, …).
     pub geo: Option<String>,
+    /// What is billed stands in figures that are not read: the lines of a file, an answer that is yet to come.
+    pub unread: bool,
 }
 
 /// Where the credential stood in the request.
@@ -247,7 +251,7 @@ pub struct Call {
     /// Whether all of the plaintext was seen.
     pub complete: bool,
     /// The answer repeats a stored one (a response fetched again, a batch polled): of all calls with the same
-    /// `response_id` only one may be priced.
+    /// `response_id` only one may be priced. Once `spend::Repeats` has seen the call: its figures were counted before.
     pub repeated: bool,
     /// Kind of service the host is; `None` for an unlisted one.
     pub category: Option<catalogue::Category>,

@@ -45,6 +45,8 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         [.., "batches"] | [.., "batches", _] | [.., "batches", _, "cancel"] => {
             Some(Route { batch: true, ..Route::repeated(Operation::Batch, responses) })
         }
+        // The results of a batch are such a file, one answer a line.
+        [.., "files", _, "content"] if !post => Some(Route::unread(Operation::Files)),
         [.., "files" | "uploads"]
         | [.., "files" | "uploads", _]
         | [.., "files" | "uploads", _, _] => made(Operation::Files, Shape::None),
@@ -79,6 +81,8 @@ pub(super) fn chat(usage: &Value) -> Reading {
     own.output_reasoning =
         first_count(usage, &["completion_tokens_details.reasoning_tokens", "reasoning_tokens"]);
     own.output_audio = count(usage, "completion_tokens_details.audio_tokens");
+    // What was heard is billed by its length, and stands beside the tokens.
+    own.audio_millis = millis(usage, HEARD);
     reading
 }
 
@@ -117,14 +121,24 @@ pub(super) fn embeddings(usage: &Value) -> Reading {
 
 /// Reads images, speech and transcription: tokens, or the duration.
 pub(super) fn media(usage: &Value) -> Reading {
-    let seconds = usage.get("seconds").map(ToString::to_string);
-    match seconds.and_then(|text| scaled(&text, 3)).and_then(|millis| u64::try_from(millis).ok()) {
-        Some(millis) => Reading {
-            usage: Usage { audio_millis: Some(millis), ..Usage::default() },
-            ..Reading::default()
-        },
+    if let Some(millis) = millis(usage, "seconds") {
+        let usage = Usage { audio_millis: Some(millis), ..Usage::default() };
+        return Reading { usage, ..Reading::default() };
+    }
+    match millis(usage, HEARD) {
+        // Mistral counts as in a chat.
+        Some(_) => chat(usage),
         None => responses(usage),
     }
+}
+
+/// Where Mistral says how much it heard, in seconds.
+const HEARD: &str = "prompt_audio_seconds";
+
+/// A time in seconds at `key`, as whole milliseconds.
+fn millis(usage: &Value, key: &str) -> Option<u64> {
+    let millis = scaled(&usage.get(key)?.to_string(), 3)?;
+    u64::try_from(millis).ok()
 }
 
 struct Input<'a> {
@@ -144,6 +158,8 @@ impl Input<'_> {
         let (input_uncached, too_large) = rest(self.total, &[self.cached, cache_write_30m, long]);
         let cached_audio = count(self.details, "cached_tokens_details.audio_tokens");
         let (input_audio, _) = rest(count(self.details, "audio_tokens"), &[cached_audio]);
+        let cached_image = count(self.details, "cached_tokens_details.image_tokens");
+        let (input_image, _) = rest(count(self.details, "image_tokens"), &[cached_image]);
         Reading {
             usage: Usage {
                 input_uncached,
@@ -151,8 +167,9 @@ impl Input<'_> {
                 cache_write_30m,
                 cache_write_12h: long,
                 input_audio,
-                input_image: count(self.details, "image_tokens"),
+                input_image,
                 cache_read_audio: cached_audio,
+                cache_read_image: cached_image,
                 ..Usage::default()
             },
             partial: too_large || split_too_large,
@@ -226,6 +243,32 @@ mod tests {
     }
 
     #[test]
+    fn of_visits_to_the_web_only_searches_are_billed() {
+        let item = |action: &str| json!({"type": "web_search_call", "action": {"type": action}});
+        let mut body = json!({"usage": {"input_tokens": 1, "output_tokens": 1}, "output": [
+            {"type": "web_search_call"}, item("search"), item("open_page"), item("find_in_page"),
+            {"type": "local_shell_call", "action": {"type": "exec"}}]});
+        let (usage, quality, _) = extract(Shape::Responses(Dialect::Standard), &body);
+        assert_eq!((usage.web_searches, quality), (Some(2), UsageQuality::Reported));
+        body = json!({"response": body});
+        assert_eq!(extract(Shape::Responses(Dialect::Standard), &body).0.web_searches, Some(2));
+    }
+
+    #[test]
+    fn tools_whose_cost_is_not_told_make_a_lower_bound() {
+        for tool in ["image_generation_call", "code_interpreter_call"] {
+            let mut body = json!({"usage": {"input_tokens": 1, "output_tokens": 1,
+                "cost_in_usd_ticks": 7}, "output": [{"type": tool}, {"type": "message"}]});
+            let of = |dialect, body: &Value| extract(Shape::Responses(dialect), body).1;
+            assert_eq!(of(Dialect::Standard, &body), UsageQuality::Partial, "{tool}");
+            // The provider's own amount has it all.
+            assert_eq!(of(Dialect::Xai, &body), UsageQuality::Reported, "{tool}");
+            body["output"][0]["type"] = "message".into();
+            assert_eq!(of(Dialect::Standard, &body), UsageQuality::Reported, "{tool}");
+        }
+    }
+
+    #[test]
     fn missing_figures_stay_unknown() {
         let (usage, quality, _) = extract(Shape::Chat(Dialect::Standard), &json!({"usage": null}));
         assert_eq!((usage, quality), (Usage::default(), UsageQuality::Missing));
@@ -235,10 +278,35 @@ mod tests {
     }
 
     #[test]
+    fn cached_pictures_and_sound_are_taken_out_of_their_part() {
+        let usage = json!({"input_tokens": 1500, "input_token_details": {"text_tokens": 300,
+            "image_tokens": 1000, "audio_tokens": 200, "cached_tokens": 1200,
+            "cached_tokens_details": {"text_tokens": 300, "image_tokens": 800, "audio_tokens": 100}},
+            "output_tokens": 100});
+        let found = responses(&usage).usage;
+        assert_eq!((found.input_uncached, found.cache_read), (Some(300), Some(1200)));
+        assert_eq!((found.input_image, found.cache_read_image), (Some(200), Some(800)));
+        assert_eq!((found.input_audio, found.cache_read_audio), (Some(100), Some(100)));
+    }
+
+    #[test]
     fn parts_over_the_total_make_the_figures_partial() {
         let body =
             json!({"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}});
         assert_eq!(extract(Shape::Chat(Dialect::Standard), &body).1, UsageQuality::Partial);
+    }
+
+    #[test]
+    fn mistral_says_how_many_seconds_it_heard() {
+        let body = json!({"model": "voxtral-mini-2602", "usage": {"prompt_audio_seconds": 203,
+            "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}});
+        for shape in [Shape::Media, Shape::Chat(Dialect::Standard)] {
+            let usage = extract(shape, &body).0;
+            assert_eq!(usage.audio_millis, Some(203_000));
+            assert_eq!((usage.input_uncached, usage.output), (Some(4), Some(635)));
+        }
+        let silent = json!({"usage": {"prompt_audio_seconds": null, "prompt_tokens": 4}});
+        assert_eq!(extract(Shape::Chat(Dialect::Standard), &silent).0.audio_millis, None);
     }
 
     #[test]

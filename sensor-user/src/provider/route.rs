@@ -35,6 +35,7 @@ impl Method {
 
 /// What a request asks for, as far as its first line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one path")]
 pub(super) struct Route {
     pub(super) operation: Operation,
     pub(super) shape: Shape,
@@ -45,6 +46,8 @@ pub(super) struct Route {
     /// The answer repeats figures that another answer had or will have.
     pub(super) repeated: bool,
     pub(super) batch: bool,
+    /// See `PriceContext::unread`.
+    pub(super) unread: bool,
     /// The path asks for a stream.
     pub(super) streamed: bool,
     /// Messages of gRPC, where the path is that of a known method.
@@ -60,6 +63,7 @@ impl Route {
             geo: None,
             repeated: false,
             batch: false,
+            unread: false,
             streamed: false,
             rpc: None,
         }
@@ -67,6 +71,11 @@ impl Route {
 
     pub(super) fn repeated(operation: Operation, shape: Shape) -> Self {
         Self { repeated: true, ..Self::new(operation, shape) }
+    }
+
+    /// What is billed by it is told where nobody reads it.
+    pub(super) fn unread(operation: Operation) -> Self {
+        Self { unread: true, ..Self::new(operation, Shape::None) }
     }
 
     /// A stored answer is fetched or cancelled.

@@ -15,6 +15,8 @@ pub enum Dialect {
     Openrouter,
     /// Perplexity: chat counts reasoning beside the output; `usage.cost.total_cost` is what is charged.
     Perplexity,
+    /// Google's answers in `OpenAI`'s words: thoughts are in the total, and in no other count.
+    Gemini,
 }
 
 /// Wire shape of a response.

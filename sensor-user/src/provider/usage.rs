@@ -15,6 +15,7 @@ use crate::provider::cohere;
 use crate::provider::compatible;
 use crate::provider::gemini;
 use crate::provider::openai;
+use crate::provider::skim::whole_number;
 
 /// What one usage object says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,14 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
     if known && matches!(shape, Shape::Responses(_)) {
         reading.usage.web_searches = answer.web_searches;
         reading.usage.file_searches = answer.file_searches;
+        // The provider's own amount has all tools in it.
+        reading.partial |=
+            answer.unmetered_tools > 0 && reading.usage.reported_picodollars.is_none();
+    }
+    if let (Shape::Messages | Shape::Invoke | Shape::Guess, Some(usage), Some(model)) =
+        (shape, answer.usage.as_ref(), answer.model.as_deref())
+    {
+        reading.partial |= anthropic::asks_other_model(usage, model);
     }
     if known && shape == Shape::Gemini && answer.grounding_queries > 0 {
         reading.usage.web_searches = Some(answer.grounding_queries);
@@ -93,7 +102,8 @@ fn guess(usage: &Value, long_cache: bool) -> Reading {
 
 /// The count at a path such as `prompt_tokens_details.cached_tokens`; absent, null and negative are unknown.
 pub(super) fn count(object: &Value, path: &str) -> Option<u64> {
-    path.split('.').try_fold(object, |value, key| value.get(key))?.as_u64()
+    let value = path.split('.').try_fold(object, |value, key| value.get(key))?;
+    value.as_u64().or_else(|| whole_number(&value.as_number()?.to_string()))
 }
 
 /// The first of several counts that is known.

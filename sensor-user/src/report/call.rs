@@ -56,6 +56,11 @@ impl CallEvent {
         self.call.response_model.as_deref().or(self.call.request_model.as_deref())
     }
 
+    /// The counts that the call adds to sums; `None` where another call has added them.
+    pub(super) fn added(&self) -> Option<&Usage> {
+        Some(&self.call.usage).filter(|_| !self.call.repeated)
+    }
+
     /// The call as one line of JSON, without its end.
     pub fn line(&self, host: &str) -> String {
         let call = &self.call;
@@ -135,6 +140,7 @@ impl CallEvent {
             ("input_audio", usage.input_audio),
             ("input_image", usage.input_image),
             ("cache_read_audio", usage.cache_read_audio),
+            ("cache_read_image", usage.cache_read_image),
             ("output_audio", usage.output_audio),
             ("output_image", usage.output_image),
             ("web_searches", usage.web_searches),

@@ -70,8 +70,8 @@ impl Totals {
 
 impl Sums {
     fn add(&mut self, event: &CallEvent) {
-        let usage = &event.call.usage;
-        let tokens = Tokens::of(usage);
+        let usage = event.added();
+        let tokens = usage.map(Tokens::of).unwrap_or_default();
         let more = |sum: &mut u64, count: Option<u64>| {
             *sum = sum.saturating_add(count.unwrap_or_default());
         };
@@ -79,7 +79,7 @@ impl Sums {
         more(&mut self.calls, Some(1));
         more(&mut self.errors, flag(event.call.outcome().is_none_or(|status| status >= 400)));
         more(&mut self.input, tokens.input);
-        more(&mut self.cached, usage.cache_read);
+        more(&mut self.cached, usage.and_then(|usage| usage.cache_read));
         more(&mut self.output, tokens.output);
         more(&mut self.unpriced, flag(event.cost.picodollars.is_none()));
         more(&mut self.estimated, flag(event.cost.basis == crate::spend::Basis::Estimated));
@@ -164,6 +164,19 @@ mod tests {
         );
         assert_eq!(names(&totals.keys), ["sk-proj-…a1B2 9f3c2e1a", "(unknown)"]);
         assert_eq!(names(&totals.workloads), ["python3.13 · docker:3f2a91bc3f2a", "(unknown)"]);
+    }
+
+    #[test]
+    fn figures_that_were_counted_before_are_in_no_sum() {
+        let mut totals = Totals::default();
+        let mut event = sample::call();
+        totals.add(&event);
+        event.call.repeated = true;
+        event.cost = crate::spend::Cost::reported(0);
+        totals.add(&event);
+        let all = totals.all;
+        assert_eq!((all.calls, all.input, all.cached, all.output), (2, 1204, 1024, 312));
+        assert_eq!((all.cost.picodollars(), all.unpriced), (291_000_000, 0));
     }
 
     #[test]

@@ -45,21 +45,24 @@ pub(super) fn read(usage: &Usage, operation: Operation) -> Option<Reading> {
     let count = |value: Option<u64>| value.unwrap_or_default();
     let input = count(usage.input_uncached);
     let [audio, image] = [usage.input_audio, usage.input_image].map(count);
-    let (cached, cached_audio) = (count(usage.cache_read), count(usage.cache_read_audio));
+    let cached = count(usage.cache_read);
+    let [cached_audio, cached_image] = [usage.cache_read_audio, usage.cache_read_image].map(count);
+    let cached_parts = cached_audio.saturating_add(cached_image);
     let writes = count(usage.cache_write_5m).saturating_add(count(usage.cache_write_30m));
     let [writes_1h, writes_12h] = [usage.cache_write_1h, usage.cache_write_12h].map(count);
     let output = count(usage.output);
     let [reasoning, output_audio, output_image] =
         [usage.output_reasoning, usage.output_audio, usage.output_image].map(count);
     let special = [reasoning, output_audio, output_image].into_iter().fold(0, u64::saturating_add);
-    let parts = [(audio.saturating_add(image), input), (cached_audio, cached), (special, output)];
+    let parts = [(audio.saturating_add(image), input), (cached_parts, cached), (special, output)];
     let inconsistent = parts.iter().any(|(part, whole)| part > whole);
     let counts = vec![
         Count { class: Class::Input, amount: input.saturating_sub(audio).saturating_sub(image) },
         Count { class: Class::InputAudio, amount: audio },
         Count { class: Class::InputImage, amount: image },
-        Count { class: Class::CacheRead, amount: cached.saturating_sub(cached_audio) },
+        Count { class: Class::CacheRead, amount: cached.saturating_sub(cached_parts) },
         Count { class: Class::CacheReadAudio, amount: cached_audio },
+        Count { class: Class::CacheReadImage, amount: cached_image },
         Count { class: Class::CacheWrite, amount: writes },
         Count { class: Class::CacheWrite1h, amount: writes_1h },
         Count { class: Class::CacheWrite12h, amount: writes_12h },

@@ -11,6 +11,7 @@ mod overrides;
 mod offer;
 mod prices;
 mod estimate;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ pub use decimal::DecimalError;
 pub use estimate::{Tokens, Traffic};
 pub use money::{Total, format_usd, parse_usd, round_usd};
 pub use prices::Prices;
+pub use repeats::Repeats;
 
 use std::sync::Arc;
 
@@ -151,7 +153,7 @@ pub struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// Asks for the price of a call that was completed at this time. Answers that repeat each other (`Call::repeated`)
-    /// each get their price: it is the ledger that counts one of them.
+    /// each get their price: `Repeats` counts one of them.
     pub fn of(call: &'a Call, at_unix_seconds: i64) -> Self {
         Self {
             provider: &call.price_provider,

@@ -179,12 +179,18 @@ impl<'a> Offer<'a> {
 
     /// The amount that is billed for a count.
     pub(super) fn billed(&self, count: Count) -> u64 {
-        let rows = self.overrides.iter().rev().flat_map(|document| document.minimum.iter().rev());
-        let mut rows = rows
-            .filter(|row| row.covers(self.query.provider, &self.model, self.query.at_unix_seconds));
-        match rows.next() {
-            Some(row) if count.class == Class::InputAudioHours => {
-                count.amount.max(row.audio_millis)
+        let (provider, at) = (self.query.provider, self.query.at_unix_seconds);
+        let documents = || self.overrides.iter().rev();
+        match count.class {
+            Class::InputAudioHours => {
+                let mut rows = documents().flat_map(|document| document.minimum.iter().rev());
+                let row = rows.find(|row| row.covers(provider, &self.model, at));
+                row.map_or(count.amount, |row| count.amount.max(row.audio_millis))
+            }
+            Class::WebSearch => {
+                let mut rows = documents().flat_map(|document| document.maximum.iter().rev());
+                let row = rows.find(|row| row.covers(provider, &self.model, at));
+                row.map_or(count.amount, |row| count.amount.min(row.web_searches))
             }
             _ => count.amount,
         }

@@ -22,6 +22,8 @@ pub(super) struct Overrides {
     pub(super) derive: Vec<Derive>,
     /// Least amounts that are billed.
     pub(super) minimum: Vec<Minimum>,
+    /// Largest amounts that are billed.
+    pub(super) maximum: Vec<Maximum>,
     /// Multiples of all token rates under a condition.
     pub(super) factor: Vec<Factor>,
     /// Days on which hourly rows apply.
@@ -81,6 +83,10 @@ row! {
 row! {
     /// A shorter file is billed as one of this length.
     Minimum { pub(super) audio_millis: u64, }
+}
+row! {
+    /// An answer is billed for so many searches, however many were made for it.
+    Maximum { pub(super) web_searches: u64, }
 }
 row! {
     /// All token rates times `factor`, when any of `when` holds.

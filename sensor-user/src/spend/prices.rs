@@ -92,6 +92,9 @@ impl Prices {
         if is_unbilled(query) {
             return Cost::reported(0);
         }
+        if query.context.unread {
+            return Cost::unknown(Gap::Usage);
+        }
         let partial = query.quality == UsageQuality::Partial;
         let own = query.usage.reported_picodollars;
         match own {
@@ -146,6 +149,7 @@ fn is_unbilled(query: &Query<'_>) -> bool {
         return true;
     }
     match query.operation {
+        _ if query.context.unread => false,
         Operation::CountTokens | Operation::Files | Operation::Models => true,
         // Making and polling a batch is free; its results carry usage, and that is what is billed.
         Operation::Batch => meter::read(query.usage, query.operation).is_none(),
@@ -166,6 +170,7 @@ fn charge(
     }
     let own = |class| offer.own_rate(class, total_input);
     let (mut tokens, mut pieces) = (0_i128, own(Class::Request).map_or(0, i128::from));
+    let is_timed = query.usage.audio_millis.is_some() && own(Class::InputAudioHours).is_some();
     let all_pictures =
         query.operation == Operation::ImageGeneration && query.usage.output_image.is_none();
     for count in reading.counts.iter().filter(|count| count.amount > 0) {
@@ -179,6 +184,8 @@ fn charge(
                 // Embeddings and the like: only input is charged.
                 Class::Output | Class::OutputReasoning if own(Class::Input).is_some() => {}
                 _ if offer.free => {}
+                // Where sound is billed by its length, the tokens it makes are not.
+                Class::Input | Class::CacheRead | Class::Output if is_timed => {}
                 // What was searched or sent comes on top of tokens that have their price.
                 Class::WebSearch | Class::FileSearch | Class::InputAudioHours
                     if own(Class::Input).is_some() =>
@@ -213,8 +220,9 @@ fn has_unsplit_parts(offer: &Offer<'_>, query: &Query<'_>) -> bool {
     let connected_time = has(Class::AudioHours)
         && !has(Class::InputAudioHours)
         && query.usage.audio_millis.is_none();
-    let cached_pictures =
-        has(Class::CacheReadImage) && query.usage.cache_read.is_some_and(|tokens| tokens > 0);
+    let cached_pictures = has(Class::CacheReadImage)
+        && query.usage.cache_read_image.is_none()
+        && query.usage.cache_read.is_some_and(|tokens| tokens > 0);
     let pictures = has(Class::OutputImage) && query.usage.output_image.is_none();
     connected_time || cached_pictures || pictures || has(Class::Unmetered)
 }

@@ -17,6 +17,7 @@ use crate::provider::skim::plan::ROOT;
 pub use crate::provider::skim::plan::Want;
 pub use crate::provider::skim::slot::Slot;
 use crate::provider::skim::slot::unescape;
+pub(super) use crate::provider::skim::slot::whole_number;
 
 mod plan;
 mod slot;
@@ -282,7 +283,7 @@ impl Skimmer {
             Keep::Nothing | Keep::Slot(_, Want::Filled) => return,
             Keep::Key => (None, KEY_MAX),
             Keep::Slot(at, Want::Json) => (Some(at), JSON_MAX),
-            Keep::Slot(at, Want::Text | Want::Tally(_)) => (Some(at), TEXT_MAX),
+            Keep::Slot(at, Want::Text | Want::Distinct | Want::Tally(_)) => (Some(at), TEXT_MAX),
         };
         let slot = slot.and_then(|at| self.slots.get_mut(at));
         let buffer = slot.map_or(&mut self.key, |slot| &mut slot.bytes);

@@ -9,6 +9,8 @@ pub enum Want {
     Json,
     /// How many values stand there that are neither null, false nor an empty string.
     Filled,
+    /// How many different strings stand there, empty ones left out.
+    Distinct,
     /// How often each of these strings stands there.
     Tally(&'static [&'static str]),
 }

@@ -19,6 +19,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("choices[].delta.content", Want::Filled),
         ("output[].type", Want::Tally(&["web", "file"])),
         ("[].n", Want::Text),
+        ("queries[]", Want::Distinct),
     ])
 });
 
@@ -51,6 +52,8 @@ const CASES: &[(&str, &str, bool)] = &[
     (r#"{"x":{"model":"no","usage":{}},"model" : "yes" }"#, "model=yes/0/0", false),
     (r#"{"mo\u0064el":"esc"}"#, "model=esc/0/0", false),
     (r#"{"model":"first","model":"last"}"#, "model=last/0/0", false),
+    (r#"{"queries":["a","b","a","",null,7,"b"]}"#, "queries[]=/2/0", false),
+    (r#"{"queries":[""]}"#, "", false),
     (r#"{"model":"first","model":null}"#, "", false),
     (r#"{"model":"first","model":{"a":1}}"#, "", false),
     (

@@ -134,3 +134,22 @@ fn batches_are_named_and_repeated() {
         (Operation::Batch, true, "/v1/messages/batches/{id}")
     );
 }
+
+#[test]
+fn results_of_a_batch_are_billed_by_figures_that_are_not_read() {
+    let line =
+        r#"{"custom_id":"a","result":{"type":"succeeded","message":{"usage":{"input_tokens":1}}}}"#;
+    let target = "/v1/messages/batches/msgbatch_0123/results";
+    let call = Story { method: "GET", ..Story::new(HOST, target, "", line) }.call();
+    assert_eq!(
+        (call.operation, call.repeated, call.context.unread),
+        (Operation::Batch, false, true)
+    );
+    for (target, unread) in [("/v1/files/file-1/content", true), ("/v1/files/file-1", false)] {
+        let call = Story { method: "GET", ..Story::new("api.openai.com", target, "", line) }.call();
+        assert_eq!((call.operation, call.context.unread), (Operation::Files, unread), "{target}");
+    }
+    let target = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
+    let call = Story::new("generativelanguage.googleapis.com", target, "{}", "{}").call();
+    assert_eq!((call.operation, call.context.unread), (Operation::Batch, true));
+}

@@ -192,18 +192,18 @@ fn interleaved_exchanges_keep_apart() {
 
 #[test]
 fn a_gateways_cost_header_counts_for_unlisted_hosts() {
-    let mut tracker = tracker("");
-    tracker.event(
-        ExchangeId(1),
-        1,
-        Event::Request(&request("POST", "litellm.corp.example", CHATS, &[])),
-    );
-    tracker.event(ExchangeId(1), 2, Event::RequestBody(ASKED.as_bytes()));
-    tracker.event(ExchangeId(1), 3, Event::RequestEnd(BodyEnd::Complete));
-    let head = response(Some(200), &[("x-litellm-response-cost", "3.5e-05")]);
-    tracker.event(ExchangeId(1), 4, Event::Response(&head));
-    tracker.event(ExchangeId(1), 5, Event::ResponseBody(ANSWER.as_bytes()));
-    tracker.event(ExchangeId(1), 6, Event::ResponseEnd(BodyEnd::Complete));
-    let call = tracker.take_calls().next().unwrap();
-    assert_eq!(call.usage.reported_picodollars, Some(35_000_000));
+    // An amount below zero says nothing.
+    for (cost, expected) in [("3.5e-05", Some(35_000_000)), ("-1000", None)] {
+        let mut tracker = tracker("");
+        let asks = request("POST", "litellm.corp.example", CHATS, &[]);
+        tracker.event(ExchangeId(1), 1, Event::Request(&asks));
+        tracker.event(ExchangeId(1), 2, Event::RequestBody(ASKED.as_bytes()));
+        tracker.event(ExchangeId(1), 3, Event::RequestEnd(BodyEnd::Complete));
+        let head = response(Some(200), &[("x-litellm-response-cost", cost)]);
+        tracker.event(ExchangeId(1), 4, Event::Response(&head));
+        tracker.event(ExchangeId(1), 5, Event::ResponseBody(ANSWER.as_bytes()));
+        tracker.event(ExchangeId(1), 6, Event::ResponseEnd(BodyEnd::Complete));
+        let call = tracker.take_calls().next().unwrap();
+        assert_eq!(call.usage.reported_picodollars, expected, "{cost}");
+    }
 }

@@ -12,7 +12,7 @@ const CONTENTS: &str = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
 
 const CHUNKS: [&str; 2] = [
     r#"{"candidates":[{"content":{"parts":[{"text":"H"}]}}],"usageMetadata":{"promptTokenCount":10,"totalTokenCount":10},"modelVersion":"gemini-2.5-flash","responseId":"r1"}"#,
-    r#"{"candidates":[{"content":{"parts":[{"text":"i"}]},"finishReason":"STOP","groundingMetadata":{"webSearchQueries":["a","b"]}}],
+    r#"{"candidates":[{"content":{"parts":[{"text":"i"}]},"finishReason":"STOP","groundingMetadata":{"webSearchQueries":["a","b","","a"]}}],
         "usageMetadata":{"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":8,"totalTokenCount":20},"modelVersion":"gemini-2.5-flash"}"#,
 ];
 
@@ -53,6 +53,15 @@ fn a_cut_gemini_stream_is_a_lower_bound() {
         (call.usage_quality, call.error_type.as_deref()),
         (UsageQuality::Partial, Some("aborted"))
     );
+}
+
+#[test]
+fn gemini_in_the_words_of_openai_counts_thoughts_as_output() {
+    let asked = r#"{"model":"gemini-2.5-flash","messages":[{"role":"user","content":"hi"}]}"#;
+    let answer = r#"{"id":"c1","object":"chat.completion","model":"gemini-2.5-flash","choices":[{"message":{"content":"x"}}],
+        "usage":{"completion_tokens":3,"prompt_tokens":9,"total_tokens":105}}"#;
+    let call = Story::new(GEMINI, "/v1beta/openai/chat/completions", asked, answer).call();
+    assert_eq!(counts(&call.usage), "in=9 out=96 think=93");
 }
 
 #[test]

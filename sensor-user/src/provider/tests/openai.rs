@@ -25,7 +25,7 @@ fn a_whole_chat_is_read() {
     assert_eq!(
         facts(&call),
         "openai chat Some(\"gpt-4o\") Some(\"gpt-4o-2024-08-06\") Some(\"chatcmpl-1\") stream=false None Reported \
-        in=5 read=4 out=12 think=2 PriceContext { service_tier: Some(\"default\"), batch: false, speed: None, geo: None } token=false"
+        in=5 read=4 out=12 think=2 PriceContext { service_tier: Some(\"default\"), batch: false, speed: None, geo: None, unread: false } token=false"
     );
     assert_eq!((call.path.as_str(), call.protocol_version, call.listed), (CHATS, "1.1", true));
     assert_eq!((call.started_ns, call.first_byte_ns, call.ended_ns), (100, Some(300), 900_000));

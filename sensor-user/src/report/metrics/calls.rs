@@ -237,7 +237,7 @@ impl CallMetrics {
     }
 
     fn add_tokens(&self, event: &CallEvent, provider: &str, model: &str) {
-        let usage = &event.call.usage;
+        let Some(usage) = event.added() else { return };
         let reasoning = usage.output_reasoning;
         let answer =
             usage.output.map(|output| output.saturating_sub(reasoning.unwrap_or_default()));

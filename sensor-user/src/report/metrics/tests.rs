@@ -173,3 +173,16 @@ fn what_stages_count_is_shown_as_it_grows() {
         assert_eq!(value(&text, &format!("{series} ")), count, "{series}");
     }
 }
+
+#[test]
+fn a_repeated_answer_adds_no_tokens() {
+    let metrics = Metrics::new(200).unwrap();
+    let mut event = sample::call();
+    metrics.observe(&Event::Call(Box::new(event.clone())));
+    event.call.repeated = true;
+    metrics.observe(&Event::Call(Box::new(event)));
+    let text = metrics.text().unwrap();
+    let model = r#"model="gpt-4o-mini-2024-07-18",provider="openai""#;
+    let series = format!(r#"tollgate_provider_tokens_total{{class="input",{model}}}"#);
+    assert_eq!(value(&text, &series), "180");
+}

@@ -181,7 +181,7 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
         used.credential.clone_from(&identity.fingerprint);
         used.credential_hint.clone_from(&identity.hint);
     }
-    let tokens = Tokens::of(&call.usage);
+    let tokens = event.added().map(Tokens::of).unwrap_or_default();
     let at = event.time.as_second();
     let mut figures = Figures {
         first_seen: at,

@@ -56,8 +56,16 @@ fn known_difference(case: &Case<'_>, cost: &Cost) -> bool {
             (case.row.starts_with("deepseek-v4") || case.row == "deepseek-flash")
                 && PEAK.contains(&case.at)
         }
-        // Sources disagree on a bare id.
-        "aws" => cost.gap == Some(Gap::Disputed) && case.name.starts_with("anthropic."),
+        // The source has no fee for the search that each answer takes.
+        "openai" => matches!(case.row, "gpt-4o-search-preview" | "gpt-5-search-api"),
+        // Sources disagree on a bare id, where the row is dearer than that of the worldwide profile.
+        "aws" => {
+            let profile = format!("global.{}", case.name);
+            let worldwide = Case { name: &profile, usage: case.usage.clone(), ..*case };
+            cost.gap == Some(Gap::Disputed)
+                && case.name.starts_with("anthropic.")
+                && cost.picodollars == ours(&worldwide).picodollars
+        }
         _ => false,
     }
 }
