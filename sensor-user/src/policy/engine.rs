@@ -173,7 +173,13 @@ fn suspend(
     let named = |one: &Judged<'_>| {
         one.policy.name != by.name && by.suspends.iter().any(|name| name.matches(&one.policy.name))
     };
-    match by.applies(facts, set, now) {
+    // Outside of its share a policy only observes, and lifts nothing.
+    let holds = match rollout::holds(&by.name, by.rollout, facts) {
+        Ok(true) => Answer::Yes,
+        Ok(false) => Answer::No,
+        Err(unknown) => Answer::Depends(unknown),
+    };
+    match by.applies(facts, set, now).and(holds) {
         Answer::No => {}
         Answer::Yes => judged.retain(|one| !named(one)),
         answer @ Answer::Depends(_) if is_final && is_about_subject(answer) => {}

@@ -158,6 +158,31 @@ fn exception_suspends_until_it_expires() {
 }
 
 #[test]
+fn exception_suspends_nothing_outside_its_share() {
+    let glass = "
+  mode: enforce
+  default: alert
+  suspends: approved
+  rollout: 50%
+  expires: 2026-03-02T12:00:00Z
+  reason: incident
+";
+    let engine = Engine::new(set(&(policy("approved", APPROVED) + &policy("glass", glass))));
+    let base = [(Attribute::Namespace, "team-a"), (Attribute::Provider, "groq")];
+    let names: Vec<_> = (0..200).map(|number| format!("pod-{number}")).collect();
+    let lifted = names.iter().filter(|name| {
+        let facts = facts(&[&base[..], &[(Attribute::Pod, name.as_str())]].concat());
+        engine.decide(&facts, now()).effect() == Effect::Alert
+    });
+    assert!((70..130).contains(&lifted.count()));
+    // Whether an unknown pod is in the share is not certain.
+    let mut unsure = facts(&base);
+    unsure.forget(Attribute::Pod);
+    assert_eq!(engine.decide(&unsure, now()).effect(), Effect::Deny);
+    assert!(matches!(engine.outlook(&unsure, now()), Outlook::Open { .. }));
+}
+
+#[test]
 fn rollout_observes_outside_its_share() {
     let text = APPROVED.replace("mode: enforce", "mode: enforce\n  rollout: 50%");
     let engine = Engine::new(set(&policy("p", &text)));
