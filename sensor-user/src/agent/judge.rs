@@ -176,7 +176,8 @@ impl Pipeline {
 
     fn tell_decision(&self, decision: &Decision, told: &Told<'_>) {
         let refuses = decision.effect().refuses();
-        let ruling = decision.binding.as_ref().filter(|_| refuses).unwrap_or(&decision.ruling);
+        let ruling =
+            decision.binding.as_ref().filter(|_| refuses).unwrap_or_else(|| decision.told());
         let reason = ruling.reason.as_deref().unwrap_or_default().to_owned();
         let decision = told.decision(ruling.effect.as_str(), Ruled::of(ruling), reason);
         self.send(Event::Decision(decision));

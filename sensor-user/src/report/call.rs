@@ -105,7 +105,7 @@ impl CallEvent {
         line.put("tollgate.cost.table", self.cost.table.as_deref());
         if let Some(decision) = &self.decision {
             line.put("tollgate.decision", Some(decision.ruling.effect.as_str()));
-            if let Some(ruled) = Ruled::of(&decision.ruling) {
+            if let Some(ruled) = Ruled::of(decision.told()) {
                 ruled.put(&mut line);
             }
         }

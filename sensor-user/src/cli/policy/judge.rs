@@ -158,7 +158,7 @@ pub(super) fn explain(
         writeln!(out, "{}", Value::Object(object(&decision)))?;
         return Ok(true);
     }
-    let ruling = &decision.ruling;
+    let ruling = decision.told();
     writeln!(out, "{} by {}", ruling.effect.as_str(), maker(ruling))?;
     if ruling.policy.is_some() {
         writeln!(
@@ -192,7 +192,7 @@ pub(super) fn replay(
     let mut sums: BTreeMap<(Effect, String), u64> = BTreeMap::new();
     for (time, event) in &calls {
         let decision = engine.decide(&Given::of_event(event).facts(), *time);
-        let sum = sums.entry((decision.ruling.effect, maker(&decision.ruling))).or_default();
+        let sum = sums.entry((decision.ruling.effect, maker(decision.told()))).or_default();
         *sum = sum.saturating_add(1);
         row(&decision, event, output, out)?;
     }
@@ -225,7 +225,7 @@ fn row(
     }
     let [time, executable, provider, model] =
         shown.map(|name| text(event, name).escape_debug().to_string());
-    let (effect, maker) = (decision.ruling.effect.as_str(), maker(&decision.ruling));
+    let (effect, maker) = (decision.ruling.effect.as_str(), maker(decision.told()));
     writeln!(out, "{time} {effect:<5} {maker}: {executable} {provider} {model}")
 }
 
