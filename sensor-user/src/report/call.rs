@@ -36,6 +36,8 @@ pub struct CallEvent {
     pub binding: Option<&'static str>,
     /// TLS library.
     pub tls: Tls,
+    /// Whether the ClientHello hid the name of the server; none where that was not seen.
+    pub name_hidden: Option<bool>,
     /// What the policies say; none where there are none.
     pub decision: Option<Box<Decision>>,
 }
@@ -73,6 +75,7 @@ impl CallEvent {
         line.put("network.protocol.name", Some(protocol));
         line.put("network.protocol.version", Some(version));
         self.tls.put(&mut line);
+        line.put("tollgate.tls.name_hidden", self.name_hidden);
         line.put("tollgate.binding", self.binding);
         line.put("gen_ai.provider.name", Some(call.provider.as_str()));
         line.put("tollgate.provider.category", call.category.map(Category::as_str));

@@ -142,6 +142,7 @@ pub(crate) fn call() -> CallEvent {
         },
         binding: Some("client_random"),
         tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
+        name_hidden: None,
         decision: None,
     }
 }
@@ -192,6 +193,7 @@ pub(crate) fn bare() -> Event {
         server: Server::default(),
         binding: None,
         tls: Tls::default(),
+        name_hidden: None,
         time: full.time,
         decision: None,
     }))
