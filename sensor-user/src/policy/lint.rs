@@ -10,6 +10,7 @@ use crate::policy::asked;
 use crate::policy::compile::effect;
 use crate::policy::condition::Conditions;
 use crate::policy::document::EgressPolicy;
+use crate::policy::document::ProviderDocument;
 use crate::policy::document::placed;
 use crate::policy::pattern::Pattern;
 use crate::policy::problem::Notes;
@@ -29,23 +30,42 @@ pub fn lint(sources: &[Source], providers: &[&str], now: Timestamp) -> Vec<Probl
             documents.into_iter().map(|document| (source.file.as_str(), document))
         })
         .collect();
+    // One without hosts only speaks of a provider that is known elsewhere.
     let local = documents.iter().filter_map(|(_, document)| match document {
-        Document::Provider(provider) => Some(provider.metadata.name.value.as_str()),
-        Document::Policy(_) => None,
+        Document::Provider(provider) if provider.spec.hosts.is_some() => {
+            Some(provider.metadata.name.value.as_str())
+        }
+        Document::Provider(_) | Document::Policy(_) => None,
     });
     let mut known: Vec<&str> = providers.iter().copied().chain(local).chain(["unlisted"]).collect();
     known.sort_unstable();
     known.dedup();
     let budget = &mut Budget::default();
     for (file, document) in &documents {
-        if let Document::Policy(policy) = document {
-            let notes = &mut Notes::new(file, &mut found);
-            check_names(policy, &known, notes);
-            check_reach(policy, now, notes);
-            check_shadows(policy, budget, notes);
+        let notes = &mut Notes::new(file, &mut found);
+        match document {
+            Document::Policy(policy) => {
+                check_names(policy, &known, notes);
+                check_reach(policy, now, notes);
+                check_shadows(policy, budget, notes);
+            }
+            Document::Provider(provider) => check_provider(provider, &known, notes),
         }
     }
     found
+}
+
+/// A document about a provider that nothing says how to find.
+fn check_provider(document: &ProviderDocument, known: &[&str], notes: &mut Notes<'_>) {
+    let name = &document.metadata.name;
+    if document.spec.hosts.is_none() && !known.contains(&name.value.as_str()) {
+        let near = advice(&name.value, known.iter().copied());
+        let message = format!(
+            "no provider `{}` is known, and no `hosts` say where it is; {near}",
+            name.value
+        );
+        notes.warning(name, message);
+    }
 }
 
 /// A provider that no call carries.

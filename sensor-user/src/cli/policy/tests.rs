@@ -90,6 +90,27 @@ fn rules_without_an_effect_are_warned_of() {
     }
 }
 
+/// What the check says of a document.
+fn checked(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), text).unwrap();
+    let check = PolicyAction::Check { paths: vec![folder.path().to_owned()], output: Output::Text };
+    run(&check).1
+}
+
+#[test]
+fn provider_without_hosts_that_nobody_knows_is_warned_of_wherever_it_is_named() {
+    const APPROVED: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: opnai}\nspec: {approved: true}\n";
+    const RULE: &str = "---\napiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: deny\n  rules: [{name: a, action: allow, match: {provider: opnai}}]\n";
+    let said = checked(&format!("{APPROVED}{RULE}"));
+    assert_eq!(said.matches("did you mean `openai`?").count(), 2, "{said}");
+    assert!(
+        said.contains(":3:18: warning: no provider `opnai` is known, and no `hosts`"),
+        "{said}"
+    );
+    assert!(!checked(&APPROVED.replace("opnai", "openai")).contains("warning"));
+}
+
 #[test]
 fn recorded_calls_are_replayed_compared_and_explained() {
     let folder = tempfile::tempdir().unwrap();
