@@ -2,6 +2,7 @@
 
 use crate::policy::Problem;
 use crate::policy::Set;
+use crate::policy::compile;
 use crate::policy::compile::check_name;
 use crate::policy::compile::shown;
 use crate::policy::document::Api;
@@ -59,6 +60,13 @@ fn check_host(host: &str) -> Result<(), String> {
     let shown = shown(host);
     if host.contains("**") {
         return Err(format!("`{shown}` holds `**`: a provider's host says which labels it has"));
+    }
+    let bare = host.trim_matches('.');
+    if !bare.is_empty() && bare.len() < host.len() {
+        return Err(format!(
+            "`{shown}` begins or ends with a dot, and never matches: did you mean `{}`?",
+            compile::shown(bare)
+        ));
     }
     let lower = host.to_ascii_lowercase();
     // A port belongs to the connection, and a name of the cluster may have one label.

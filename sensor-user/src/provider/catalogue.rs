@@ -288,6 +288,7 @@ mod tests {
             ("id = \"a\"\nhosts = [\"*.com\"]", "covers too much"),
             ("id = \"a\"\nhosts = [\"*example.com\"]", "covers too much"),
             ("id = \"a\"\nhosts = [\"Upper.example\"]", "lowercase"),
+            ("id = \"a\"\nhosts = [\"a.example.\"]", "is no lowercase host name"),
             ("id = \"a\"\nhosts = [\"a.example\", \"a.example\"]", "stands in row"),
             ("id = \"a\"\nhosts = [\"a.example\"]\nauth = [\"body:x\"]", "names no place"),
             (

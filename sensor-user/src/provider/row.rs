@@ -253,7 +253,9 @@ pub(crate) fn is_host(host: &str) -> bool {
     let labels = fixed.split('.').filter(|label| !label.is_empty()).count();
     let least = if host.contains('*') && !fixed.starts_with('.') { 3 } else { 2 };
     let joined = host.contains('*') && !fixed.starts_with(['.', '-']);
-    labels >= least && !joined && host.bytes().all(fits)
+    // Names are looked up without the dot of the root, and no label is empty.
+    let empty = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+    labels >= least && !joined && !empty && host.bytes().all(fits)
 }
 
 fn route(raw: RawRoute) -> Result<RouteRow, String> {
