@@ -11,6 +11,7 @@ use crate::policy::document::Match;
 use crate::policy::document::Subject;
 use crate::policy::document::Values;
 use crate::policy::facts::TRANSPORTS;
+use crate::policy::facts::bare_host;
 use crate::policy::pattern::Pattern;
 use crate::policy::problem::Notes;
 use crate::policy::problem::advice;
@@ -120,16 +121,27 @@ fn check(attribute: Attribute, text: &At<String>, notes: &mut Notes<'_>) {
                 ),
             );
         }
-        Attribute::Host => {
-            let fits = |next: char| next.is_ascii_alphanumeric() || "-._*:[]".contains(next);
-            if !value.chars().all(fits) || value.contains("://") {
-                notes.error(
-                    text,
-                    format!("`{}` is no host name: write it without scheme and path", shown(value)),
-                );
-            }
-        }
+        Attribute::Host => check_host(text, notes),
         _ => {}
+    }
+}
+
+/// Notes a pattern of host names that none of those that are held against it can match.
+fn check_host(text: &At<String>, notes: &mut Notes<'_>) {
+    let value = text.value.as_str();
+    let fits = |next: char| next.is_ascii_alphanumeric() || "-._*:[]".contains(next);
+    let bare = bare_host(value).trim_start_matches('.');
+    if !value.chars().all(fits) || value.contains("://") || bare.is_empty() {
+        let message =
+            format!("`{}` is no host name: write it without scheme and path", shown(value));
+        notes.error(text, message);
+    } else if bare != value {
+        let message = format!(
+            "`{}` never matches, as hosts have neither port nor a dot at an end: did you mean `{}`?",
+            shown(value),
+            shown(bare)
+        );
+        notes.error(text, message);
     }
 }
 

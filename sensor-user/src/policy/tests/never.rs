@@ -16,6 +16,28 @@ fn provider(spec: &str) -> String {
     ))
 }
 
+/// Matches of rules with what is said of them; nothing where they are right.
+fn check(cases: &[(&str, &str)]) {
+    for (asked, expected) in cases {
+        let said = refused(format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n  default: allow\n  rules: [{{name: r, action: deny, match: {{{asked}}}}}]\n"
+        ));
+        assert_eq!(said.is_empty(), expected.is_empty(), "{asked}: {said}");
+        assert!(said.contains(expected), "{asked}: {said}");
+    }
+}
+
+#[test]
+fn host_of_a_rule_is_written_as_hosts_are_held_against_it() {
+    check(&[
+        ("host: 'api.openai.com:443'", "did you mean `api.openai.com`?"),
+        ("host: '*.openai.com.'", "did you mean `*.openai.com`?"),
+        ("host: '.openai.com'", "did you mean `openai.com`?"),
+        ("host: ':443'", "is no host name"),
+        ("host: ['api.openai.com', '2001:db8::1', '**.corp.example']", ""),
+    ]);
+}
+
 #[test]
 fn host_of_a_provider_has_no_dot_at_an_end() {
     const CASES: [(&str, &str); 5] = [
