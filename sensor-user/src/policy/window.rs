@@ -49,7 +49,10 @@ impl Window {
             notes.error(&raw.zone, format!("unknown time zone `{}`; {near}", raw.zone.value));
         }
         let mut days = [raw.days.is_none(); 7];
-        for text in raw.days.iter().flatten() {
+        if let Some(empty) = raw.days.as_ref().filter(|days| days.value.is_empty()) {
+            notes.error(empty, "an empty list names no day: leave `days` out for every day");
+        }
+        for text in raw.days.iter().flat_map(|days| &days.value) {
             if let Err(message) = add_days(&text.value, &mut days) {
                 notes.error(text, message);
             }
@@ -150,7 +153,11 @@ mod tests {
         let at = |text: &str| At { value: text.to_owned(), line: 1, column: 1 };
         let raw = document::Window {
             zone: at("Europe/Berlin"),
-            days: (!days.is_empty()).then(|| days.iter().map(|day| at(day)).collect()),
+            days: (!days.is_empty()).then(|| At {
+                value: days.iter().map(|day| at(day)).collect(),
+                line: 1,
+                column: 1,
+            }),
             from: from.map(at),
             to: to.map(at),
         };

@@ -39,6 +39,15 @@ fn host_of_a_rule_is_written_as_hosts_are_held_against_it() {
 }
 
 #[test]
+fn window_of_no_day_is_refused() {
+    check(&[
+        ("time: {zone: UTC, days: []}", "t:7:67: an empty list names no day"),
+        ("time: {zone: UTC, days: [mon]}", ""),
+        ("time: {zone: UTC}", ""),
+    ]);
+}
+
+#[test]
 fn host_of_a_provider_has_no_dot_at_an_end() {
     const CASES: [(&str, &str); 5] = [
         ("llm.corp.example.", "did you mean `llm.corp.example`?"),
