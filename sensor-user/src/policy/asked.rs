@@ -1,5 +1,6 @@
 //! The entries of a subject or a match come in; compiled conditions, or what is wrong with them, go out.
 
+use crate::credential;
 use crate::policy::Attribute;
 use crate::policy::compile::shown;
 use crate::policy::condition::Condition;
@@ -103,6 +104,9 @@ fn check(attribute: Attribute, text: &At<String>, notes: &mut Notes<'_>) {
         Attribute::Category => closed("category", text, &categories(), notes),
         Attribute::Transport => closed("transport", text, &TRANSPORTS.map(|(_, word)| word), notes),
         Attribute::Runtime => closed("runtime", text, &RUNTIMES, notes),
+        Attribute::CredentialKind => {
+            closed("kind of key", text, &credential::kinds().collect::<Vec<_>>(), notes);
+        }
         Attribute::Credential if !is_fingerprint(value) => {
             // What stands here may be a key: it is not repeated.
             notes.error(

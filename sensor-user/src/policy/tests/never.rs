@@ -48,6 +48,15 @@ fn window_of_no_day_is_refused() {
 }
 
 #[test]
+fn kind_of_a_key_is_one_of_those_there_are() {
+    check(&[
+        ("credentialKind: openai.proj_key", "did you mean `openai.project_key`?"),
+        ("credentialKind: {in: '*', not: antropic.api_key}", "unknown kind of key"),
+        ("credentialKind: ['anthropic.*', unknown, jwt, openai.project_key]", ""),
+    ]);
+}
+
+#[test]
 fn host_of_a_provider_has_no_dot_at_an_end() {
     const CASES: [(&str, &str); 5] = [
         ("llm.corp.example.", "did you mean `llm.corp.example`?"),
