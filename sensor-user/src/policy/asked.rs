@@ -14,6 +14,7 @@ use crate::policy::document::Values;
 use crate::policy::facts::TRANSPORTS;
 use crate::policy::facts::bare_host;
 use crate::policy::pattern::Pattern;
+use crate::policy::pattern::Refusal;
 use crate::policy::problem::Notes;
 use crate::policy::problem::advice;
 use crate::policy::window::Window;
@@ -99,6 +100,11 @@ pub(super) fn patterns(texts: &[At<String>], separator: u8, notes: &mut Notes<'_
 /// Notes a pattern that no value of its attribute can ever match.
 fn check(attribute: Attribute, text: &At<String>, notes: &mut Notes<'_>) {
     let value = text.value.as_str();
+    let bracket = value.chars().find(|next| "[]{}".contains(*next));
+    if let Some(foreign) = bracket.filter(|_| !attribute.has_brackets()) {
+        let refusal = Refusal::Foreign(foreign);
+        return notes.error(text, format!("pattern `{}` {refusal}", shown(value)));
+    }
     match attribute {
         Attribute::Operation => closed("operation", text, &operations(), notes),
         Attribute::Category => closed("category", text, &categories(), notes),
@@ -135,7 +141,9 @@ fn check_host(text: &At<String>, notes: &mut Notes<'_>) {
     let value = text.value.as_str();
     let fits = |next: char| next.is_ascii_alphanumeric() || "-._*:[]".contains(next);
     let bare = bare_host(value).trim_start_matches('.');
-    if !value.chars().all(fits) || value.contains("://") || bare.is_empty() {
+    let is_address = value.matches(':').count() > 1;
+    let is_name = is_address || !value.contains(['[', ']']);
+    if !value.chars().all(fits) || !is_name || value.contains("://") || bare.is_empty() {
         let message =
             format!("`{}` is no host name: write it without scheme and path", shown(value));
         notes.error(text, message);

@@ -57,6 +57,18 @@ fn kind_of_a_key_is_one_of_those_there_are() {
 }
 
 #[test]
+fn brackets_and_braces_are_no_wildcards() {
+    check(&[
+        ("model: 'gpt-[45]*'", "pattern `gpt-[45]*` holds `[`, which is no wildcard here"),
+        ("model: 'gpt-{4,5}*'", "pattern `gpt-{4,5}*` holds `{`, which is no wildcard here"),
+        ("provider: {in: '*', not: 'groq]'}", "pattern `groq]` holds `]`"),
+        ("host: 'api[12].example.com'", "is no host name"),
+        ("host: '[2001:db8::1]'", ""),
+        ("executable: '/srv/app[1]/{id}.js', labels: {x: '{}'}", ""),
+    ]);
+}
+
+#[test]
 fn host_of_a_provider_has_no_dot_at_an_end() {
     const CASES: [(&str, &str); 5] = [
         ("llm.corp.example.", "did you mean `llm.corp.example`?"),
