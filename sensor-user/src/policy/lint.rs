@@ -109,12 +109,16 @@ fn check_shadows(policy: &EgressPolicy, budget: &mut Budget, notes: &mut Notes<'
             (conditions, effect(rule.action))
         })
         .collect();
+    let subjects = policy.spec.subjects.iter().flat_map(|subjects| &subjects.value);
+    let subjects: Vec<_> = subjects
+        .map(|one| asked::subject(one, &policy.metadata.name, &mut Notes::new("", &mut scratch)))
+        .collect();
     let shadows = Shadows::new(&compiled);
     for (at, (rule, (conditions, _))) in rules.iter().zip(&compiled).enumerate() {
         let name = &rule.name;
-        let found = budget.take(conditions.own_cost()).ok_or(()).and_then(|()| {
-            if conditions.is_contradictory() {
-                return Ok(Some("can never match: `not` takes all that `in` gives".to_owned()));
+        let found = never(conditions, &subjects, budget).and_then(|why| {
+            if let Some(why) = why {
+                return Ok(Some(format!("can never match: {why}")));
             }
             let other = shadows.find(at, budget)?.and_then(|other| rules.get(other));
             Ok(other.map(|other| {
@@ -132,4 +136,22 @@ fn check_shadows(policy: &EgressPolicy, budget: &mut Budget, notes: &mut Notes<'
             }
         }
     }
+}
+
+/// Why nothing can match a rule, where that is so; `Err` where it would take too long to find out.
+fn never(
+    rule: &Conditions,
+    subjects: &[Conditions],
+    budget: &mut Budget,
+) -> Result<Option<&'static str>, ()> {
+    budget.take(rule.own_cost()).ok_or(())?;
+    if rule.is_contradictory() {
+        return Ok(Some("`not` takes all that `in` gives"));
+    }
+    for subject in subjects {
+        if !rule.excludes(subject, |cost| budget.take(cost)).ok_or(())? {
+            return Ok(None);
+        }
+    }
+    Ok((!subjects.is_empty()).then_some("it asks for nobody whom `subjects` describes"))
 }

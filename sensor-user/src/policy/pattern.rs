@@ -61,6 +61,28 @@ impl Pattern {
         self.is_any() || self.text == other.text || (other.is_exact() && self.matches(&other.text))
     }
 
+    /// Whether no value is both one of this and one of the other; `false` where that cannot be told.
+    pub(super) fn is_apart(&self, other: &Self) -> bool {
+        match (self.is_exact(), other.is_exact()) {
+            (true, _) => !other.matches(&self.text),
+            (_, true) => !self.matches(&other.text),
+            _ => {
+                let (mine, theirs) = (self.fixed_ends(), other.fixed_ends());
+                let differ = |one: &str, two: &str, begins: fn(&str, &str) -> bool| {
+                    !begins(one, two) && !begins(two, one)
+                };
+                differ(mine.0, theirs.0, |one, two| one.starts_with(two))
+                    || differ(mine.1, theirs.1, |one, two| one.ends_with(two))
+            }
+        }
+    }
+
+    /// What stands before the first wildcard and behind the last one.
+    fn fixed_ends(&self) -> (&str, &str) {
+        let begin = self.text.split('*').next().unwrap_or_default();
+        (begin, self.text.rsplit('*').next().unwrap_or_default())
+    }
+
     /// Compiles a pattern for values whose segments are parted by `separator`.
     pub(super) fn new(text: &str, separator: u8) -> Result<Self, Refusal> {
         if text.is_empty() {
@@ -259,6 +281,17 @@ mod tests {
                     Handle::None => true,
                 };
                 prop_assert!(found || !pattern.matches(&value));
+            }
+        }
+
+        #[test]
+        fn patterns_that_are_apart_share_no_value(
+            one in "[ab/*]{1,6}", two in "[ab/*]{1,6}", value in "[ab/]{0,8}",
+        ) {
+            let made = |text: &str| Pattern::new(text, b'/');
+            if let (Ok(one), Ok(two)) = (made(&one), made(&two)) {
+                prop_assert_eq!(one.is_apart(&two), two.is_apart(&one));
+                prop_assert!(!one.is_apart(&two) || !one.matches(&value) || !two.matches(&value));
             }
         }
     }

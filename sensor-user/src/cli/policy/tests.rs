@@ -112,6 +112,28 @@ fn provider_without_hosts_that_nobody_knows_is_warned_of_wherever_it_is_named() 
 }
 
 #[test]
+fn rule_for_nobody_among_the_subjects_is_warned_of() {
+    const NOBODY: &str = "can never match: it asks for nobody whom `subjects` describes";
+    const CASES: [(&str, &str, bool); 8] = [
+        ("{namespace: team-a}", "namespace: team-b", true),
+        ("{namespace: team-a}, {namespace: 'infra-*'}", "namespace: team-*", false),
+        ("{namespace: 'team-*'}", "namespace: 'infra-*'", true),
+        ("{namespace: 'team-*'}", "namespace: {not: 'team-*'}", true),
+        ("{namespace: {in: '*', not: team-b}}", "namespace: team-b", true),
+        ("{labels: {app: web}}", "labels: {app: db}", true),
+        ("{labels: {app: web}}", "labels: {tier: db}", false),
+        // Of parents there are several.
+        ("{parent: /bin/a}", "parent: /bin/b", false),
+    ];
+    for (subjects, asked, is_warned) in CASES {
+        let said = checked(&format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: observe\n  default: allow\n  subjects: [{subjects}]\n  rules: [{{name: a, action: deny, match: {{{asked}}}}}]\n"
+        ));
+        assert_eq!(said.contains(NOBODY), is_warned, "{subjects} {asked}: {said}");
+    }
+}
+
+#[test]
 fn recorded_calls_are_replayed_compared_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     let events = folder.path().join("e.jsonl");
