@@ -80,12 +80,16 @@ fn schema_in_the_repository_is_that_of_the_types() {
 #[test]
 fn rules_without_an_effect_are_warned_of() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  rules:\n    - {name: all, action: deny, match: {provider: '*'}}\n    - {name: one, action: deny, match: {provider: opnai, model: gpt-5}}\n    - {name: none, action: deny, match: {model: {in: a, not: a}}}\n";
+    let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  rules:\n    - {name: all, action: deny, match: {provider: '*'}}\n    - {name: one, action: deny, match: {provider: opnai, model: gpt-5}}\n    - {name: none, action: deny, match: {model: {in: a, not: a}}}\n    - {name: wide, action: deny, match: {model: 'gpt-*'}}\n    - {name: narrow, action: allow, match: {model: 'gpt-4*'}}\n";
     fs::write(folder.path().join("p.yaml"), text).unwrap();
     let check = PolicyAction::Check { paths: vec![folder.path().to_owned()], output: Output::Text };
     let (good, said) = run(&check);
-    for part in ["did you mean `openai`?", "`one` changes nothing: `all`", "`none` can never match"]
-    {
+    for part in [
+        "did you mean `openai`?",
+        "`one` changes nothing: `all`",
+        "`none` can never match",
+        "`narrow` changes nothing: `wide`",
+    ] {
         assert!(good && said.contains(part), "{said}");
     }
 }
