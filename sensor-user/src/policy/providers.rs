@@ -1,8 +1,10 @@
 //! A `Provider` document comes in; a row for the catalogue, and whether the provider is approved, go out.
 
+use std::collections::HashMap;
+
+use crate::policy::Document;
 use crate::policy::Problem;
 use crate::policy::Set;
-use crate::policy::compile;
 use crate::policy::compile::check_name;
 use crate::policy::compile::shown;
 use crate::policy::document::Api;
@@ -56,16 +58,33 @@ pub(super) fn add(
     ));
 }
 
+/// Notes hosts that more than one document names: which provider a call goes to must not depend on their order.
+pub(super) fn check_together(documents: &[(&str, Document)], found: &mut Vec<Problem>) {
+    let mut first: HashMap<String, &str> = HashMap::new();
+    for (file, document) in documents {
+        let Document::Provider(provider) = document else { continue };
+        let notes = &mut Notes::new(file, found);
+        let name = &provider.metadata.name.value;
+        for host in provider.spec.hosts.iter().flat_map(|hosts| &hosts.value) {
+            if let Some(other) = first.insert(host.value.to_ascii_lowercase(), name) {
+                let shown = (shown(&host.value), shown(other));
+                let message = format!("`{}` is a host of provider `{}` already", shown.0, shown.1);
+                notes.error(host, message);
+            }
+        }
+    }
+}
+
 fn check_host(host: &str) -> Result<(), String> {
-    let shown = shown(host);
+    let named = shown(host);
     if host.contains("**") {
-        return Err(format!("`{shown}` holds `**`: a provider's host says which labels it has"));
+        return Err(format!("`{named}` holds `**`: a provider's host says which labels it has"));
     }
     let bare = host.trim_matches('.');
     if !bare.is_empty() && bare.len() < host.len() {
         return Err(format!(
-            "`{shown}` begins or ends with a dot, and never matches: did you mean `{}`?",
-            compile::shown(bare)
+            "`{named}` begins or ends with a dot, and never matches: did you mean `{}`?",
+            shown(bare)
         ));
     }
     let lower = host.to_ascii_lowercase();
@@ -75,7 +94,7 @@ fn check_host(host: &str) -> Result<(), String> {
     {
         return Ok(());
     }
-    Err(format!("`{shown}` is no host name, or its `*` covers too much"))
+    Err(format!("`{named}` is no host name, or its `*` covers too much"))
 }
 
 fn place_of(place: &At<String>, notes: &mut Notes<'_>) -> Option<AuthPlace> {

@@ -103,6 +103,7 @@ impl Set {
             }
         }
         compile::check_together(&documents, &mut problems);
+        providers::check_together(&documents, &mut problems);
         problems.sort_by(|left, right| {
             (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column))
         });

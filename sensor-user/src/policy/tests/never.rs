@@ -83,3 +83,17 @@ fn host_of_a_provider_has_no_dot_at_an_end() {
         assert!(said.contains(expected), "{host}: {said}");
     }
 }
+
+#[test]
+fn host_belongs_to_one_provider() {
+    let document = |name: &str, hosts: &str| {
+        format!(
+            "---\napiVersion: tollgate/v1\nkind: Provider\nmetadata: {{name: {name}}}\nspec: {{hosts: [{hosts}]}}\n"
+        )
+    };
+    let two = |one: &str, other: &str| refused(document("a", one) + &document("b", other));
+    let said = two("llm.corp.example", "x.example, LLM.corp.example");
+    assert!(said.contains("`LLM.corp.example` is a host of provider `a` already"), "{said}");
+    assert!(two("a.example, a.example", "b.example").contains("provider `a` already"));
+    assert_eq!(two("a.example", "b.example"), "");
+}
