@@ -21,7 +21,7 @@ use crate::policy::index::Index;
 use crate::policy::pattern::Pattern;
 use crate::policy::providers;
 use crate::policy::read;
-use crate::provider::catalogue::Provider;
+use crate::provider::catalogue::Local;
 
 /// Names of providers that documents approve of.
 pub(super) type Approved = BTreeSet<String>;
@@ -66,7 +66,7 @@ pub struct Set {
     pub(super) policies: Vec<Policy>,
     pub(super) index: Index,
     pub(super) approved: Approved,
-    pub(super) providers: Vec<Provider>,
+    pub(super) providers: Vec<Local>,
     /// Made when they are first asked for.
     pub(super) forms: OnceLock<Option<Arc<Forms>>>,
 }
@@ -211,7 +211,7 @@ impl Set {
     }
 
     /// Providers that the documents add to the catalogue.
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Local] {
         &self.providers
     }
 
