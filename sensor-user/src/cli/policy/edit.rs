@@ -18,13 +18,13 @@ use crate::cli::Output;
 use crate::cli::policy::DEFAULT_FOLDER;
 use crate::cli::policy::changes;
 use crate::cli::policy::judge::problems;
+use crate::cli::policy::known::Known;
 use crate::cli::policy::versions::put;
 use crate::config::Config;
-use crate::policy;
 use crate::policy::Engine;
 use crate::policy::Set;
+use crate::policy::Severity;
 use crate::policy::Source;
-use crate::provider::Catalogue;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -49,7 +49,7 @@ pub struct Edit {
     /// File of recorded events to compare decisions on; without it, what the inventory has seen.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Configuration file of the agent; it says where the inventory is.
+    /// Configuration file of the agent; it says where the inventory is, and which providers are known.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Command that edits a file; without it, what `VISUAL` or `EDITOR` says.
@@ -115,7 +115,8 @@ impl Edit {
             writeln!(out, "nothing was changed")?;
             return Ok(End::Done);
         }
-        let Some(set) = check(&new, (out, now))? else {
+        let known = Known::read(self.config.as_deref())?;
+        let Some(set) = check(&new, &known, (out, now))? else {
             return Ok(End::Kept { is_right: false });
         };
         let name = bare(&old.file);
@@ -212,6 +213,7 @@ impl Edit {
 /// Reads what would be in force; what is wrong is written with its place.
 fn check(
     sources: &[Source],
+    known: &Known,
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<Option<Set>> {
     let (set, mut found) = match Set::read(sources) {
@@ -221,11 +223,10 @@ fn check(
             return Ok(None);
         }
     };
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    found.extend(policy::lint(sources, &providers, now));
+    found.extend(known.check(sources, &set, now));
     problems(&found, Output::Text, out)?;
-    Ok(Some(set))
+    let is_right = found.iter().all(|problem| problem.severity != Severity::Error);
+    Ok(is_right.then_some(set))
 }
 
 /// The name of a file, without the number that a version puts before it.

@@ -20,6 +20,7 @@ use crate::cli::Output;
 use crate::cli::policy::changes;
 use crate::cli::policy::changes::calls;
 use crate::cli::policy::changes::text;
+use crate::cli::policy::known::Known;
 use crate::cli::policy::write::maker;
 use crate::cli::policy::write::object;
 use crate::policy;
@@ -32,7 +33,6 @@ use crate::policy::Problem;
 use crate::policy::Set;
 use crate::policy::Severity;
 use crate::policy::rows;
-use crate::provider::Catalogue;
 use crate::store::policies as store;
 
 /// Writes problems, one a line.
@@ -54,21 +54,23 @@ pub(super) fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -
 }
 
 pub(super) fn check(
-    paths: &[PathBuf],
+    (paths, config): (&[PathBuf], Option<&Path>),
     output: Output,
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
     let sources = store::documents(paths)?;
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
+    let known = Known::read(config)?;
     match Set::read(&sources) {
         Err(found) => {
             problems(&found, output, out)?;
             Ok(false)
         }
         Ok((set, mut found)) => {
-            found.extend(policy::lint(&sources, &providers, now));
+            found.extend(known.check(&sources, &set, now));
             problems(&found, output, out)?;
+            if found.iter().any(|problem| problem.severity == Severity::Error) {
+                return Ok(false);
+            }
             if output == Output::Text {
                 writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
             }

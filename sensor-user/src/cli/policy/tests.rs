@@ -26,10 +26,14 @@ fn run(action: &PolicyAction) -> (bool, String) {
     (good, String::from_utf8(out).unwrap())
 }
 
+fn check(path: PathBuf) -> PolicyAction {
+    PolicyAction::Check { paths: vec![path], config: None, output: Output::Text }
+}
+
 #[test]
 fn every_policy_of_the_repository_is_right_and_holds_to_its_rows() {
     let folder = repository().join("policies");
-    let check = PolicyAction::Check { paths: vec![folder.clone()], output: Output::Text };
+    let check = check(folder.clone());
     assert_eq!(run(&check), (true, "8 policies with 14 rules are right\n".to_owned()));
     let test = PolicyAction::Test { paths: vec![folder.clone()], output: Output::Text };
     let (good, said) = run(&test);
@@ -82,7 +86,7 @@ fn rules_without_an_effect_are_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  rules:\n    - {name: all, action: deny, match: {provider: '*'}}\n    - {name: one, action: deny, match: {provider: opnai, model: gpt-5}}\n    - {name: none, action: deny, match: {model: {in: a, not: a}}}\n    - {name: wide, action: deny, match: {model: 'gpt-*'}}\n    - {name: narrow, action: allow, match: {model: 'gpt-4*'}}\n";
     fs::write(folder.path().join("p.yaml"), text).unwrap();
-    let check = PolicyAction::Check { paths: vec![folder.path().to_owned()], output: Output::Text };
+    let check = check(folder.path().to_owned());
     let (good, said) = run(&check);
     for part in [
         "did you mean `openai`?",
@@ -98,8 +102,7 @@ fn rules_without_an_effect_are_warned_of() {
 fn checked(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("p.yaml"), text).unwrap();
-    let check = PolicyAction::Check { paths: vec![folder.path().to_owned()], output: Output::Text };
-    run(&check).1
+    run(&check(folder.path().to_owned())).1
 }
 
 #[test]
@@ -135,6 +138,26 @@ fn rule_for_nobody_among_the_subjects_is_warned_of() {
         ));
         assert_eq!(said.contains(NOBODY), is_warned, "{subjects} {asked}: {said}");
     }
+}
+
+#[test]
+fn providers_of_the_configuration_are_known_and_not_contradicted() {
+    const RULE: &str = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: deny\n  rules: [{name: a, action: allow, match: {provider: corp_llm}}]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let [config, rows, policy] =
+        ["tollgate.toml", "rows.toml", "p.yaml"].map(|name| folder.path().join(name));
+    fs::write(&config, format!("[files]\nproviders = {rows:?}\n")).unwrap();
+    fs::write(&rows, "[[provider]]\nid = \"corp_llm\"\ncategory = \"gateway\"\nhosts = [\"llm.corp.example\"]\nsource = \"s\"\nchecked = 2026-11-28\n").unwrap();
+    let says = |config: Option<&PathBuf>, more: &str| {
+        fs::write(&policy, format!("{RULE}{more}")).unwrap();
+        let (paths, config) = (vec![policy.clone()], config.cloned());
+        run(&PolicyAction::Check { paths, config, output: Output::Text })
+    };
+    assert_eq!(says(Some(&config), ""), (true, "1 policies with 1 rules are right\n".to_owned()));
+    assert!(says(None, "").1.contains("no provider `corp_llm` is known"));
+    let more = "---\napiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: corp_llm}\nspec: {hosts: [ai.corp.example], category: chat-app}\n";
+    let (is_right, said) = says(Some(&config), more);
+    assert!(!is_right && said.contains("\"corp_llm\" of policies"), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::Output;
 use crate::cli::policy::judge::problems;
+use crate::cli::policy::known::Known;
 use crate::policy::Set;
 use crate::policy::Source;
 use crate::store::policies as store;
@@ -21,14 +22,21 @@ pub(super) fn apply(
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
     let sources = store::documents(paths)?;
-    let (set, warnings) = match Set::read(&sources) {
+    let (set, mut found) = match Set::read(&sources) {
         Ok(read) => read,
         Err(found) => {
             problems(&found, Output::Text, out)?;
             return Ok(false);
         }
     };
-    problems(&warnings, Output::Text, out)?;
+    // What is refused here would keep the agent from all that the documents add.
+    let refused = Known::read(None)?.refused(&set);
+    let is_right = refused.is_none();
+    found.extend(refused);
+    problems(&found, Output::Text, out)?;
+    if !is_right {
+        return Ok(false);
+    }
     let (policies, rules) = (set.len(), set.rules());
     if dry_run {
         writeln!(out, "would put {policies} policies with {rules} rules into force")?;
