@@ -26,6 +26,9 @@ const DAY: u16 = 24 * 60;
 /// Days searched for the next change: a week, and one more where a window reaches into the next day.
 const SEARCHED_DAYS: i64 = 8;
 
+/// Turns of the clock looked at: no zone has more in the searched days.
+const TURNS: usize = 2;
+
 /// A compiled part of each week.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
@@ -94,8 +97,13 @@ impl Window {
             .flat_map(|date| [self.from, self.to, 0].map(|minute| (date, minute)))
             .filter_map(|(date, minute)| {
                 let edge = date.at(hour(minute)?, minute_of_hour(minute)?, 0, 0);
-                self.zone.to_zoned_datetime(edge).ok().map(|zoned| zoned.timestamp())
+                // An hour that the clock is turned back over comes twice.
+                let edge = self.zone.to_ambiguous_timestamp(edge);
+                Some([edge.earlier().ok()?, edge.later().ok()?])
             })
+            .flatten()
+            // Where the clock is turned, it may leave the window, or be inside of it again.
+            .chain(self.zone.following(now).take(TURNS).map(|turn| turn.timestamp()))
             .filter(|edge| *edge > now)
             .collect();
         edges.sort_unstable();
@@ -194,6 +202,23 @@ mod tests {
             office.next_change(at("2026-01-05T07:00:00Z")),
             Some(at("2026-01-05T17:00:00Z"))
         );
+    }
+
+    #[test]
+    fn hour_that_comes_twice_has_edges_twice() {
+        let night = window(&[], Some("22:00"), Some("02:30"));
+        let mut time = at("2026-10-24T19:00:00Z");
+        for (change, inside) in [
+            ("2026-10-24T20:00:00Z", true),
+            ("2026-10-25T00:30:00Z", false),
+            ("2026-10-25T01:00:00Z", true),
+            ("2026-10-25T01:30:00Z", false),
+            ("2026-10-25T21:00:00Z", true),
+        ] {
+            assert_eq!(night.next_change(time), Some(at(change)), "after {time}");
+            time = at(change);
+            assert_eq!(night.contains(time), inside, "{change}");
+        }
     }
 
     #[test]
