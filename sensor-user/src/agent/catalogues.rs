@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::bpf::NameMap;
 use crate::provider::Catalogue;
-use crate::provider::catalogue::Provider;
+use crate::provider::catalogue::Local;
 
 use super::setup;
 
@@ -23,7 +23,7 @@ struct Current {
     catalogue: Arc<Catalogue>,
     /// What it was made of.
     text: String,
-    local: Vec<Provider>,
+    local: Vec<Local>,
 }
 
 /// The names in the kernel half.
@@ -47,7 +47,7 @@ impl Catalogues {
     }
 
     /// Whether the catalogue of now has the providers that policy documents add.
-    pub(super) fn holds(&self, local: &[Provider]) -> bool {
+    pub(super) fn holds(&self, local: &[Local]) -> bool {
         self.current().local == local
     }
 
@@ -65,7 +65,7 @@ impl Catalogues {
     }
 
     /// Reads the rows again and adds those of policy documents. Rows that are refused leave those before in their place.
-    pub(super) fn renew(&self, local: &[Provider]) -> anyhow::Result<()> {
+    pub(super) fn renew(&self, local: &[Local]) -> anyhow::Result<()> {
         let read = setup::read_optional(&self.rows);
         let mut current = self.current();
         let next = read.and_then(|text| {
@@ -99,7 +99,7 @@ impl Catalogues {
 }
 
 impl Current {
-    fn of(text: String, local: &[Provider]) -> anyhow::Result<Self> {
+    fn of(text: String, local: &[Local]) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::with_local(&text, local)?);
         Ok(Self { catalogue, text, local: local.to_vec() })
     }
@@ -116,10 +116,9 @@ impl Announced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::catalogue::{Api, Category};
 
-    fn own(host: &str) -> Provider {
-        Provider::local("own", Category::Gateway, Api::Openai, vec![host.to_owned()], Vec::new())
+    fn own(host: &str) -> Local {
+        Local { name: "own".to_owned(), hosts: vec![host.to_owned()], ..Local::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::credential::Identity;
 use crate::enforce;
 use crate::enforce::Panic;
-use crate::policy::{Decision, Effect, Engine, Facts};
+use crate::policy::{Decision, Effect, Engine, Fact, Facts, Transport};
 use crate::provider::Call;
 use crate::report::event::{self, Process, Ruled, Server};
 use crate::report::{CallEvent, Event};
@@ -22,12 +22,23 @@ const CONDEMNED_MAX: usize = 256;
 
 /// What the policies say about a call of which everything is known that will be.
 fn decide(engine: &Engine, event: &CallEvent, now: Timestamp) -> Decision {
+    let asked = (&event.call, event.identity.as_ref());
+    engine.decide(&facts(&event.process, asked, event.name_hidden), now)
+}
+
+/// What is known of a request that was seen, of who made it, and of whether its ClientHello hides the name.
+fn facts<'a>(
+    process: &'a Process,
+    (call, identity): (&'a Call, Option<&'a Identity>),
+    name_hidden: Option<bool>,
+) -> Facts<'a> {
     let mut facts = Facts::default();
-    if let Some(workload) = &event.process.workload {
+    if let Some(workload) = &process.workload {
         facts.set_workload(workload);
     }
-    facts.set_call(&event.call, event.identity.as_ref());
-    engine.decide(&facts, now)
+    facts.set_call(call, identity);
+    facts.set_transport(Transport::Ech, name_hidden.map_or(Fact::Unknown, Fact::Known));
+    facts
 }
 
 /// Where and by whom a call was made.
@@ -87,17 +98,14 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (pid, start_ns, bytes_sent) = (connection.pid, connection.start_ns, connection.sent);
         let (peer, _) = connection.remote();
+        let name_hidden = connection.named().hides_name();
         let server = Server { name: connection.name.clone(), peer };
         let process = self.who(pid, start_ns, call.started_ns);
         let place = call.credential.as_ref();
         let identity = place.map(|place| self.keyring.identify(place, &call.provider));
-        let mut facts = Facts::default();
-        if let Some(workload) = &process.workload {
-            facts.set_workload(workload);
-        }
-        facts.set_call(call, identity.as_ref());
         let time = self.clock.wall(call.started_ns);
         let panic = self.panic_about(call, identity.as_ref());
+        let facts = facts(&process, (call, identity.as_ref()), name_hidden);
         let decision = engine.decide(&facts, time);
         if panic.is_none() && !decision.effect().refuses() {
             return;
@@ -176,7 +184,8 @@ impl Pipeline {
 
     fn tell_decision(&self, decision: &Decision, told: &Told<'_>) {
         let refuses = decision.effect().refuses();
-        let ruling = decision.binding.as_ref().filter(|_| refuses).unwrap_or(&decision.ruling);
+        let ruling =
+            decision.binding.as_ref().filter(|_| refuses).unwrap_or_else(|| decision.told());
         let reason = ruling.reason.as_deref().unwrap_or_default().to_owned();
         let decision = told.decision(ruling.effect.as_str(), Ruled::of(ruling), reason);
         self.send(Event::Decision(decision));
@@ -195,5 +204,34 @@ impl Connection {
     pub(super) fn take_condemned(&mut self, started_ns: u64) -> bool {
         let at = self.condemned.iter().position(|at| *at == started_ns);
         at.map(|at| self.condemned.swap_remove(at)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Set, Source};
+    use crate::report::sinks::sample;
+
+    #[test]
+    fn call_whose_hello_hides_its_name_is_refused_and_no_other() {
+        const CASES: [(&str, Option<bool>, Effect); 6] = [
+            ("deny", Some(true), Effect::Deny),
+            ("deny", Some(false), Effect::Allow),
+            ("deny", None, Effect::Deny),
+            ("allow", Some(true), Effect::Deny),
+            ("allow", Some(false), Effect::Allow),
+            ("allow", None, Effect::Allow),
+        ];
+        for (unknown, name_hidden, effect) in CASES {
+            let text = format!(
+                "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n  default: allow\n  unknown: {unknown}\n  rules: [{{name: no, action: deny, match: {{transport: ech}}}}]\n"
+            );
+            let source = Source { file: "test.yaml".to_owned(), text };
+            let engine = Engine::new(Set::read(&[source]).unwrap().0);
+            let event = CallEvent { name_hidden, ..sample::call() };
+            let decision = decide(&engine, &event, event.time);
+            assert_eq!(decision.effect(), effect, "{unknown} {name_hidden:?}");
+        }
     }
 }

@@ -309,6 +309,7 @@ impl Pipeline {
     fn report(&mut self, id: u64, mut call: Call) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, binding) = connection.remote();
+        let name_hidden = connection.named().hides_name();
         let cookie = connection.socket.map_or(0, |socket| socket.cookie);
         let tls = self.stacks.of(connection.pid, connection.family);
         connection.reported_calls = connection.reported_calls.saturating_add(1);
@@ -322,9 +323,18 @@ impl Pipeline {
         let cost = self.repeats.settle(&mut call, fingerprint, cost);
         let time = self.clock.wall(call.ended_ns);
         let server = Server { name, peer };
-        let decision = None;
-        let mut event =
-            CallEvent { time, call, cost, identity, process, server, binding, tls, decision };
+        let mut event = CallEvent {
+            time,
+            call,
+            cost,
+            identity,
+            process,
+            server,
+            binding,
+            tls,
+            name_hidden,
+            decision: None,
+        };
         self.note_model(&event);
         self.judge(&mut event, cookie, condemned);
         self.send(Event::Call(Box::new(event)));

@@ -64,6 +64,11 @@ pub(super) fn find(key: &[u8], provider: &str) -> Option<&'static Kind> {
     rows.reduce(|best, next| if next.prefix.len() > best.prefix.len() { next } else { best })
 }
 
+/// All kinds there are, some of them more than once.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| &*kind.name).chain(NAMELESS)
+}
+
 /// The kinds that keys of a provider may be of, by what such keys begin with; those that no begin tells stand at the empty
 /// one. The other conditions of a row are left out.
 pub(super) fn by_prefix(provider: &str) -> BTreeMap<&'static str, Vec<&'static str>> {

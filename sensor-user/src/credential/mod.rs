@@ -15,6 +15,11 @@ pub fn kinds_by_prefix(provider: &str) -> BTreeMap<&'static str, Vec<&'static st
     kinds::by_prefix(provider)
 }
 
+/// All kinds that keys are told to be of, some of them more than once.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    kinds::all()
+}
+
 /// What is kept of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {

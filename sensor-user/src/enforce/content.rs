@@ -87,12 +87,9 @@ impl<'a> Values<'a> {
 
     /// What is said about calls of which everything is known but what is in them.
     pub(super) fn content(&self, facts: &Facts<'_>) -> Content {
-        let told_of = |opaque| {
-            let mut facts = facts.clone();
-            facts.set_transport(Transport::Opaque, Fact::Known(opaque));
-            facts
-        };
-        let (seen, unseen) = (told_of(false), told_of(true));
+        let (seen, mut unseen) = (over_tcp(facts, false), over_tcp(facts, true));
+        // The gate knows the destination by the name that the hello shows; what hides behind another it judges by itself.
+        unseen.set_transport(Transport::Ech, Fact::Known(false));
         let models = self.models(&seen);
         Content {
             keys: if self.key_kinds { Vec::new() } else { self.keys(&seen, &models) },
@@ -106,8 +103,7 @@ impl<'a> Values<'a> {
         if !self.operations {
             return Vec::new();
         }
-        let mut seen = facts.clone();
-        seen.set_transport(Transport::Opaque, Fact::Known(false));
+        let seen = over_tcp(facts, false);
         let said = provider::tails(provider).into_iter().map(|(tail, operation)| {
             let place = (RULE_PATH_TAIL, [words::hash(tail.as_bytes()), 0]);
             (place, self.refused(&seen, Attribute::Operation, operation.as_str()))
@@ -144,6 +140,14 @@ impl<'a> Values<'a> {
     pub(super) fn settled(&self, facts: &Facts<'_>) -> Option<Order> {
         refusal(&self.engine.bound(facts, self.now)?)
     }
+}
+
+/// What is known of calls whose records the gate sees: they are not over QUIC.
+pub(super) fn over_tcp<'a>(facts: &Facts<'a>, opaque: bool) -> Facts<'a> {
+    let mut facts = facts.clone();
+    facts.set_transport(Transport::Opaque, Fact::Known(opaque));
+    facts.set_transport(Transport::Quic, Fact::Known(false));
+    facts
 }
 
 /// What a class is judged by, where it is told of a rule of a kind.
@@ -221,7 +225,7 @@ pub(super) mod tests {
     use crate::policy::{Set, Source};
     use crate::provider::Catalogue;
     use sensor_common::forms::value_in;
-    use sensor_common::gate::{ACTION_DENY, RULE_DESTINATION};
+    use sensor_common::gate::{ACTION_DENY, RULE_DESTINATION, SCOPE_REFUSE_QUIC};
 
     pub(in crate::enforce) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -361,5 +365,12 @@ pub(super) mod tests {
         let strict = told_by(NO_BIG, "opaque: deny\n  default: allow");
         assert!(opaque(&strict, "openai") && !opaque(&strict, "groq"));
         assert!(!opaque(&told_by(NO_BIG, "default: allow"), "openai"));
+        // What the gate sees is not over QUIC, and its destination is known by the name in the hello.
+        for way in ["quic", "ech"] {
+            let rule = format!("    - {{name: no, action: deny, match: {{transport: {way}}}}}\n");
+            let told = told_by(&rule, "unknown: deny\n  default: allow");
+            assert!(!opaque(&told, "openai"), "{way}");
+            assert_eq!(told.scope & SCOPE_REFUSE_QUIC != 0, way == "quic");
+        }
     }
 }

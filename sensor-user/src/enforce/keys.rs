@@ -11,10 +11,9 @@ use crate::credential;
 use crate::policy::Attribute;
 use crate::policy::Fact;
 use crate::policy::Facts;
-use crate::policy::Transport;
 use crate::provider::Provider;
 
-use super::content::{NAMELESS, Row, Values};
+use super::content::{NAMELESS, Row, Values, over_tcp};
 use super::orders::fingerprint;
 use super::told::Order;
 use super::words;
@@ -54,8 +53,7 @@ impl Values<'_> {
         if !self.key_kinds {
             return Vec::new();
         }
-        let mut of_any = facts.clone();
-        of_any.set_transport(Transport::Opaque, Fact::Known(false));
+        let of_any = over_tcp(facts, false);
         let models = if self.together { self.models(&of_any) } else { Vec::new() };
         let mut keys = Keys::new(self, &models);
         let mut seen = of_any.clone();

@@ -1,5 +1,6 @@
 //! The entries of a subject or a match come in; compiled conditions, or what is wrong with them, go out.
 
+use crate::credential;
 use crate::policy::Attribute;
 use crate::policy::compile::shown;
 use crate::policy::condition::Condition;
@@ -11,7 +12,9 @@ use crate::policy::document::Match;
 use crate::policy::document::Subject;
 use crate::policy::document::Values;
 use crate::policy::facts::TRANSPORTS;
+use crate::policy::facts::bare_host;
 use crate::policy::pattern::Pattern;
+use crate::policy::pattern::Refusal;
 use crate::policy::problem::Notes;
 use crate::policy::problem::advice;
 use crate::policy::window::Window;
@@ -97,11 +100,19 @@ pub(super) fn patterns(texts: &[At<String>], separator: u8, notes: &mut Notes<'_
 /// Notes a pattern that no value of its attribute can ever match.
 fn check(attribute: Attribute, text: &At<String>, notes: &mut Notes<'_>) {
     let value = text.value.as_str();
+    let bracket = value.chars().find(|next| "[]{}".contains(*next));
+    if let Some(foreign) = bracket.filter(|_| !attribute.has_brackets()) {
+        let refusal = Refusal::Foreign(foreign);
+        return notes.error(text, format!("pattern `{}` {refusal}", shown(value)));
+    }
     match attribute {
         Attribute::Operation => closed("operation", text, &operations(), notes),
         Attribute::Category => closed("category", text, &categories(), notes),
         Attribute::Transport => closed("transport", text, &TRANSPORTS.map(|(_, word)| word), notes),
         Attribute::Runtime => closed("runtime", text, &RUNTIMES, notes),
+        Attribute::CredentialKind => {
+            closed("kind of key", text, &credential::kinds().collect::<Vec<_>>(), notes);
+        }
         Attribute::Credential if !is_fingerprint(value) => {
             // What stands here may be a key: it is not repeated.
             notes.error(
@@ -120,16 +131,29 @@ fn check(attribute: Attribute, text: &At<String>, notes: &mut Notes<'_>) {
                 ),
             );
         }
-        Attribute::Host => {
-            let fits = |next: char| next.is_ascii_alphanumeric() || "-._*:[]".contains(next);
-            if !value.chars().all(fits) || value.contains("://") {
-                notes.error(
-                    text,
-                    format!("`{}` is no host name: write it without scheme and path", shown(value)),
-                );
-            }
-        }
+        Attribute::Host => check_host(text, notes),
         _ => {}
+    }
+}
+
+/// Notes a pattern of host names that none of those that are held against it can match.
+fn check_host(text: &At<String>, notes: &mut Notes<'_>) {
+    let value = text.value.as_str();
+    let fits = |next: char| next.is_ascii_alphanumeric() || "-._*:[]".contains(next);
+    let bare = bare_host(value).trim_start_matches('.');
+    let is_address = value.matches(':').count() > 1;
+    let is_name = is_address || !value.contains(['[', ']']);
+    if !value.chars().all(fits) || !is_name || value.contains("://") || bare.is_empty() {
+        let message =
+            format!("`{}` is no host name: write it without scheme and path", shown(value));
+        notes.error(text, message);
+    } else if bare != value {
+        let message = format!(
+            "`{}` never matches, as hosts have neither port nor a dot at an end: did you mean `{}`?",
+            shown(value),
+            shown(bare)
+        );
+        notes.error(text, message);
     }
 }
 

@@ -101,6 +101,11 @@ impl Attribute {
         self as usize <= Self::Labels as usize
     }
 
+    /// Whether its values may hold brackets and braces: file names do, what containers are labelled with, and addresses.
+    pub(super) fn has_brackets(self) -> bool {
+        matches!(self, Self::Executable | Self::Parent | Self::Cgroup | Self::Labels | Self::Host)
+    }
+
     /// The character that parts its values into the segments which a `*` does not leave.
     pub(super) fn separator(self) -> u8 {
         if self == Self::Host { b'.' } else { b'/' }

@@ -66,7 +66,17 @@ impl Patterns {
         })
     }
 
-    /// How many comparisons that takes at most.
+    /// Whether no value is one of these and one of the others; `false` where that cannot be told.
+    fn is_apart(&self, others: &Self) -> bool {
+        self.iter().all(|mine| {
+            if mine.is_exact() {
+                return !others.matches(mine.as_str());
+            }
+            others.iter().all(|theirs| mine.is_apart(theirs))
+        })
+    }
+
+    /// How many comparisons `cover` takes at most.
     fn cost(&self, others: &Self) -> usize {
         others.all.len().saturating_mul(self.wild.len().saturating_add(1))
     }
@@ -115,6 +125,29 @@ impl Condition {
         let same = self.attribute == other.attribute && self.key == other.key;
         let any = self.any.is_empty() || (!other.any.is_empty() && self.any.cover(&other.any));
         same && any && other.not.cover(&self.not)
+    }
+
+    /// Whether nothing holds for this and the other; `false` where that cannot be told.
+    fn excludes(&self, other: &Self) -> bool {
+        let is_single = !matches!(self.attribute, Attribute::Parent | Attribute::Transport);
+        let both = !self.any.is_empty() && !other.any.is_empty();
+        let refused = |one: &Patterns, not: &Patterns| !one.is_empty() && not.cover(one);
+        self.attribute == other.attribute
+            && self.key == other.key
+            && ((both && is_single && self.any.is_apart(&other.any))
+                || refused(&self.any, &other.not)
+                || refused(&other.any, &self.not))
+    }
+
+    /// How many comparisons that takes at most.
+    fn excluding_cost(&self, other: &Self) -> usize {
+        let costs = [
+            self.any.cost(&other.any),
+            other.any.cost(&self.any),
+            other.not.cost(&self.any),
+            self.not.cost(&other.any),
+        ];
+        costs.into_iter().fold(0, usize::saturating_add)
     }
 
     pub(super) fn answer(&self, facts: &Facts<'_>) -> Answer {
@@ -208,6 +241,24 @@ impl Conditions {
             cost = cost.saturating_add(theirs.not.cost(&mine.not));
         }
         cost
+    }
+
+    /// Whether nothing can match both this and the other; `None` where that costs more than `take` gives.
+    pub(super) fn excludes(
+        &self,
+        other: &Self,
+        mut take: impl FnMut(usize) -> Option<()>,
+    ) -> Option<bool> {
+        for (mine, theirs) in self.all.iter().flat_map(|mine| {
+            let same = |theirs: &&Condition| mine.attribute == theirs.attribute;
+            other.all.iter().filter(same).map(move |theirs| (mine, theirs))
+        }) {
+            take(mine.excluding_cost(theirs))?;
+            if mine.excludes(theirs) {
+                return Some(true);
+            }
+        }
+        Some(false)
     }
 
     /// How many comparisons of patterns `is_contradictory` takes at most.

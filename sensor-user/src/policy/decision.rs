@@ -60,7 +60,7 @@ pub struct Ruling {
     pub rule: Option<Arc<str>>,
     /// What the policy's author has to say to those it concerns.
     pub reason: Option<Arc<str>>,
-    /// What becomes of connections that are open already.
+    /// What becomes of connections that are open already; of what binds, the strictest that a refusing policy says.
     pub existing: Existing,
     /// Whether an unknown attribute had to be read as the policy's `unknown:` or `opaque:` says.
     pub presumed: bool,
@@ -98,6 +98,12 @@ impl Decision {
     /// What an enforcing layer has to do.
     pub fn effect(&self) -> Effect {
         self.binding.as_ref().map_or(Effect::Allow, |ruling| ruling.effect)
+    }
+
+    /// The ruling that is told: of two that are equally strong the one that is done, not one that only watches.
+    pub fn told(&self) -> &Ruling {
+        let equal = |ruling: &&Ruling| ruling.effect == self.ruling.effect;
+        self.binding.as_ref().filter(equal).unwrap_or(&self.ruling)
     }
 
     /// What would have been done, had every policy been in mode `enforce`, where that is stronger than what is done.

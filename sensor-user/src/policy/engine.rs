@@ -8,6 +8,7 @@ use crate::policy::Attribute;
 use crate::policy::Attributes;
 use crate::policy::Decision;
 use crate::policy::Effect;
+use crate::policy::Existing;
 use crate::policy::Fact;
 use crate::policy::Facts;
 use crate::policy::Outlook;
@@ -137,7 +138,13 @@ impl Engine {
         let told = |one: Option<(&Judged<'_>, Taken)>| {
             one.map(|(judged, taken)| judged.tell(taken, facts))
         };
-        Decision { binding: told(binding), ruling: told(ruling).unwrap_or_else(Ruling::none) }
+        let mut binding = told(binding);
+        if let Some(binding) = binding.as_mut().filter(|binding| binding.effect.refuses())
+            && judged.iter().any(Judged::closes)
+        {
+            binding.existing = Existing::Close;
+        }
+        Decision { binding, ruling: told(ruling).unwrap_or_else(Ruling::none) }
     }
 }
 
@@ -173,7 +180,13 @@ fn suspend(
     let named = |one: &Judged<'_>| {
         one.policy.name != by.name && by.suspends.iter().any(|name| name.matches(&one.policy.name))
     };
-    match by.applies(facts, set, now) {
+    // Outside of its share a policy only observes, and lifts nothing.
+    let holds = match rollout::holds(&by.name, by.rollout, facts) {
+        Ok(true) => Answer::Yes,
+        Ok(false) => Answer::No,
+        Err(unknown) => Answer::Depends(unknown),
+    };
+    match by.applies(facts, set, now).and(holds) {
         Answer::No => {}
         Answer::Yes => judged.retain(|one| !named(one)),
         answer @ Answer::Depends(_) if is_final && is_about_subject(answer) => {}
@@ -301,6 +314,13 @@ impl Judged<'_> {
             (Err(_), Presume::Deny) => self.policy.mode,
             (Err(_), Presume::Allow) => Mode::Observe,
         }
+    }
+
+    /// Whether it certainly refuses, and wants open connections cut, whichever policy the refusal names.
+    fn closes(&self) -> bool {
+        self.policy.existing == Existing::Close
+            && self.mode == Ok(Mode::Enforce)
+            && self.low.is_some_and(Effect::refuses)
     }
 
     fn tell(&self, taken: Taken, facts: &Facts<'_>) -> Ruling {

@@ -262,7 +262,7 @@ impl<'a> Facts<'a> {
 }
 
 /// A host name without its port and its last dot.
-fn bare_host(host: &str) -> &str {
+pub(super) fn bare_host(host: &str) -> &str {
     let name = match host.split_once(':') {
         // More than one colon: an IPv6 address.
         Some((name, port)) if !port.contains(':') => name,

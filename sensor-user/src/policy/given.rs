@@ -17,6 +17,8 @@ pub struct Given {
     parents: Vec<String>,
     labels: Vec<(String, String)>,
     transports: Vec<Transport>,
+    /// Whether the names of its ClientHello are left out.
+    ech_unknown: bool,
     unknown: Vec<Attribute>,
 }
 
@@ -117,6 +119,11 @@ impl Given {
         if text("gen_ai.provider.name") == Some("unlisted") {
             given.transports.push(Transport::Unlisted);
         }
+        match event.get("tollgate.tls.name_hidden").and_then(Value::as_bool) {
+            Some(true) => given.transports.push(Transport::Ech),
+            Some(false) => {}
+            None => given.ech_unknown = true,
+        }
         given
     }
 
@@ -154,6 +161,9 @@ impl Given {
             facts.set_transport(*way, Fact::Known(true));
         }
         facts.rest_absent();
+        if self.ech_unknown {
+            facts.set_transport(Transport::Ech, Fact::Unknown);
+        }
         for attribute in &self.unknown {
             facts.forget(*attribute);
         }

@@ -10,6 +10,7 @@ use crate::policy::asked;
 use crate::policy::compile::effect;
 use crate::policy::condition::Conditions;
 use crate::policy::document::EgressPolicy;
+use crate::policy::document::ProviderDocument;
 use crate::policy::document::placed;
 use crate::policy::pattern::Pattern;
 use crate::policy::problem::Notes;
@@ -29,23 +30,42 @@ pub fn lint(sources: &[Source], providers: &[&str], now: Timestamp) -> Vec<Probl
             documents.into_iter().map(|document| (source.file.as_str(), document))
         })
         .collect();
+    // One without hosts only speaks of a provider that is known elsewhere.
     let local = documents.iter().filter_map(|(_, document)| match document {
-        Document::Provider(provider) => Some(provider.metadata.name.value.as_str()),
-        Document::Policy(_) => None,
+        Document::Provider(provider) if provider.spec.hosts.is_some() => {
+            Some(provider.metadata.name.value.as_str())
+        }
+        Document::Provider(_) | Document::Policy(_) => None,
     });
     let mut known: Vec<&str> = providers.iter().copied().chain(local).chain(["unlisted"]).collect();
     known.sort_unstable();
     known.dedup();
     let budget = &mut Budget::default();
     for (file, document) in &documents {
-        if let Document::Policy(policy) = document {
-            let notes = &mut Notes::new(file, &mut found);
-            check_names(policy, &known, notes);
-            check_reach(policy, now, notes);
-            check_shadows(policy, budget, notes);
+        let notes = &mut Notes::new(file, &mut found);
+        match document {
+            Document::Policy(policy) => {
+                check_names(policy, &known, notes);
+                check_reach(policy, now, notes);
+                check_shadows(policy, budget, notes);
+            }
+            Document::Provider(provider) => check_provider(provider, &known, notes),
         }
     }
     found
+}
+
+/// A document about a provider that nothing says how to find.
+fn check_provider(document: &ProviderDocument, known: &[&str], notes: &mut Notes<'_>) {
+    let name = &document.metadata.name;
+    if document.spec.hosts.is_none() && !known.contains(&name.value.as_str()) {
+        let near = advice(&name.value, known.iter().copied());
+        let message = format!(
+            "no provider `{}` is known, and no `hosts` say where it is; {near}",
+            name.value
+        );
+        notes.warning(name, message);
+    }
 }
 
 /// A provider that no call carries.
@@ -89,12 +109,16 @@ fn check_shadows(policy: &EgressPolicy, budget: &mut Budget, notes: &mut Notes<'
             (conditions, effect(rule.action))
         })
         .collect();
+    let subjects = policy.spec.subjects.iter().flat_map(|subjects| &subjects.value);
+    let subjects: Vec<_> = subjects
+        .map(|one| asked::subject(one, &policy.metadata.name, &mut Notes::new("", &mut scratch)))
+        .collect();
     let shadows = Shadows::new(&compiled);
     for (at, (rule, (conditions, _))) in rules.iter().zip(&compiled).enumerate() {
         let name = &rule.name;
-        let found = budget.take(conditions.own_cost()).ok_or(()).and_then(|()| {
-            if conditions.is_contradictory() {
-                return Ok(Some("can never match: `not` takes all that `in` gives".to_owned()));
+        let found = never(conditions, &subjects, budget).and_then(|why| {
+            if let Some(why) = why {
+                return Ok(Some(format!("can never match: {why}")));
             }
             let other = shadows.find(at, budget)?.and_then(|other| rules.get(other));
             Ok(other.map(|other| {
@@ -112,4 +136,22 @@ fn check_shadows(policy: &EgressPolicy, budget: &mut Budget, notes: &mut Notes<'
             }
         }
     }
+}
+
+/// Why nothing can match a rule, where that is so; `Err` where it would take too long to find out.
+fn never(
+    rule: &Conditions,
+    subjects: &[Conditions],
+    budget: &mut Budget,
+) -> Result<Option<&'static str>, ()> {
+    budget.take(rule.own_cost()).ok_or(())?;
+    if rule.is_contradictory() {
+        return Ok(Some("`not` takes all that `in` gives"));
+    }
+    for subject in subjects {
+        if !rule.excludes(subject, |cost| budget.take(cost)).ok_or(())? {
+            return Ok(None);
+        }
+    }
+    Ok((!subjects.is_empty()).then_some("it asks for nobody whom `subjects` describes"))
 }

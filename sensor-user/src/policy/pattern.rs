@@ -58,7 +58,42 @@ pub(super) enum Refusal {
 impl Pattern {
     /// Whether every value of the other pattern is one of this; `false` where that cannot be told.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.is_any() || self.text == other.text || (other.is_exact() && self.matches(&other.text))
+        if other.is_exact() {
+            return self.matches(&other.text);
+        }
+        self.is_any()
+            || self.text == other.text
+            || (self.separator == other.separator && self.takes(&other.parts))
+    }
+
+    /// Whether it matches the parts of another pattern one by one: what `*` and `**` there stand for, only a wildcard that
+    /// is at least as wide can take.
+    fn takes(&self, others: &[Part]) -> bool {
+        let is = |wanted: u8, found: &Part| *found == Part::Byte(wanted);
+        let leaves = [Part::Run, Part::Byte(self.separator)];
+        self.fits(others, is, |found: &Part| !leaves.contains(found))
+    }
+
+    /// Whether no value is both one of this and one of the other; `false` where that cannot be told.
+    pub(super) fn is_apart(&self, other: &Self) -> bool {
+        match (self.is_exact(), other.is_exact()) {
+            (true, _) => !other.matches(&self.text),
+            (_, true) => !self.matches(&other.text),
+            _ => {
+                let (mine, theirs) = (self.fixed_ends(), other.fixed_ends());
+                let differ = |one: &str, two: &str, begins: fn(&str, &str) -> bool| {
+                    !begins(one, two) && !begins(two, one)
+                };
+                differ(mine.0, theirs.0, |one, two| one.starts_with(two))
+                    || differ(mine.1, theirs.1, |one, two| one.ends_with(two))
+            }
+        }
+    }
+
+    /// What stands before the first wildcard and behind the last one.
+    fn fixed_ends(&self) -> (&str, &str) {
+        let begin = self.text.split('*').next().unwrap_or_default();
+        (begin, self.text.rsplit('*').next().unwrap_or_default())
     }
 
     /// Compiles a pattern for values whose segments are parted by `separator`.
@@ -139,11 +174,24 @@ impl Pattern {
     }
 
     /// Whether it stands for the whole value.
+    pub(super) fn matches(&self, value: &str) -> bool {
+        self.fits(
+            value.as_bytes(),
+            |wanted, found| wanted == *found,
+            |byte| *byte != self.separator,
+        )
+    }
+
+    /// Whether it stands for all of `value`; `is` says whether a place holds a byte, `stays` whether `*` may take it.
     ///
     /// The two points to go back to are enough: what an earlier wildcard could still take, a later one of the same kind
     /// can take as well, and a `*` cannot leave its segment.
-    pub(super) fn matches(&self, value: &str) -> bool {
-        let value = value.as_bytes();
+    fn fits<T>(
+        &self,
+        value: &[T],
+        is: impl Fn(u8, &T) -> bool,
+        stays: impl Fn(&T) -> bool,
+    ) -> bool {
         let (mut at, mut part) = (0_usize, 0_usize);
         let mut segment: Option<(usize, usize)> = None;
         let mut run: Option<(usize, usize)> = None;
@@ -161,7 +209,7 @@ impl Pattern {
                     segment = Some((part, at));
                     continue;
                 }
-                (Some(Part::Byte(wanted)), Some(found)) if wanted == found => {
+                (Some(Part::Byte(wanted)), Some(found)) if is(*wanted, found) => {
                     part = part.saturating_add(1);
                     at = at.saturating_add(1);
                     continue;
@@ -170,7 +218,7 @@ impl Pattern {
             }
             // No match: the last wildcard takes one more byte.
             if let Some((after, from)) = segment
-                && value.get(from).is_some_and(|byte| *byte != self.separator)
+                && value.get(from).is_some_and(&stays)
             {
                 let next = from.saturating_add(1);
                 segment = Some((after, next));
@@ -226,6 +274,24 @@ mod tests {
     }
 
     #[test]
+    fn wider_pattern_covers_a_narrower_one() {
+        const CASES: &[(&str, &str, bool)] = &[
+            ("gpt-*", "gpt-4*", true),
+            ("gpt-4*", "gpt-*", false),
+            ("*", "gpt-**", true),
+            ("a/*", "a/**", false),
+            ("a/**", "a/*/b*", true),
+            ("*-pro", "gpt-*-pro", true),
+            ("*-pro", "gpt-*", false),
+            ("*a*", "**a", false),
+        ];
+        for (wide, narrow, expected) in CASES {
+            let [wide, narrow] = [wide, narrow].map(|text| Pattern::new(text, b'/').unwrap());
+            assert_eq!(wide.covers(&narrow), *expected, "{wide:?} {narrow:?}");
+        }
+    }
+
+    #[test]
     fn foreign_wildcards_are_refused() {
         for bad in ["", "a***", "gpt-?", "^gpt", "gpt$", "a|b"] {
             assert!(Pattern::new(bad, b'/').is_err(), "{bad}");
@@ -259,6 +325,27 @@ mod tests {
                     Handle::None => true,
                 };
                 prop_assert!(found || !pattern.matches(&value));
+            }
+        }
+
+        #[test]
+        fn pattern_that_covers_another_matches_all_that_it_does(
+            one in "[ab/*]{1,6}", two in "[ab/*]{1,6}", value in "[ab/]{0,8}",
+        ) {
+            let made = |text: &str| Pattern::new(text, b'/');
+            if let (Ok(one), Ok(two)) = (made(&one), made(&two)) {
+                prop_assert!(!one.covers(&two) || !two.matches(&value) || one.matches(&value));
+            }
+        }
+
+        #[test]
+        fn patterns_that_are_apart_share_no_value(
+            one in "[ab/*]{1,6}", two in "[ab/*]{1,6}", value in "[ab/]{0,8}",
+        ) {
+            let made = |text: &str| Pattern::new(text, b'/');
+            if let (Ok(one), Ok(two)) = (made(&one), made(&two)) {
+                prop_assert_eq!(one.is_apart(&two), two.is_apart(&one));
+                prop_assert!(!one.is_apart(&two) || !one.matches(&value) || !two.matches(&value));
             }
         }
     }

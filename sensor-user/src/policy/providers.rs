@@ -1,5 +1,8 @@
 //! A `Provider` document comes in; a row for the catalogue, and whether the provider is approved, go out.
 
+use std::collections::HashMap;
+
+use crate::policy::Document;
 use crate::policy::Problem;
 use crate::policy::Set;
 use crate::policy::compile::check_name;
@@ -11,7 +14,7 @@ use crate::policy::document::ProviderDocument;
 use crate::policy::problem::Notes;
 use crate::provider::catalogue;
 use crate::provider::catalogue::AuthPlace;
-use crate::provider::catalogue::Provider;
+use crate::provider::catalogue::Local;
 
 /// Takes one document into the set; every problem is noted.
 pub(super) fn add(
@@ -46,19 +49,43 @@ pub(super) fn add(
     let auth =
         spec.credential.iter().flatten().filter_map(|place| place_of(place, notes)).collect();
     let hosts = hosts.value.iter().map(|host| host.value.to_ascii_lowercase());
-    set.providers.push(Provider::local(
-        &name.value,
-        category(spec.category.as_ref()),
-        api(spec.api.as_ref()),
-        hosts.collect(),
+    set.providers.push(Local {
+        name: name.value.clone(),
+        category: spec.category.as_ref().map(|category| known_category(category.value)),
+        api: spec.api.as_ref().map(|api| known_api(api.value)),
+        hosts: hosts.collect(),
         auth,
-    ));
+    });
+}
+
+/// Notes hosts that more than one document names: which provider a call goes to must not depend on their order.
+pub(super) fn check_together(documents: &[(&str, Document)], found: &mut Vec<Problem>) {
+    let mut first: HashMap<String, &str> = HashMap::new();
+    for (file, document) in documents {
+        let Document::Provider(provider) = document else { continue };
+        let notes = &mut Notes::new(file, found);
+        let name = &provider.metadata.name.value;
+        for host in provider.spec.hosts.iter().flat_map(|hosts| &hosts.value) {
+            if let Some(other) = first.insert(host.value.to_ascii_lowercase(), name) {
+                let shown = (shown(&host.value), shown(other));
+                let message = format!("`{}` is a host of provider `{}` already", shown.0, shown.1);
+                notes.error(host, message);
+            }
+        }
+    }
 }
 
 fn check_host(host: &str) -> Result<(), String> {
-    let shown = shown(host);
+    let named = shown(host);
     if host.contains("**") {
-        return Err(format!("`{shown}` holds `**`: a provider's host says which labels it has"));
+        return Err(format!("`{named}` holds `**`: a provider's host says which labels it has"));
+    }
+    let bare = host.trim_matches('.');
+    if !bare.is_empty() && bare.len() < host.len() {
+        return Err(format!(
+            "`{named}` begins or ends with a dot, and never matches: did you mean `{}`?",
+            shown(bare)
+        ));
     }
     let lower = host.to_ascii_lowercase();
     // A port belongs to the connection, and a name of the cluster may have one label.
@@ -67,7 +94,7 @@ fn check_host(host: &str) -> Result<(), String> {
     {
         return Ok(());
     }
-    Err(format!("`{shown}` is no host name, or its `*` covers too much"))
+    Err(format!("`{named}` is no host name, or its `*` covers too much"))
 }
 
 fn place_of(place: &At<String>, notes: &mut Notes<'_>) -> Option<AuthPlace> {
@@ -88,28 +115,28 @@ fn place_of(place: &At<String>, notes: &mut Notes<'_>) -> Option<AuthPlace> {
     found
 }
 
-fn api(api: Option<&At<Api>>) -> catalogue::Api {
-    match api.map(|api| api.value) {
-        Some(Api::Openai) | None => catalogue::Api::Openai,
-        Some(Api::Azure) => catalogue::Api::Azure,
-        Some(Api::Anthropic) => catalogue::Api::Anthropic,
-        Some(Api::Gemini) => catalogue::Api::Gemini,
-        Some(Api::Bedrock) => catalogue::Api::Bedrock,
-        Some(Api::Cohere) => catalogue::Api::Cohere,
-        Some(Api::None) => catalogue::Api::None,
+fn known_api(api: Api) -> catalogue::Api {
+    match api {
+        Api::Openai => catalogue::Api::Openai,
+        Api::Azure => catalogue::Api::Azure,
+        Api::Anthropic => catalogue::Api::Anthropic,
+        Api::Gemini => catalogue::Api::Gemini,
+        Api::Bedrock => catalogue::Api::Bedrock,
+        Api::Cohere => catalogue::Api::Cohere,
+        Api::None => catalogue::Api::None,
     }
 }
 
-fn category(category: Option<&At<Category>>) -> catalogue::Category {
-    match category.map(|category| category.value) {
-        Some(Category::LlmApi) | None => catalogue::Category::LlmApi,
-        Some(Category::Gateway) => catalogue::Category::Gateway,
-        Some(Category::ChatApp) => catalogue::Category::ChatApp,
-        Some(Category::CodingAssistant) => catalogue::Category::CodingAssistant,
-        Some(Category::Speech) => catalogue::Category::Speech,
-        Some(Category::Image) => catalogue::Category::Image,
-        Some(Category::Vector) => catalogue::Category::Vector,
-        Some(Category::AgentTool) => catalogue::Category::AgentTool,
-        Some(Category::Observability) => catalogue::Category::Observability,
+fn known_category(category: Category) -> catalogue::Category {
+    match category {
+        Category::LlmApi => catalogue::Category::LlmApi,
+        Category::Gateway => catalogue::Category::Gateway,
+        Category::ChatApp => catalogue::Category::ChatApp,
+        Category::CodingAssistant => catalogue::Category::CodingAssistant,
+        Category::Speech => catalogue::Category::Speech,
+        Category::Image => catalogue::Category::Image,
+        Category::Vector => catalogue::Category::Vector,
+        Category::AgentTool => catalogue::Category::AgentTool,
+        Category::Observability => catalogue::Category::Observability,
     }
 }

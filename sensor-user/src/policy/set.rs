@@ -21,7 +21,7 @@ use crate::policy::index::Index;
 use crate::policy::pattern::Pattern;
 use crate::policy::providers;
 use crate::policy::read;
-use crate::provider::catalogue::Provider;
+use crate::provider::catalogue::Local;
 
 /// Names of providers that documents approve of.
 pub(super) type Approved = BTreeSet<String>;
@@ -68,7 +68,7 @@ pub struct Set {
     pub(super) policies: Vec<Policy>,
     pub(super) index: Index,
     pub(super) approved: Approved,
-    pub(super) providers: Vec<Provider>,
+    pub(super) providers: Vec<Local>,
     /// Made when they are first asked for.
     pub(super) forms: OnceLock<Option<Arc<Forms>>>,
 }
@@ -106,6 +106,7 @@ impl Set {
             }
         }
         compile::check_together(&documents, &mut problems);
+        providers::check_together(&documents, &mut problems);
         problems.sort_by(|left, right| {
             (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column))
         });
@@ -218,7 +219,7 @@ impl Set {
     }
 
     /// Providers that the documents add to the catalogue.
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Local] {
         &self.providers
     }
 

@@ -154,9 +154,7 @@ impl<'a> Table<'a> {
         let text = pattern.as_str();
         found.extend(self.same.get(text).into_iter().flatten());
         found.extend(&self.loose);
-        if !pattern.is_exact() {
-            return;
-        }
+        // What covers a pattern with wildcards has a fixed end of its own that is no longer than that of the other.
         for at in 0..=text.len() {
             let ends = text.get(..at).map(|start| (start, text.get(at..).unwrap_or_default()));
             let Some((start, end)) = ends else { continue };

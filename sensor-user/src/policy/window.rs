@@ -26,6 +26,9 @@ const DAY: u16 = 24 * 60;
 /// Days searched for the next change: a week, and one more where a window reaches into the next day.
 const SEARCHED_DAYS: i64 = 8;
 
+/// Turns of the clock looked at: no zone has more in the searched days.
+const TURNS: usize = 2;
+
 /// A compiled part of each week.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
@@ -49,7 +52,10 @@ impl Window {
             notes.error(&raw.zone, format!("unknown time zone `{}`; {near}", raw.zone.value));
         }
         let mut days = [raw.days.is_none(); 7];
-        for text in raw.days.iter().flatten() {
+        if let Some(empty) = raw.days.as_ref().filter(|days| days.value.is_empty()) {
+            notes.error(empty, "an empty list names no day: leave `days` out for every day");
+        }
+        for text in raw.days.iter().flat_map(|days| &days.value) {
             if let Err(message) = add_days(&text.value, &mut days) {
                 notes.error(text, message);
             }
@@ -91,8 +97,13 @@ impl Window {
             .flat_map(|date| [self.from, self.to, 0].map(|minute| (date, minute)))
             .filter_map(|(date, minute)| {
                 let edge = date.at(hour(minute)?, minute_of_hour(minute)?, 0, 0);
-                self.zone.to_zoned_datetime(edge).ok().map(|zoned| zoned.timestamp())
+                // An hour that the clock is turned back over comes twice.
+                let edge = self.zone.to_ambiguous_timestamp(edge);
+                Some([edge.earlier().ok()?, edge.later().ok()?])
             })
+            .flatten()
+            // Where the clock is turned, it may leave the window, or be inside of it again.
+            .chain(self.zone.following(now).take(TURNS).map(|turn| turn.timestamp()))
             .filter(|edge| *edge > now)
             .collect();
         edges.sort_unstable();
@@ -150,7 +161,11 @@ mod tests {
         let at = |text: &str| At { value: text.to_owned(), line: 1, column: 1 };
         let raw = document::Window {
             zone: at("Europe/Berlin"),
-            days: (!days.is_empty()).then(|| days.iter().map(|day| at(day)).collect()),
+            days: (!days.is_empty()).then(|| At {
+                value: days.iter().map(|day| at(day)).collect(),
+                line: 1,
+                column: 1,
+            }),
             from: from.map(at),
             to: to.map(at),
         };
@@ -187,6 +202,23 @@ mod tests {
             office.next_change(at("2026-01-05T07:00:00Z")),
             Some(at("2026-01-05T17:00:00Z"))
         );
+    }
+
+    #[test]
+    fn hour_that_comes_twice_has_edges_twice() {
+        let night = window(&[], Some("22:00"), Some("02:30"));
+        let mut time = at("2026-10-24T19:00:00Z");
+        for (change, inside) in [
+            ("2026-10-24T20:00:00Z", true),
+            ("2026-10-25T00:30:00Z", false),
+            ("2026-10-25T01:00:00Z", true),
+            ("2026-10-25T01:30:00Z", false),
+            ("2026-10-25T21:00:00Z", true),
+        ] {
+            assert_eq!(night.next_change(time), Some(at(change)), "after {time}");
+            time = at(change);
+            assert_eq!(night.contains(time), inside, "{change}");
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ mod tests {
     fn program(pointer: u64, first: u64) -> Vec<u8> {
         let mut bytes = vec![0; 8];
         bytes.extend(table());
-        for word in [pointer, 0, 7, first, first + 0x20] {
+        for word in [pointer, 0, 7, first, first.wrapping_add(0x20)] {
             bytes.extend(word.to_le_bytes());
         }
         bytes

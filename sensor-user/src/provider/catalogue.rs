@@ -6,6 +6,7 @@ use crate::provider::row;
 pub use crate::provider::row::Api;
 pub use crate::provider::row::AuthPlace;
 pub use crate::provider::row::Category;
+pub use crate::provider::row::Local;
 pub use crate::provider::row::Provider;
 pub use crate::provider::row::RouteRow;
 pub(crate) use crate::provider::row::is_host;
@@ -19,7 +20,7 @@ pub enum Error {
     /// The text is not TOML.
     #[error("reading the provider rows of {origin}")]
     Syntax {
-        /// `bundled` or `override`.
+        /// `bundled`, `override` or `policies`.
         origin: &'static str,
         /// What the parser says.
         #[source]
@@ -28,7 +29,7 @@ pub enum Error {
     /// A row cannot be used.
     #[error("provider row {row:?} of {origin}: {problem}")]
     Row {
-        /// `bundled` or `override`.
+        /// `bundled`, `override` or `policies`.
         origin: &'static str,
         /// Its id, or its number where it has none.
         row: String,
@@ -87,17 +88,25 @@ impl Catalogue {
         Self::with_local(text, &[])
     }
 
-    /// As `with_overrides`, with providers that policy documents add. One of a known name adds its hosts to that one.
-    pub fn with_local(text: &str, local: &[Provider]) -> Result<Self, Error> {
+    /// As `with_overrides`, with providers that policy documents add. One of a known name adds its hosts and
+    /// places of credentials to that one, and may say nothing else of it than the row does.
+    pub fn with_local(text: &str, local: &[Local]) -> Result<Self, Error> {
         let overrides = parse(text, "override")?;
         let mut providers = parse(BUNDLED, "bundled")?;
         providers.retain(|known| overrides.iter().all(|newer| newer.id != known.id));
         providers.extend(overrides);
         for added in local {
-            match providers.iter_mut().find(|known| known.name == added.name) {
-                Some(known) => known.local_hosts.extend(added.local_hosts.iter().cloned()),
-                None => providers.push(added.clone()),
-            }
+            let Some(known) = providers.iter_mut().find(|known| known.name == added.name) else {
+                providers.push(added.provider());
+                continue;
+            };
+            added.add_to(known).map_err(|key| Error::Row {
+                origin: "policies",
+                row: added.name.clone(),
+                problem: format!(
+                    "the catalogue knows it with another `{key}`: leave that out, or replace the row in `files.providers`"
+                ),
+            })?;
         }
         Ok(Self::index(providers))
     }
@@ -281,6 +290,30 @@ mod tests {
     }
 
     #[test]
+    fn document_adds_hosts_to_a_known_provider_and_contradicts_it_in_nothing() {
+        let name = || "openai".to_owned();
+        let hosts = || vec!["llm.corp.example".to_owned()];
+        let said = |local: Local| Catalogue::with_local("", &[local]).map_err(|e| e.to_string());
+        let row = || Local { name: name(), hosts: hosts(), ..Local::default() };
+        for (local, key) in [
+            (Local { api: Some(Api::Azure), ..row() }, "api"),
+            (Local { category: Some(Category::Gateway), ..row() }, "category"),
+        ] {
+            let error = said(local).unwrap_err();
+            assert!(error.contains("\"openai\" of policies") && error.contains(key), "{error}");
+        }
+        let auth = vec![AuthPlace::Header("x-key".to_owned())];
+        let (api, category) = (Some(Api::Openai), Some(Category::LlmApi));
+        let catalogue = said(Local { api, category, auth: auth.clone(), ..row() }).unwrap();
+        let found = catalogue.find("llm.corp.example").unwrap();
+        assert_eq!((&*found.name, found.auth.last()), ("openai", auth.last()));
+        let own = Local { name: "corp".to_owned(), api: Some(Api::Azure), auth, ..row() };
+        let catalogue = said(own).unwrap();
+        let found = catalogue.find("llm.corp.example").unwrap();
+        assert_eq!((found.api, found.category), (Api::Azure, Category::LlmApi));
+    }
+
+    #[test]
     fn a_bad_row_is_named() {
         const GOOD: &str = "category = \"llm-api\"\nsource = \"s\"\nchecked = 2026-11-23\n";
         const CASES: &[(&str, &str)] = &[
@@ -288,6 +321,7 @@ mod tests {
             ("id = \"a\"\nhosts = [\"*.com\"]", "covers too much"),
             ("id = \"a\"\nhosts = [\"*example.com\"]", "covers too much"),
             ("id = \"a\"\nhosts = [\"Upper.example\"]", "lowercase"),
+            ("id = \"a\"\nhosts = [\"a.example.\"]", "is no lowercase host name"),
             ("id = \"a\"\nhosts = [\"a.example\", \"a.example\"]", "stands in row"),
             ("id = \"a\"\nhosts = [\"a.example\"]\nauth = [\"body:x\"]", "names no place"),
             (

@@ -131,31 +131,58 @@ pub struct Provider {
     pub geo: Vec<(String, String)>,
 }
 
-impl Provider {
-    /// A provider that the user added: a company's own gateway, an internal server.
-    pub fn local(
-        name: &str,
-        category: Category,
-        api: Api,
-        hosts: Vec<String>,
-        auth: Vec<AuthPlace>,
-    ) -> Self {
-        Self {
-            id: name.to_owned(),
-            name: name.to_owned(),
-            price: name.to_owned(),
-            category,
-            api,
+/// What a policy document says of a provider: a company's own gateway, an internal server, more hosts of a known one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// `gen_ai.provider.name`.
+    pub name: String,
+    /// Kind of service, where it is said.
+    pub category: Option<Category>,
+    /// Paths understood, where it is said.
+    pub api: Option<Api>,
+    /// Host names; `*` stays within a label.
+    pub hosts: Vec<String>,
+    /// Where the credential stands, where it is said.
+    pub auth: Vec<AuthPlace>,
+}
+
+impl Local {
+    /// The provider, where nothing else is known of it.
+    pub(super) fn provider(&self) -> Provider {
+        Provider {
+            id: self.name.clone(),
+            name: self.name.clone(),
+            price: self.name.clone(),
+            category: self.category.unwrap_or(Category::LlmApi),
+            api: self.api.unwrap_or(Api::Openai),
             dialect: Dialect::default(),
             hosts: Vec::new(),
-            local_hosts: hosts,
+            local_hosts: self.hosts.clone(),
             paths: Vec::new(),
             routes: Vec::new(),
-            auth,
+            auth: self.auth.clone(),
             geo: Vec::new(),
         }
     }
 
+    /// Adds its hosts and places of credentials to the row of the same name. All hosts of a provider are read alike: an
+    /// error names what it says otherwise than the row.
+    pub(super) fn add_to(&self, known: &mut Provider) -> Result<(), &'static str> {
+        if self.api.is_some_and(|api| api != known.api) {
+            return Err("api");
+        }
+        if self.category.is_some_and(|category| category != known.category) {
+            return Err("category");
+        }
+        known.local_hosts.extend(self.hosts.iter().cloned());
+        let new = self.auth.iter().filter(|place| !known.auth.contains(place)).cloned();
+        let new: Vec<_> = new.collect();
+        known.auth.extend(new);
+        Ok(())
+    }
+}
+
+impl Provider {
     /// Region that a host of this provider stands for.
     pub(super) fn geo_of(&self, host: &str) -> Option<String> {
         self.geo.iter().find_map(|(pattern, geo)| {
@@ -253,7 +280,9 @@ pub(crate) fn is_host(host: &str) -> bool {
     let labels = fixed.split('.').filter(|label| !label.is_empty()).count();
     let least = if host.contains('*') && !fixed.starts_with('.') { 3 } else { 2 };
     let joined = host.contains('*') && !fixed.starts_with(['.', '-']);
-    labels >= least && !joined && host.bytes().all(fits)
+    // Names are looked up without the dot of the root, and no label is empty.
+    let empty = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+    labels >= least && !joined && !empty && host.bytes().all(fits)
 }
 
 fn route(raw: RawRoute) -> Result<RouteRow, String> {

@@ -36,6 +36,8 @@ pub struct CallEvent {
     pub binding: Option<&'static str>,
     /// TLS library.
     pub tls: Tls,
+    /// Whether the ClientHello hid the name of the server; none where that was not seen.
+    pub name_hidden: Option<bool>,
     /// What the policies say; none where there are none.
     pub decision: Option<Box<Decision>>,
 }
@@ -78,6 +80,7 @@ impl CallEvent {
         line.put("network.protocol.name", Some(protocol));
         line.put("network.protocol.version", Some(version));
         self.tls.put(&mut line);
+        line.put("tollgate.tls.name_hidden", self.name_hidden);
         line.put("tollgate.binding", self.binding);
         line.put("gen_ai.provider.name", Some(call.provider.as_str()));
         line.put("tollgate.provider.category", call.category.map(Category::as_str));
@@ -110,7 +113,7 @@ impl CallEvent {
         line.put("tollgate.cost.table", self.cost.table.as_deref());
         if let Some(decision) = &self.decision {
             line.put("tollgate.decision", Some(decision.ruling.effect.as_str()));
-            if let Some(ruled) = Ruled::of(&decision.ruling) {
+            if let Some(ruled) = Ruled::of(decision.told()) {
                 ruled.put(&mut line);
             }
         }

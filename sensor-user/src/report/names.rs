@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::destination::Agreement;
 use crate::destination::Names;
 use crate::report::attributes::Attributes;
 use crate::report::event::Process;
@@ -19,6 +20,19 @@ pub struct Named {
 }
 
 impl Named {
+    /// Whether the hello hid the name that was meant behind another; `None` where that cannot be told. An encrypted hello
+    /// beside the name that was meant is for show.
+    pub fn hides_name(&self) -> Option<bool> {
+        let Names { hello, library, authority, .. } = &self.names;
+        let meant = library.as_ref().or(authority.as_ref());
+        if self.encrypted_hello == Some(false) || (hello.is_some() && hello.as_ref() == meant) {
+            return Some(false);
+        }
+        let differs = hello.is_some() && library.is_some();
+        let is_hidden = differs || self.names.agreement() == Agreement::Encrypted;
+        (self.encrypted_hello == Some(true) && is_hidden).then_some(true)
+    }
+
     pub(super) fn put(&self, line: &mut Attributes) {
         let Names { dns, hello, library, authority, .. } = &self.names;
         line.put("tollgate.names.dns", dns.as_deref());
@@ -57,5 +71,36 @@ impl Finding {
         line.put("tollgate.finding.imitates", self.imitates.as_deref());
         self.named.put(&mut line);
         line.into_line()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_is_hidden_behind_another_and_not_beside_itself() {
+        const CASES: [([&str; 4], Option<bool>, Option<bool>); 10] = [
+            (["", "front.example", "", "api.openai.com"], Some(true), Some(true)),
+            (["", "front.example", "api.openai.com", "api.openai.com"], Some(true), Some(true)),
+            (["api.openai.com", "front.example", "", ""], Some(true), Some(true)),
+            // An encrypted hello for show, as browsers send it.
+            (["", "api.openai.com", "", "api.openai.com"], Some(true), Some(false)),
+            (["", "api.openai.com", "api.openai.com", "eu.example"], Some(true), Some(false)),
+            (["", "front.example", "", "api.openai.com"], Some(false), Some(false)),
+            // The hello is not read yet, but its name is the one that was meant.
+            (["", "api.openai.com", "", "api.openai.com"], None, Some(false)),
+            (["", "front.example", "", "api.openai.com"], None, None),
+            (["", "api.openai.com", "", ""], Some(true), None),
+            (["api.openai.com", "", "", "api.openai.com"], None, None),
+        ];
+        for (said, encrypted_hello, expected) in CASES {
+            let [dns, hello, library, authority] =
+                said.map(|name| (!name.is_empty()).then(|| name.to_owned()));
+            let has_encrypted_hello = encrypted_hello == Some(true);
+            let names = Names { dns, hello, library, authority, has_encrypted_hello };
+            let named = Named { names, ja4: None, encrypted_hello };
+            assert_eq!(named.hides_name(), expected, "{named:?}");
+        }
     }
 }

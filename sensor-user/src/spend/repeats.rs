@@ -145,6 +145,7 @@ mod tests {
             complete: true,
             repeated: false,
             category: None,
+            head_complete: true,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::cli::Output;
 use crate::cli::policy::DEFAULT_FOLDER;
 use crate::cli::policy::judge::ensure_some;
 use crate::cli::policy::judge::read;
+use crate::cli::policy::known::Known;
 use crate::cli::policy::versions::differences;
 use crate::cli::policy::versions::in_force;
 use crate::cli::policy::versions::put;
@@ -46,7 +47,11 @@ impl Apply {
         let is_whole = self.replace || self.paths.iter().any(|path| path.is_dir());
         let documents = titled(&given).len();
         let new = if is_whole { given } else { joined(&old, given) };
-        let Some(set) = read(&new, Output::Text, (&mut *out, now))? else { return Ok(false) };
+        // What is refused here would keep the agent from all that the documents add.
+        let known = Known::read(None)?;
+        let Some(set) = read(&new, &known, Output::Text, (&mut *out, now))? else {
+            return Ok(false);
+        };
         ensure_some(documents, &self.paths)?;
         differences(&old, &new, out)?;
         if !self.replace {

@@ -110,7 +110,7 @@ pub(super) fn write(
         }
         let [who, provider, model] = one.shown.clone();
         let told =
-            |one: &Decision| format!("{} ({})", one.ruling.effect.as_str(), maker(&one.ruling));
+            |one: &Decision| format!("{} ({})", one.ruling.effect.as_str(), maker(one.told()));
         let sum = sums.entry([who, provider, model, told(&before), told(&after)]).or_default();
         *sum = sum.saturating_add(one.calls);
     }

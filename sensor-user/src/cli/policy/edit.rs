@@ -19,6 +19,7 @@ use crate::cli::policy::DEFAULT_FOLDER;
 use crate::cli::policy::changes;
 use crate::cli::policy::judge::ensure_some;
 use crate::cli::policy::judge::read;
+use crate::cli::policy::known::Known;
 use crate::cli::policy::versions::bare;
 use crate::cli::policy::versions::in_force;
 use crate::cli::policy::versions::put;
@@ -49,7 +50,7 @@ pub struct Edit {
     /// File of recorded events to compare decisions on; without it, what the inventory has seen.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Configuration file of the agent; it says where the inventory is.
+    /// Configuration file of the agent; it says where the inventory is, and which providers are known.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Command that edits a file; without it, what `VISUAL` or `EDITOR` says.
@@ -114,7 +115,8 @@ impl Edit {
             writeln!(out, "nothing was changed")?;
             return Ok(End::Done);
         }
-        let Some(set) = read(&new, Output::Text, (out, now))? else {
+        let known = Known::read(self.config.as_deref())?;
+        let Some(set) = read(&new, &known, Output::Text, (out, now))? else {
             return Ok(End::Kept { is_right: false });
         };
         ensure_some(set.documents(), std::slice::from_ref(&self.folder))?;

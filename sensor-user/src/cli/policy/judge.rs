@@ -21,6 +21,7 @@ use crate::cli::Output;
 use crate::cli::policy::changes;
 use crate::cli::policy::changes::calls;
 use crate::cli::policy::changes::text;
+use crate::cli::policy::known::Known;
 use crate::cli::policy::write::maker;
 use crate::cli::policy::write::object;
 use crate::policy;
@@ -34,7 +35,6 @@ use crate::policy::Set;
 use crate::policy::Severity;
 use crate::policy::Source;
 use crate::policy::rows;
-use crate::provider::Catalogue;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -69,12 +69,13 @@ pub(super) fn ensure_some(found: usize, paths: &[PathBuf]) -> anyhow::Result<()>
 }
 
 pub(super) fn check(
-    paths: &[PathBuf],
+    (paths, config): (&[PathBuf], Option<&Path>),
     output: Output,
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
     let sources = store::documents(&places(paths))?;
-    let Some(set) = read(&sources, output, (&mut *out, now))? else { return Ok(false) };
+    let known = Known::read(config)?;
+    let Some(set) = read(&sources, &known, output, (&mut *out, now))? else { return Ok(false) };
     ensure_some(set.documents(), paths)?;
     if output == Output::Text {
         writeln!(out, "{} policies with {} rules are right", set.len(), set.rules())?;
@@ -85,6 +86,7 @@ pub(super) fn check(
 /// Reads documents; what is wrong with them, or odd, is written with its place. None: they are not right.
 pub(super) fn read(
     sources: &[Source],
+    known: &Known,
     output: Output,
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<Option<Set>> {
@@ -95,11 +97,10 @@ pub(super) fn read(
             return Ok(None);
         }
     };
-    let catalogue = Catalogue::bundled()?;
-    let providers: Vec<&str> = catalogue.providers().iter().map(|one| one.name.as_str()).collect();
-    found.extend(policy::lint(sources, &providers, now));
+    found.extend(known.check(sources, &set, now));
     problems(&found, output, out)?;
-    Ok(Some(set))
+    let is_right = found.iter().all(|problem| problem.severity != Severity::Error);
+    Ok(is_right.then_some(set))
 }
 
 /// Each file is tested by itself, as its rows describe it.
@@ -195,7 +196,7 @@ pub(super) fn explain(
         writeln!(out, "{}", Value::Object(object(&decision)))?;
         return Ok(true);
     }
-    let ruling = &decision.ruling;
+    let ruling = decision.told();
     writeln!(out, "{} by {}", ruling.effect.as_str(), maker(ruling))?;
     if ruling.policy.is_some() {
         writeln!(
@@ -229,7 +230,7 @@ pub(super) fn replay(
     let mut sums: BTreeMap<(Effect, String), u64> = BTreeMap::new();
     for (time, event) in &calls {
         let decision = engine.decide(&Given::of_event(event).facts(), *time);
-        let sum = sums.entry((decision.ruling.effect, maker(&decision.ruling))).or_default();
+        let sum = sums.entry((decision.ruling.effect, maker(decision.told()))).or_default();
         *sum = sum.saturating_add(1);
         row(&decision, event, output, out)?;
     }
@@ -262,7 +263,7 @@ fn row(
     }
     let [time, executable, provider, model] =
         shown.map(|name| text(event, name).escape_debug().to_string());
-    let (effect, maker) = (decision.ruling.effect.as_str(), maker(&decision.ruling));
+    let (effect, maker) = (decision.ruling.effect.as_str(), maker(decision.told()));
     writeln!(out, "{time} {effect:<5} {maker}: {executable} {provider} {model}")
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod changes;
 mod edit;
 mod judge;
+mod known;
 mod versions;
 mod write;
 #[cfg(test)]
@@ -34,6 +35,9 @@ pub enum PolicyAction {
         /// Files and folders; of a folder that keeps versions, the one in force.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Configuration file of the agent; it says which providers are known beside those that come with the program.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// How the findings are written.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -122,7 +126,9 @@ impl PolicyAction {
     /// Does it. False: policies are wrong, or rows do not hold.
     pub fn run(&self, out: &mut dyn Write, now: jiff::Timestamp) -> anyhow::Result<bool> {
         match self {
-            Self::Check { paths, output } => judge::check(paths, *output, (out, now)),
+            Self::Check { paths, config, output } => {
+                judge::check((paths, config.as_deref()), *output, (out, now))
+            }
             Self::Test { paths, output } => judge::test(paths, *output, out),
             Self::Explain { paths, fact, unknown, event, at, output } => {
                 let given = judge::given(fact, unknown, event.as_deref())?;

@@ -26,10 +26,14 @@ fn run(action: &PolicyAction) -> (bool, String) {
     (good, String::from_utf8(out).unwrap())
 }
 
+fn check(path: PathBuf) -> PolicyAction {
+    PolicyAction::Check { paths: vec![path], config: None, output: Output::Text }
+}
+
 #[test]
 fn every_policy_of_the_repository_is_right_and_holds_to_its_rows() {
     let folder = repository().join("policies");
-    let check = PolicyAction::Check { paths: vec![folder.clone()], output: Output::Text };
+    let check = check(folder.clone());
     assert_eq!(run(&check), (true, "8 policies with 14 rules are right\n".to_owned()));
     let test = PolicyAction::Test { paths: vec![folder.clone()], output: Output::Text };
     let (good, said) = run(&test);
@@ -92,7 +96,7 @@ fn folder_with_versions_stands_for_the_one_in_force_and_a_place_without_document
         let (fact, unknown, event, at) = (vec!["transport=quic".to_owned()], vec![], None, None);
         let (old, new) = (folder.to_owned(), folder.to_owned());
         [
-            PolicyAction::Check { paths: paths.clone(), output },
+            PolicyAction::Check { paths: paths.clone(), config: None, output },
             PolicyAction::Test { paths: paths.clone(), output },
             PolicyAction::Explain { paths: paths.clone(), fact, unknown, event, at, output },
             PolicyAction::Replay { events: events.clone(), paths, output },
@@ -134,14 +138,80 @@ fn schema_in_the_repository_is_that_of_the_types() {
 #[test]
 fn rules_without_an_effect_are_warned_of() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  rules:\n    - {name: all, action: deny, match: {provider: '*'}}\n    - {name: one, action: deny, match: {provider: opnai, model: gpt-5}}\n    - {name: none, action: deny, match: {model: {in: a, not: a}}}\n";
+    let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  rules:\n    - {name: all, action: deny, match: {provider: '*'}}\n    - {name: one, action: deny, match: {provider: opnai, model: gpt-5}}\n    - {name: none, action: deny, match: {model: {in: a, not: a}}}\n    - {name: wide, action: deny, match: {model: 'gpt-*'}}\n    - {name: narrow, action: allow, match: {model: 'gpt-4*'}}\n";
     fs::write(folder.path().join("p.yaml"), text).unwrap();
-    let check = PolicyAction::Check { paths: vec![folder.path().to_owned()], output: Output::Text };
+    let check = check(folder.path().to_owned());
     let (good, said) = run(&check);
-    for part in ["did you mean `openai`?", "`one` changes nothing: `all`", "`none` can never match"]
-    {
+    for part in [
+        "did you mean `openai`?",
+        "`one` changes nothing: `all`",
+        "`none` can never match",
+        "`narrow` changes nothing: `wide`",
+    ] {
         assert!(good && said.contains(part), "{said}");
     }
+}
+
+/// What the check says of a document.
+fn checked(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), text).unwrap();
+    run(&check(folder.path().to_owned())).1
+}
+
+#[test]
+fn provider_without_hosts_that_nobody_knows_is_warned_of_wherever_it_is_named() {
+    const APPROVED: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: opnai}\nspec: {approved: true}\n";
+    const RULE: &str = "---\napiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: deny\n  rules: [{name: a, action: allow, match: {provider: opnai}}]\n";
+    let said = checked(&format!("{APPROVED}{RULE}"));
+    assert_eq!(said.matches("did you mean `openai`?").count(), 2, "{said}");
+    assert!(
+        said.contains(":3:18: warning: no provider `opnai` is known, and no `hosts`"),
+        "{said}"
+    );
+    assert!(!checked(&APPROVED.replace("opnai", "openai")).contains("warning"));
+}
+
+#[test]
+fn rule_for_nobody_among_the_subjects_is_warned_of() {
+    const NOBODY: &str = "can never match: it asks for nobody whom `subjects` describes";
+    const CASES: [(&str, &str, bool); 8] = [
+        ("{namespace: team-a}", "namespace: team-b", true),
+        ("{namespace: team-a}, {namespace: 'infra-*'}", "namespace: team-*", false),
+        ("{namespace: 'team-*'}", "namespace: 'infra-*'", true),
+        ("{namespace: 'team-*'}", "namespace: {not: 'team-*'}", true),
+        ("{namespace: {in: '*', not: team-b}}", "namespace: team-b", true),
+        ("{labels: {app: web}}", "labels: {app: db}", true),
+        ("{labels: {app: web}}", "labels: {tier: db}", false),
+        // Of parents there are several.
+        ("{parent: /bin/a}", "parent: /bin/b", false),
+    ];
+    for (subjects, asked, is_warned) in CASES {
+        let said = checked(&format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: observe\n  default: allow\n  subjects: [{subjects}]\n  rules: [{{name: a, action: deny, match: {{{asked}}}}}]\n"
+        ));
+        assert_eq!(said.contains(NOBODY), is_warned, "{subjects} {asked}: {said}");
+    }
+}
+
+#[test]
+fn providers_of_the_configuration_are_known_and_not_contradicted() {
+    const RULE: &str = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: deny\n  rules: [{name: a, action: allow, match: {provider: corp_llm}}]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let [config, rows, policy] =
+        ["tollgate.toml", "rows.toml", "p.yaml"].map(|name| folder.path().join(name));
+    fs::write(&config, format!("[files]\nproviders = {rows:?}\n")).unwrap();
+    fs::write(&rows, "[[provider]]\nid = \"corp_llm\"\ncategory = \"gateway\"\nhosts = [\"llm.corp.example\"]\nsource = \"s\"\nchecked = 2026-11-28\n").unwrap();
+    let says = |config: Option<&PathBuf>, more: &str| {
+        fs::write(&policy, format!("{RULE}{more}")).unwrap();
+        let (paths, config) = (vec![policy.clone()], config.cloned());
+        run(&PolicyAction::Check { paths, config, output: Output::Text })
+    };
+    assert_eq!(says(Some(&config), ""), (true, "1 policies with 1 rules are right\n".to_owned()));
+    assert!(says(None, "").1.contains("no provider `corp_llm` is known"));
+    let more = "---\napiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: corp_llm}\nspec: {hosts: [ai.corp.example], category: chat-app}\n";
+    let (is_right, said) = says(Some(&config), more);
+    assert!(!is_right && said.contains("\"corp_llm\" of policies"), "{said}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::Output;
 use crate::cli::policy::judge::ensure_some;
 use crate::cli::policy::judge::read;
+use crate::cli::policy::known::Known;
 use crate::policy::Document;
 use crate::policy::Set;
 use crate::policy::Source;
@@ -104,7 +105,10 @@ pub(super) fn rollback(
     let history = History::new(folder);
     let (number, place) = history.earlier(to)?;
     let new = store::documents(std::slice::from_ref(&place))?;
-    let Some(set) = read(&new, Output::Text, (&mut *out, now))? else { return Ok(false) };
+    let known = Known::read(None)?;
+    let Some(set) = read(&new, &known, Output::Text, (&mut *out, now))? else {
+        return Ok(false);
+    };
     ensure_some(set.documents(), &[place])?;
     // What is in force may be what nobody can read any more.
     let old = in_force(folder).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::policy::Ruling;
 
 /// The decision as JSON, with the names that events carry.
 pub(super) fn object(decision: &Decision) -> Map<String, Value> {
-    let ruling = &decision.ruling;
+    let ruling = decision.told();
     let facts: Map<_, _> =
         ruling.facts.iter().map(|(name, value)| (name.as_str().to_owned(), json!(value))).collect();
     let mut object = Map::new();

@@ -179,14 +179,14 @@ mod tests {
     fn scan(text: &str, state: usize) -> ([usize; MARKS_MAX], [usize; MARKS_MAX]) {
         let table = table();
         let mut marks = [0; MARKS_MAX];
-        let mut counts = [0; MARKS_MAX];
+        let mut counts = [0_usize; MARKS_MAX];
         let mut state = state;
         for (at, byte) in text.bytes().enumerate() {
             let entry = table[(state << 8) | usize::from(byte)];
             let mark = usize::from(entry >> 8);
             state = usize::from(entry & 0xff);
             marks[mark] = at;
-            counts[mark] += 1;
+            counts[mark] = counts[mark].saturating_add(1);
         }
         (marks, counts)
     }

@@ -139,7 +139,7 @@ pub struct Window {
     pub zone: At<String>,
     /// Days on which it begins, as `mon` or `mon-fri`. Left out: every day.
     #[serde(default, deserialize_with = "given")]
-    pub days: Option<Vec<At<String>>>,
+    pub days: Option<At<Vec<At<String>>>>,
     /// Time of day at which it begins, as `08:00`. Left out: midnight.
     #[serde(default, deserialize_with = "given")]
     pub from: Option<At<String>>,

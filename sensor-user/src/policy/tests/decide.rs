@@ -6,8 +6,10 @@ use crate::policy::Attribute;
 use crate::policy::Decision;
 use crate::policy::Effect;
 use crate::policy::Engine;
+use crate::policy::Existing;
 use crate::policy::Fact;
 use crate::policy::Facts;
+use crate::policy::Mode;
 use crate::policy::Outlook;
 use crate::policy::Set;
 use crate::policy::Source;
@@ -135,6 +137,32 @@ fn mode_changes_what_is_done_and_not_what_is_decided() {
 }
 
 #[test]
+fn of_equally_strong_policies_the_one_that_binds_is_told_and_any_closes() {
+    let no_groq = |name: &str, mode: &str, existing: &str| {
+        let rest = format!(
+            "  mode: {mode}\n  default: allow\n  existing: {existing}\n  rules: [{{name: no, action: deny, match: {{provider: groq}}}}]"
+        );
+        policy(name, &rest)
+    };
+    let groq = facts(&[(Attribute::Provider, "groq")]);
+    let decide = |text: &str| Engine::new(set(text)).decide(&groq, now());
+    let decision =
+        decide(&(no_groq("a-watch", "observe", "close") + &no_groq("b-block", "enforce", "keep")));
+    let told = (decision.told().policy.as_deref(), decision.told().mode);
+    assert_eq!(told, (Some("b-block"), Mode::Enforce));
+    // What only watches cuts nothing.
+    let existing = |decision: &Decision| decision.binding.as_ref().map(|ruling| ruling.existing);
+    assert_eq!(existing(&decision), Some(Existing::Keep));
+    let decision = decide(&(no_groq("a", "enforce", "keep") + &no_groq("b", "enforce", "close")));
+    assert_eq!(decision.told().policy.as_deref(), Some("a"));
+    assert_eq!(existing(&decision), Some(Existing::Close));
+    // A stronger one that binds nobody is still what is told.
+    let kill = no_groq("c", "warn", "keep").replace("deny", "kill");
+    let decision = decide(&(kill + &no_groq("d", "enforce", "keep")));
+    assert_eq!((decision.told().policy.as_deref(), decision.effect()), (Some("c"), Effect::Deny));
+}
+
+#[test]
 fn exception_suspends_until_it_expires() {
     let glass = "
   mode: enforce
@@ -153,6 +181,31 @@ fn exception_suspends_until_it_expires() {
     assert_eq!(engine.decide(&oncall, expired).effect(), Effect::Deny);
     let mut unsure = facts(&base);
     unsure.forget(Attribute::LoginUser);
+    assert_eq!(engine.decide(&unsure, now()).effect(), Effect::Deny);
+    assert!(matches!(engine.outlook(&unsure, now()), Outlook::Open { .. }));
+}
+
+#[test]
+fn exception_suspends_nothing_outside_its_share() {
+    let glass = "
+  mode: enforce
+  default: alert
+  suspends: approved
+  rollout: 50%
+  expires: 2026-03-02T12:00:00Z
+  reason: incident
+";
+    let engine = Engine::new(set(&(policy("approved", APPROVED) + &policy("glass", glass))));
+    let base = [(Attribute::Namespace, "team-a"), (Attribute::Provider, "groq")];
+    let names: Vec<_> = (0..200).map(|number| format!("pod-{number}")).collect();
+    let lifted = names.iter().filter(|name| {
+        let facts = facts(&[&base[..], &[(Attribute::Pod, name.as_str())]].concat());
+        engine.decide(&facts, now()).effect() == Effect::Alert
+    });
+    assert!((70..130).contains(&lifted.count()));
+    // Whether an unknown pod is in the share is not certain.
+    let mut unsure = facts(&base);
+    unsure.forget(Attribute::Pod);
     assert_eq!(engine.decide(&unsure, now()).effect(), Effect::Deny);
     assert!(matches!(engine.outlook(&unsure, now()), Outlook::Open { .. }));
 }

@@ -10,6 +10,7 @@ use crate::policy::Given;
 use crate::policy::Outlook;
 use crate::policy::Set;
 use crate::policy::Source;
+use crate::policy::Transport;
 use crate::workload::About;
 use crate::workload::Container;
 use crate::workload::Labels;
@@ -131,6 +132,19 @@ fn label_that_was_left_out_for_its_length_is_not_known() {
         let labels = Labels { pairs: Vec::new(), is_whole };
         let workload = workload(Some(in_pod("shop", labels)));
         assert_eq!(refuses("deny", rest, Some(&workload)), is_refused);
+    }
+}
+
+#[test]
+fn recorded_call_tells_whether_its_name_was_hidden_or_leaves_it_unknown() {
+    const CASES: [(&str, Fact<bool>); 3] = [
+        ("\"tollgate.tls.name_hidden\":true", Fact::Known(true)),
+        ("\"tollgate.tls.name_hidden\":false", Fact::Known(false)),
+        ("\"event.name\":\"tollgate.call\"", Fact::Unknown),
+    ];
+    for (text, expected) in CASES {
+        let given = Given::of_event(&serde_json::from_str(&format!("{{{text}}}")).unwrap());
+        assert_eq!(given.facts().transport(Transport::Ech), expected, "{text}");
     }
 }
 

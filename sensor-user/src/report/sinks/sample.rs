@@ -143,6 +143,7 @@ pub(crate) fn call() -> CallEvent {
         },
         binding: Some("client_random"),
         tls: Tls { library: Some("openssl"), resolved_by: Some("symbols") },
+        name_hidden: None,
         decision: None,
     }
 }
@@ -193,6 +194,7 @@ pub(crate) fn bare() -> Event {
         server: Server::default(),
         binding: None,
         tls: Tls::default(),
+        name_hidden: None,
         time: full.time,
         decision: None,
     }))
