@@ -1,7 +1,7 @@
 //! A folder of policy documents comes in; the engine that decides by the last good ones goes out, and what is wrong with others.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -173,12 +173,17 @@ impl Policies {
     }
 
     fn read(&self) -> Result<Set, String> {
-        // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
-        let current = self.folder.join("current");
-        let folder = if current.exists() { current } else { self.folder.clone() };
-        let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
-        Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
+        read(&self.folder)
     }
+}
+
+/// Reads the documents of a folder.
+pub(super) fn read(folder: &Path) -> Result<Set, String> {
+    // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
+    let current = folder.join("current");
+    let folder = if current.exists() { current } else { folder.to_owned() };
+    let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
+    Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
 }
 
 fn told(problems: &[Problem]) -> String {
@@ -194,7 +199,6 @@ fn told(problems: &[Problem]) -> String {
 mod tests {
     use super::*;
     use crate::policy::Source;
-    use std::path::Path;
 
     #[test]
     fn policies_whose_providers_are_not_known_are_a_fault() {
