@@ -23,6 +23,7 @@ use crate::workload::Table as Workloads;
 use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::status::Status;
+use super::uncalled::Refused;
 use super::{SLEEP, gate, kill, threads};
 
 /// Events of the gate taken in one round; the ring keeps the others.
@@ -39,6 +40,7 @@ pub(super) struct Watch {
     workloads: Arc<Mutex<Workloads>>,
     folder: PathBuf,
     status: Arc<Status>,
+    refused: Arc<Refused>,
     clock: Clock,
 }
 
@@ -48,11 +50,19 @@ impl Watch {
         config: &Config,
         catalogues: &Arc<Catalogues>,
         workloads: Arc<Mutex<Workloads>>,
-        status: Arc<Status>,
+        (status, refused): (Arc<Status>, Arc<Refused>),
     ) -> Self {
         let folder = folder_of(&config.enforce.pins);
         let catalogues = Arc::clone(catalogues);
-        Self { standing: None, catalogues, workloads, folder, status, clock: Clock::read() }
+        Self {
+            standing: None,
+            catalogues,
+            workloads,
+            folder,
+            status,
+            refused,
+            clock: Clock::read(),
+        }
     }
 
     /// Tells what the gate does until the agent stops.
@@ -95,6 +105,9 @@ impl Watch {
             if enforce::is_own_class(event.class) {
                 // A proof that was refused, as it should be.
                 continue;
+            }
+            if event.flags & EVENT_REFUSED != 0 {
+                self.refused.note(event.cookie);
             }
             if event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer) {
                 refused.insert((event.cookie, event.tgid));
