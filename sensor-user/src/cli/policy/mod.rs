@@ -64,7 +64,7 @@ pub enum PolicyAction {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Say what policies would have decided on recorded calls, each at its own time.
+    /// Say what policies would have decided on recorded calls, and on connections without one, each at its own time.
     Replay {
         /// File of events, one JSON object a line.
         #[arg(long, value_name = "FILE")]
@@ -76,7 +76,7 @@ pub enum PolicyAction {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Say for which recorded calls two sets of policies decide differently.
+    /// Say for which recorded calls, and connections without one, two sets of policies decide differently.
     Diff {
         /// File or folder of the policies in force.
         old: PathBuf,
