@@ -1,15 +1,17 @@
 //! A panic command comes in; what it stopped, or what is stopped, goes out as text. No agent has to run.
 
 use anyhow::{Context, bail};
+use sensor_common::gate::RuleKey;
 
 use crate::cli::PanicAction;
 use crate::cli::PanicScope;
 use crate::config::Config;
 use crate::enforce;
 use crate::enforce::{Panic, Scope};
+use crate::provider::Catalogue;
 
 use super::clock::Clock;
-use super::gate;
+use super::{catalogues, gate};
 
 /// Nanoseconds in a second.
 const NS_PER_SEC: u64 = 1_000_000_000;
@@ -25,59 +27,140 @@ fn scope(chosen: &PanicScope) -> Scope {
         .unwrap_or(Scope::Everything)
 }
 
+/// What a command is about, as the gate knows it; and the catalogue by which that was found.
+struct Wanted {
+    scopes: Vec<Scope>,
+    keys: Vec<RuleKey>,
+    catalogue: Catalogue,
+}
+
+impl Wanted {
+    fn new(config: &Config, chosen: &PanicScope) -> anyhow::Result<Self> {
+        let (catalogue, refused) = catalogues::configured(config)?;
+        let resolved = scope(chosen).resolve(&catalogue).map_err(anyhow::Error::msg);
+        // A name may be unknown only because what tells of it could not be read.
+        let scopes = refused.into_iter().fold(resolved, |so_far, why| {
+            so_far.with_context(|| format!("providers of the configuration are refused: {why}"))
+        })?;
+        let keys: Result<_, _> = scopes.iter().map(Scope::key).collect();
+        Ok(Self { scopes, keys: keys.map_err(anyhow::Error::msg)?, catalogue })
+    }
+
+    /// The rows of the catalogue that a panic is about, for people; empty where it is about something else.
+    fn rows(&self) -> String {
+        let row = |scope: &Scope| match scope {
+            Scope::Provider(id) => Some(id.clone()),
+            _ => None,
+        };
+        let rows: Vec<_> = self.scopes.iter().filter_map(row).collect();
+        if rows.is_empty() { String::new() } else { format!(" ({})", rows.join(", ")) }
+    }
+}
+
 /// Runs `tollgate panic`.
 pub fn alarm(config: &Config, action: &PanicAction) -> anyhow::Result<String> {
     let now = Clock::monotonic_ns();
     match action {
-        PanicAction::On { scope: chosen, seconds, reason } => {
-            if reason.trim().is_empty() {
-                bail!("a panic needs a reason");
-            }
-            let wanted = scope(chosen);
-            let key = wanted.key().map_err(anyhow::Error::msg)?;
-            if wanted.is_about_content() {
-                gate::check_judging(config)?;
-            }
-            let mut maps = gate::maps_or_new(config)?;
-            let until = now.saturating_add(seconds.saturating_mul(NS_PER_SEC));
-            Panic::on(&mut maps, key, until, reason).context("putting the panic on")?;
-            let open: Vec<_> = maps
-                .sockets()
-                .into_iter()
-                .filter(|(_, socket)| {
-                    let class = (socket.class, maps.scope(socket.class));
-                    Panic::stops(&key, class, maps.whole(socket.destination))
-                })
-                .map(|(cookie, socket)| (cookie, socket.tgid))
-                .collect();
-            let done = enforce::cut(&open);
-            Ok(format!(
-                "panic is on for {seconds} s; {} open connections cut, {} gone before\n",
-                done.cut, done.missed
-            ))
+        PanicAction::On { scope, seconds, reason } => on(config, scope, (now, *seconds), reason),
+        PanicAction::Off { scope, all } => off(config, Some(scope).filter(|_| !*all), now),
+        PanicAction::Status => status(config, now),
+    }
+}
+
+fn on(
+    config: &Config,
+    chosen: &PanicScope,
+    (now, seconds): (u64, u64),
+    reason: &str,
+) -> anyhow::Result<String> {
+    if reason.trim().is_empty() {
+        bail!("a panic needs a reason");
+    }
+    let wanted = Wanted::new(config, chosen)?;
+    if wanted.scopes.iter().any(Scope::is_about_content) {
+        gate::check_judging(config)?;
+    }
+    let mut maps = gate::maps_or_new(config, &wanted.catalogue)?;
+    let until = now.saturating_add(seconds.saturating_mul(NS_PER_SEC));
+    for key in &wanted.keys {
+        Panic::on(&mut maps, *key, until, reason).context("putting the panic on")?;
+    }
+    let open: Vec<_> = maps
+        .sockets()
+        .into_iter()
+        .filter(|(_, socket)| {
+            let class = (socket.class, maps.scope(socket.class));
+            let leads = maps.whole(socket.destination);
+            wanted.keys.iter().any(|key| Panic::stops(key, class, leads))
+        })
+        .map(|(cookie, socket)| (cookie, socket.tgid))
+        .collect();
+    let done = enforce::cut(&open);
+    Ok(format!(
+        "panic is on for {seconds} s{}; {} open connections cut, {} gone before\n",
+        wanted.rows(),
+        done.cut,
+        done.missed
+    ))
+}
+
+/// Lifts the panics of a scope, or all.
+fn off(config: &Config, chosen: Option<&PanicScope>, now: u64) -> anyhow::Result<String> {
+    let wanted = chosen.map(|chosen| Wanted::new(config, chosen)).transpose();
+    let Some(mut maps) = gate::maps(config)? else {
+        wanted?;
+        return Ok("0 panics lifted\n".to_owned());
+    };
+    // A row may have left the catalogue since its panic was put on: it is lifted by the id that it had.
+    let typed = chosen.and_then(|chosen| scope(chosen).key().ok());
+    let is_on = Panic::all(&maps).iter().any(|panic| Some(panic.key) == typed);
+    let keys = match wanted {
+        Ok(wanted) => wanted.map(|wanted| wanted.keys.into_iter().chain(typed).collect::<Vec<_>>()),
+        Err(_) if is_on => typed.map(|key| vec![key]),
+        Err(error) => return Err(error),
+    };
+    let lifted = Panic::off(&mut maps, keys.as_deref(), now)?;
+    gate::leave_nothing(config);
+    Ok(format!("{lifted} panics lifted\n"))
+}
+
+fn status(config: &Config, now: u64) -> anyhow::Result<String> {
+    let maps = gate::maps(config)?;
+    let all = maps.map(|maps| Panic::all(&maps)).unwrap_or_default();
+    let on: Vec<_> = all.into_iter().filter(|panic| panic.until_ns > now).collect();
+    if on.is_empty() {
+        return Ok("no panic is on\n".to_owned());
+    }
+    let (catalogue, _) = catalogues::configured(config)?;
+    let line = |panic: &Panic| {
+        let left = panic.until_ns.saturating_sub(now).checked_div(NS_PER_SEC).unwrap_or(0);
+        let row = panic.provider(&catalogue).map(|id| format!(" ({id})")).unwrap_or_default();
+        format!("on for {left} s more{row}: {}\n", panic.reason)
+    };
+    Ok(on.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_by_a_name_that_nobody_knows_is_refused_before_a_gate_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.enforce.pins = folder.path().to_owned();
+        let scope = PanicScope { provider: Some("opnai".to_owned()), ..PanicScope::default() };
+        let on = PanicAction::On { scope: scope.clone(), seconds: 1, reason: "a leak".to_owned() };
+        for action in [on, PanicAction::Off { scope, all: false }] {
+            let error = alarm(&config, &action).unwrap_err();
+            assert!(error.to_string().contains("did you mean `openai`?"), "{error}");
         }
-        PanicAction::Off { scope: chosen, all } => {
-            let Some(mut maps) = gate::maps(config)? else {
-                return Ok("0 panics lifted\n".to_owned());
-            };
-            let which =
-                if *all { None } else { Some(scope(chosen).key().map_err(anyhow::Error::msg)?) };
-            let lifted = Panic::off(&mut maps, which, now)?;
-            gate::leave_nothing(config);
-            Ok(format!("{lifted} panics lifted\n"))
-        }
-        PanicAction::Status => {
-            let maps = gate::maps(config)?;
-            let all = maps.map(|maps| Panic::all(&maps)).unwrap_or_default();
-            let on: Vec<_> = all.into_iter().filter(|panic| panic.until_ns > now).collect();
-            if on.is_empty() {
-                return Ok("no panic is on\n".to_owned());
-            }
-            let line = |panic: &Panic| {
-                let left = panic.until_ns.saturating_sub(now).checked_div(NS_PER_SEC).unwrap_or(0);
-                format!("on for {left} s more: {}\n", panic.reason)
-            };
-            Ok(on.iter().map(line).collect())
-        }
+        let known = PanicScope { provider: Some("openai".to_owned()), ..PanicScope::default() };
+        assert_eq!(
+            Wanted::new(&config, &known).unwrap().rows(),
+            " (openai, chatgpt, chatgpt_sites)"
+        );
+        let off = PanicAction::Off { scope: known, all: false };
+        assert_eq!(alarm(&config, &off).unwrap(), "0 panics lifted\n");
     }
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 
 use crate::bpf::NameMap;
+use crate::config::Config;
 use crate::provider::Catalogue;
 use crate::provider::catalogue::Local;
 
-use super::setup;
+use super::{policies, setup};
 
 /// The catalogue that every thread asks, and the names that the kernel half knows by it.
 pub(super) struct Catalogues {
@@ -98,6 +99,27 @@ impl Catalogues {
     }
 }
 
+/// The catalogue as the configuration has it, for a command that asks no agent; and what of it was refused, and is left out.
+pub(super) fn configured(config: &Config) -> anyhow::Result<(Catalogue, Vec<String>)> {
+    let mut refused = Vec::new();
+    let mut local = Vec::new();
+    if !config.policy.folder.as_os_str().is_empty() {
+        match policies::read(&config.policy.folder) {
+            Ok(set) => local = set.providers().to_vec(),
+            Err(problem) => refused.push(problem),
+        }
+    }
+    let rows = setup::read_optional(&config.files.providers)
+        .and_then(|text| Ok(Catalogue::with_local(&text, &local)?));
+    match rows {
+        Ok(catalogue) => Ok((catalogue, refused)),
+        Err(error) => {
+            refused.push(super::chain(&*error));
+            Ok((Catalogue::with_local("", &local)?, refused))
+        }
+    }
+}
+
 impl Current {
     fn of(text: String, local: &[Local]) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::with_local(&text, local)?);
@@ -119,6 +141,31 @@ mod tests {
 
     fn own(host: &str) -> Local {
         Local { name: "own".to_owned(), hosts: vec![host.to_owned()], ..Local::default() }
+    }
+
+    #[test]
+    fn command_knows_the_rows_and_documents_of_the_configuration_and_does_without_bad_ones() {
+        const GATEWAY: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: gateway}\nspec: {hosts: [gw.corp.example]}\n";
+        const ROW: &str = "[[provider]]\nid = \"corp\"\ncategory = \"gateway\"\nhosts = [\"llm.corp.example\"]\nsource = \"s\"\nchecked = 2026-11-28\n";
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.files.providers = folder.path().join("providers.toml");
+        config.policy.folder = folder.path().join("policies");
+        std::fs::create_dir(&config.policy.folder).unwrap();
+        let document = config.policy.folder.join("gateway.yaml");
+        let known = |config: &Config| {
+            let (catalogue, refused) = configured(config).unwrap();
+            let has = |id| catalogue.providers().iter().any(|row| row.id == id);
+            (["openai", "corp", "gateway"].map(has), refused.len())
+        };
+        std::fs::write(&config.files.providers, ROW).unwrap();
+        std::fs::write(&document, GATEWAY).unwrap();
+        assert_eq!(known(&config), ([true, true, true], 0));
+        std::fs::write(&document, "kind: Nothing").unwrap();
+        assert_eq!(known(&config), ([true, true, false], 1));
+        std::fs::write(&config.files.providers, "[[provider").unwrap();
+        assert_eq!(known(&config), ([true, false, false], 2));
+        assert_eq!(known(&Config::default()), ([true, false, false], 0));
     }
 
     #[test]

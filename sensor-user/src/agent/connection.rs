@@ -352,6 +352,7 @@ impl Connection {
             tls,
             binding,
             seen,
+            ruling: None,
             calls: self.reported_calls,
             duration_ns: started.zip(ended).map(|(started, ended)| ended.saturating_sub(started)),
             // A TLS object may be freed before its socket closes: then nobody has counted yet.

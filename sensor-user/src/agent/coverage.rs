@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sensor_common::record::{SOCKET_AI, SOCKET_BOUND, SOCKET_HELLO_SEEN, Socket};
 
 use crate::capture;
+use crate::policy::Fact;
 use crate::provider::{Operation, PriceContext, Usage, UsageQuality};
 use crate::report::coverage::{Coverage, Estimate, Provider, Scope};
 use crate::report::event::{Seen, Server};
@@ -18,6 +19,7 @@ use super::connection::Connection;
 use super::missed::{Judgement, REQUEST_SENT_MIN};
 use super::notice::{FromPipeline, Greeting};
 use super::pipeline::Pipeline;
+use super::uncalled::Uncalled;
 
 /// Pairs of program and provider whose model is remembered; then the memory begins anew.
 const MODELS_MAX: usize = 4096;
@@ -77,10 +79,7 @@ impl Pipeline {
             connection.closed_ns = Some(at_ns);
         }
         if self.blind.spoke_no_http(socket.cookie) {
-            let named = greeting.named();
-            let server = Server { name: greeting.name, peer: capture::remote_of(&socket) };
-            let judged = Judgement { seen: Seen::Blind, reason: "not_http", missing: None };
-            self.report_coverage(&socket, (server, named), judged, at_ns);
+            self.report_unseen(&Unseen { socket, greeting, at_ns }, "not_http");
             return;
         }
         if socket.flags & SOCKET_BOUND != 0 || !is_ai_connection(&greeting, &socket) {
@@ -120,6 +119,7 @@ impl Pipeline {
             reason,
             missing: None,
             estimate: None,
+            ruling: None,
             duration_ns: None,
             bytes_sent: None,
             bytes_received: None,
@@ -129,12 +129,16 @@ impl Pipeline {
     /// Reports ended connections that nobody could read, with what the network told.
     pub(super) fn report_blind(&mut self, now_ns: u64) {
         for (unseen, reason) in self.blind.take(now_ns) {
-            let Unseen { socket, greeting, at_ns } = unseen;
-            let named = greeting.named();
-            let server = Server { name: greeting.name, peer: capture::remote_of(&socket) };
-            let judged = Judgement { seen: Seen::Blind, reason, missing: None };
-            self.report_coverage(&socket, (server, named), judged, at_ns);
+            self.report_unseen(&unseen, reason);
         }
+    }
+
+    fn report_unseen(&self, unseen: &Unseen, reason: &'static str) {
+        let Unseen { socket, greeting, at_ns } = unseen;
+        let server = Server { name: greeting.name.clone(), peer: capture::remote_of(socket) };
+        let judged = Judgement { seen: Seen::Blind, reason, missing: None };
+        let ech = Some(greeting.ech());
+        self.report_coverage((socket, *at_ns), (server, greeting.named()), judged, ech);
     }
 
     /// Reports a connection that was seen, wholly or in part, at its end.
@@ -147,6 +151,19 @@ impl Pipeline {
         let judged = connection.judge();
         let server = ending.server.clone();
         ending.provider = self.provider_of(&server);
+        if connection.is_uncalled() {
+            let socket = connection.socket.or(connection.closed);
+            ending.ruling = self.judge_uncalled(&Uncalled {
+                time: ending.time,
+                process: &ending.process,
+                server: &ending.server,
+                seen: ending.seen,
+                is_quic: false,
+                ech: connection.called.greeting.ech(),
+                cookie: socket.map_or(0, |socket| socket.cookie),
+                sent: connection.sent,
+            });
+        }
         self.send(Event::Connection(ending));
         if connection.socket.is_none() && connection.closed.is_none() {
             self.blind.was_seen(connection.pid, connection.name.clone(), at_ns);
@@ -157,15 +174,16 @@ impl Pipeline {
         let (pid, start_ns) = (connection.pid, connection.start_ns);
         let unknown = Socket { tgid: pid, start_ns, ..Socket::default() };
         let socket = connection.socket.or(connection.closed).unwrap_or(unknown);
-        self.report_coverage(&socket, (server, connection.named()), judged, at_ns);
+        self.report_coverage((&socket, at_ns), (server, connection.named()), judged, None);
     }
 
+    /// Reports what of a connection was not seen; one whose name is hidden or not, by `ech`, is judged here.
     fn report_coverage(
         &self,
-        socket: &Socket,
+        (socket, at_ns): (&Socket, u64),
         (server, named): (Server, Named),
         judged: Judgement,
-        at_ns: u64,
+        ech: Option<Fact<bool>>,
     ) {
         let process = self.process(socket.tgid, socket.start_ns, at_ns);
         let provider = self.provider_of(&server);
@@ -173,9 +191,22 @@ impl Pipeline {
         let program = process.workload.as_deref().map_or("", |workload| &workload.executable);
         let estimate = (judged.seen == Seen::Blind && is_known)
             .then(|| self.estimate(socket, (program, provider.as_ref()), at_ns));
+        let time = self.clock.wall(at_ns);
+        let ruling = ech.and_then(|ech| {
+            self.judge_uncalled(&Uncalled {
+                time,
+                process: &process,
+                server: &server,
+                seen: judged.seen,
+                is_quic: false,
+                ech,
+                cookie: socket.cookie,
+                sent: socket.bytes_sent,
+            })
+        });
         self.send(Event::Coverage(Box::new(Coverage {
-            time: self.clock.wall(at_ns),
-            process: process.clone(),
+            time,
+            process,
             server,
             provider,
             named: Box::new(named),
@@ -184,6 +215,7 @@ impl Pipeline {
             reason: judged.reason,
             missing: judged.missing,
             estimate,
+            ruling,
             duration_ns: lasted(socket, at_ns),
             bytes_sent: Some(socket.bytes_sent).filter(|bytes| *bytes != 0),
             bytes_received: Some(socket.bytes_received).filter(|bytes| *bytes != 0),

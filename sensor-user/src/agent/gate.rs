@@ -157,19 +157,18 @@ pub(super) fn maps(config: &Config) -> anyhow::Result<Option<GateMaps>> {
 }
 
 /// The maps of the gate; where none stands, one is put in place that knows the catalogue.
-pub(super) fn maps_or_new(config: &Config) -> anyhow::Result<GateMaps> {
+pub(super) fn maps_or_new(config: &Config, catalogue: &Catalogue) -> anyhow::Result<GateMaps> {
     let folder = folder_of(&config.enforce.pins);
     let is_new = !stands(&folder);
     if !is_new && Gate::missing_links(&folder).is_empty() {
         return Ok(GateMaps::open(&folder)?);
     }
-    let catalogue = Catalogue::bundled()?;
     let gate = Gate::load(&config.enforce.pins).context("loading the gate")?;
     if is_new {
         fs::create_dir_all(folder.join(BY_PANIC)).context("marking the gate as a panic's")?;
     }
     let mut maps = GateMaps::open(gate.folder())?;
-    let places = places(&catalogue);
+    let places = places(catalogue);
     for (key, destination) in places.names {
         maps.set_name(key, Some(destination))?;
     }

@@ -41,15 +41,15 @@ fn facts<'a>(
     facts
 }
 
-/// Where and by whom a call was made.
-struct Told<'a> {
-    time: Timestamp,
-    process: &'a Process,
-    server: &'a Server,
-    provider: &'a str,
-    layer: &'static str,
-    cut: usize,
-    bytes_sent: u64,
+/// Where and by whom a call or connection was made.
+pub(super) struct Told<'a> {
+    pub(super) time: Timestamp,
+    pub(super) process: &'a Process,
+    pub(super) server: &'a Server,
+    pub(super) provider: Option<&'a str>,
+    pub(super) layer: &'static str,
+    pub(super) cut: usize,
+    pub(super) bytes_sent: u64,
 }
 
 impl Told<'_> {
@@ -63,7 +63,7 @@ impl Told<'_> {
             time: self.time,
             process: self.process.clone(),
             server: self.server.clone(),
-            provider: Some(self.provider.to_owned()),
+            provider: self.provider.map(str::to_owned),
             decision,
             ruling,
             enforced: self.cut != 0,
@@ -120,7 +120,7 @@ impl Pipeline {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.condemn(call.started_ns);
         }
-        let (process, server, provider) = (&process, &server, call.provider.as_str());
+        let (process, server, provider) = (&process, &server, Some(call.provider.as_str()));
         let told = Told { time, process, server, provider, layer: "request", cut, bytes_sent };
         match panic {
             Some(panic) => self.tell_panic(panic, &told),
@@ -148,7 +148,7 @@ impl Pipeline {
                 time: event.time,
                 process: &event.process,
                 server: &event.server,
-                provider: &event.call.provider,
+                provider: Some(&event.call.provider),
                 layer: "call",
                 cut,
                 bytes_sent: 0,
@@ -171,7 +171,7 @@ impl Pipeline {
     }
 
     /// Kills who made the call, where an enforcing policy says so.
-    fn punish(&self, decision: &Decision, pid: u32, at: Timestamp) {
+    pub(super) fn punish(&self, decision: &Decision, pid: u32, at: Timestamp) {
         if decision.effect() == Effect::Kill && kill::kill(self.clock, pid, at) {
             self.status.killed();
         }
@@ -182,7 +182,8 @@ impl Pipeline {
         self.send(Event::Decision(decision));
     }
 
-    fn tell_decision(&self, decision: &Decision, told: &Told<'_>) {
+    /// Tells what the policies decided.
+    pub(super) fn tell_decision(&self, decision: &Decision, told: &Told<'_>) {
         let refuses = decision.effect().refuses();
         let ruling =
             decision.binding.as_ref().filter(|_| refuses).unwrap_or_else(|| decision.told());

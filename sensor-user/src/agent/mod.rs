@@ -46,6 +46,7 @@ mod stacks;
 mod status;
 mod telemetry;
 mod threads;
+mod uncalled;
 mod watch;
 mod writes;
 

@@ -18,6 +18,7 @@ use super::clock::Clock;
 use super::connection::Connection;
 use super::notice::Greeting;
 use super::pipeline::Pipeline;
+use super::uncalled::Uncalled;
 
 /// Sockets whose name is remembered until their TLS object is known.
 const SOCKETS_MAX: usize = 16_384;
@@ -250,9 +251,22 @@ impl Pipeline {
         let named = greeting.named();
         let name = named.names.best().map(str::to_owned);
         let server = Server { name, peer: capture::remote_of(socket) };
+        let time = self.clock.wall(at_ns);
+        let process = self.process(socket.tgid, socket.start_ns, at_ns);
+        let uncalled = Uncalled {
+            time,
+            process: &process,
+            server: &server,
+            seen: Seen::Blind,
+            is_quic: true,
+            ech: greeting.ech(),
+            cookie: socket.cookie,
+            sent: socket.bytes_sent,
+        };
+        let ruling = greeting.may_lead_to_ai().then(|| self.judge_uncalled(&uncalled)).flatten();
         self.send(Event::Coverage(Box::new(Coverage {
-            time: self.clock.wall(at_ns),
-            process: self.process(socket.tgid, socket.start_ns, at_ns),
+            time,
+            process,
             provider: self.provider_of(&server),
             server,
             named: Box::new(named),
@@ -261,6 +275,7 @@ impl Pipeline {
             reason: "quic",
             missing: None,
             estimate: None,
+            ruling,
             duration_ns: None,
             bytes_sent: None,
             bytes_received: None,

@@ -29,6 +29,7 @@ use super::notice::{FromPipeline, Greeting, ToPipeline};
 use super::policies::Policies;
 use super::stacks::Stacks;
 use super::status::Status;
+use super::uncalled::Refused;
 
 /// Connections decoded at once; the same bound as the kernel's table.
 const CONNECTIONS_MAX: usize = sensor_common::limits::CONNECTIONS_MAX as usize;
@@ -62,6 +63,8 @@ pub(super) struct Pipeline {
     pub(super) enforces: bool,
     /// The gate's maps, for panics about what only a request tells; none where nothing is enforced.
     pub(super) alarms: Option<GateMaps>,
+    /// Sockets of which the kernel has refused something.
+    pub(super) refused: Arc<Refused>,
     /// Processes and connections whose plaintext cannot be seen.
     pub(super) blind: Blind,
     /// Models that were seen used, for what cannot be seen.

@@ -1,7 +1,7 @@
 //! A folder of policy documents comes in; the engine that decides by the last good ones goes out, and what is wrong with others.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -175,10 +175,7 @@ impl Policies {
     }
 
     fn read(&self) -> Result<Set, String> {
-        // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
-        let folder = History::in_force(&self.folder);
-        let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
-        Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
+        read(&self.folder)
     }
 
     /// Nobody means to lift every policy by a volume that was not mounted or files that were moved away.
@@ -191,6 +188,14 @@ impl Policies {
         }
         Ok(set)
     }
+}
+
+/// Reads the documents of a folder.
+pub(super) fn read(folder: &Path) -> Result<Set, String> {
+    // What `tollgate policy apply` keeps; a plain folder holds the documents themselves.
+    let folder = History::in_force(folder);
+    let sources = policies::documents(&[folder]).map_err(|error| super::chain(&error))?;
+    Set::read(&sources).map(|(set, _warnings)| set).map_err(|problems| told(&problems))
 }
 
 fn told(problems: &[Problem]) -> String {

@@ -46,6 +46,7 @@ use super::policies::Policies;
 use super::ruling::Ruling;
 use super::stacks::Stacks;
 use super::status::Status;
+use super::uncalled::Refused;
 use super::watch::Watch;
 
 /// TLS libraries resolved before the first process needs them, by their usual places.
@@ -209,11 +210,14 @@ pub(super) fn stages(
         config.workload.clone(),
         Arc::clone(&containers),
     )));
-    let watch = Watch::new(&config, &catalogues, Arc::clone(&workloads), Arc::clone(&status));
+    let refused = Arc::new(Refused::default());
+    let shared_ends = (Arc::clone(&status), Arc::clone(&refused));
+    let watch = Watch::new(&config, &catalogues, Arc::clone(&workloads), shared_ends);
     let open_hosts = Arc::new(OpenHosts::default());
     let mut ruling = Ruling {
         policies: Arc::clone(&policies),
         open_hosts: Arc::clone(&open_hosts),
+        refused: Arc::clone(&refused),
         enforcer: enforcer.as_ref().map(|_| gate::enforcer_of(&config)).transpose()?,
         catalogues: Arc::clone(&catalogues),
         workloads: Arc::clone(&workloads),
@@ -243,6 +247,7 @@ pub(super) fn stages(
         parting: VecDeque::new(),
         greetings: HashMap::new(),
         arena: BytesMut::new(),
+        refused,
         blind: Blind::default(),
         models: Models::default(),
         policies: Arc::clone(&policies),

@@ -15,6 +15,7 @@ use zerocopy::FromBytes;
 use crate::bpf::{GateMaps, Ring, folder_of};
 use crate::config::Config;
 use crate::enforce;
+use crate::provider::Catalogue;
 use crate::report::Event;
 use crate::report::event::{Decision, Process, Server};
 use crate::workload::Table as Workloads;
@@ -22,6 +23,7 @@ use crate::workload::Table as Workloads;
 use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::status::Status;
+use super::uncalled::Refused;
 use super::{SLEEP, gate, kill, threads};
 
 /// Events of the gate taken in one round; the ring keeps the others.
@@ -38,6 +40,7 @@ pub(super) struct Watch {
     workloads: Arc<Mutex<Workloads>>,
     folder: PathBuf,
     status: Arc<Status>,
+    refused: Arc<Refused>,
     clock: Clock,
 }
 
@@ -47,11 +50,19 @@ impl Watch {
         config: &Config,
         catalogues: &Arc<Catalogues>,
         workloads: Arc<Mutex<Workloads>>,
-        status: Arc<Status>,
+        (status, refused): (Arc<Status>, Arc<Refused>),
     ) -> Self {
         let folder = folder_of(&config.enforce.pins);
         let catalogues = Arc::clone(catalogues);
-        Self { standing: None, catalogues, workloads, folder, status, clock: Clock::read() }
+        Self {
+            standing: None,
+            catalogues,
+            workloads,
+            folder,
+            status,
+            refused,
+            clock: Clock::read(),
+        }
     }
 
     /// Tells what the gate does until the agent stops.
@@ -95,6 +106,9 @@ impl Watch {
                 // A proof that was refused, as it should be.
                 continue;
             }
+            if event.flags & EVENT_REFUSED != 0 {
+                self.refused.note(event.cookie);
+            }
             if event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer) {
                 refused.insert((event.cookie, event.tgid));
             }
@@ -123,13 +137,6 @@ impl Watch {
         self.standing = Some((maps, ring));
     }
 
-    /// The provider that a destination stands for.
-    fn provider(&self, destination: u32) -> Option<String> {
-        let catalogue = self.catalogues.now();
-        let mut ids = catalogue.providers().iter().map(|provider| &provider.id);
-        ids.find(|id| enforce::destination(id) == destination).cloned()
-    }
-
     fn decision(&self, event: &GateEvent, maps: &GateMaps) -> Decision {
         let refused = event.flags & EVENT_REFUSED != 0;
         let mut workloads = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +150,7 @@ impl Watch {
             time: self.clock.wall(event.at_ns),
             process: Process { pid: Some(event.tgid), started: None, workload },
             server: Server { name: None, peer: peer(event) },
-            provider: self.provider(maps.whole(event.destination)),
+            provider: provider(&self.catalogues.now(), maps.whole(event.destination)),
             decision: if refused { "deny" } else { "unseen" },
             ruling: None,
             enforced: refused,
@@ -155,6 +162,12 @@ impl Watch {
     }
 }
 
+/// The provider that a destination stands for, by the name that its calls carry: policies know it by that one.
+fn provider(catalogue: &Catalogue, destination: u32) -> Option<String> {
+    let mut rows = catalogue.providers().iter();
+    rows.find(|row| enforce::destination(&row.id) == destination).map(|row| row.name.clone())
+}
+
 fn peer(event: &GateEvent) -> Option<SocketAddr> {
     let port = u16::try_from(event.remote_port).ok().filter(|port| *port != 0)?;
     let address = match event.family {
@@ -163,4 +176,25 @@ fn peer(event: &GateEvent) -> Option<SocketAddr> {
         _ => return None,
     };
     Some(SocketAddr::new(address, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_provider_has_the_name_that_its_calls_carry() {
+        let catalogue = Catalogue::bundled().unwrap();
+        for (row, name) in
+            [("bedrock", "aws.bedrock"), ("chatgpt", "openai"), ("anthropic", "anthropic")]
+        {
+            let found = provider(&catalogue, enforce::destination(row));
+            assert_eq!(found.as_deref(), Some(name), "{row}");
+        }
+        for host in catalogue.ai_hosts() {
+            let called = provider(&catalogue, enforce::destination(&host.provider.id));
+            assert_eq!(called.as_ref(), Some(&host.provider.name));
+        }
+        assert_eq!(provider(&catalogue, 0), None);
+    }
 }

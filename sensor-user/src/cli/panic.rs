@@ -51,7 +51,7 @@ pub enum PanicAction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[group(multiple = false)]
 pub struct PanicScope {
-    /// One provider, as "openai".
+    /// One provider, as events name it ("openai", "aws.bedrock"), or one row of the catalogue by its id.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
     /// One key, by its fingerprint; needs an agent that enforces, and holds for what it can read.

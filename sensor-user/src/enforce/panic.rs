@@ -8,6 +8,8 @@ use sensor_common::gate::{
 use crate::bpf::GateMaps;
 use crate::bpf::Owner;
 use crate::enforce::Error;
+use crate::policy::advice;
+use crate::provider::Catalogue;
 
 use super::{orders, words};
 
@@ -16,7 +18,7 @@ use super::{orders, words};
 pub enum Scope {
     /// Every call to an AI provider.
     Everything,
-    /// Calls to one provider.
+    /// Calls to the provider of one row of the catalogue, by the id of that row.
     Provider(String),
     /// Calls with one key, by its fingerprint.
     Key(String),
@@ -56,6 +58,20 @@ impl Scope {
         matches!(self, Self::Key(_) | Self::Model(_))
     }
 
+    /// The scope as it was typed, with a provider as the gate knows it: the name that events and policies carry may be that
+    /// of several rows. An error says which name was probably meant.
+    pub fn resolve(self, catalogue: &Catalogue) -> Result<Vec<Self>, String> {
+        let Self::Provider(name) = self else { return Ok(vec![self]) };
+        let rows = catalogue.providers().iter();
+        let meant = rows.filter(|row| row.id == name || row.name == name);
+        let found: Vec<_> = meant.map(|row| Self::Provider(row.id.clone())).collect();
+        if found.is_empty() {
+            let names = catalogue.providers().iter().flat_map(|row| [&*row.id, &*row.name]);
+            return Err(format!("unknown provider `{name}`; {}", advice(&name, names)));
+        }
+        Ok(found)
+    }
+
     /// Where the gate looks for it.
     pub fn key(&self) -> Result<RuleKey, String> {
         let key = |class, kind, value| Ok(RuleKey { class, kind, value });
@@ -89,12 +105,16 @@ impl Panic {
         Ok(maps.set_switches(Owner::Panic, switches)?)
     }
 
-    /// Lifts one panic, or all; says how many.
-    pub fn off(maps: &mut GateMaps, which: Option<RuleKey>, now_ns: u64) -> Result<usize, Error> {
+    /// Lifts the panics of some keys, or all; says how many.
+    pub fn off(
+        maps: &mut GateMaps,
+        which: Option<&[RuleKey]>,
+        now_ns: u64,
+    ) -> Result<usize, Error> {
         let mut lifted = 0_usize;
         let mut switches = Switches::default();
         for panic in Self::all(maps) {
-            if which.is_none_or(|key| key == panic.key) {
+            if which.is_none_or(|keys| keys.contains(&panic.key)) {
                 maps.set_rule(panic.key, None)?;
                 lifted = lifted.saturating_add(usize::from(panic.until_ns > now_ns));
             } else {
@@ -137,6 +157,13 @@ impl Panic {
         Self::all(maps).into_iter().find(is_on)
     }
 
+    /// The provider that it is about, where it is about one that the catalogue has.
+    pub fn provider<'a>(&self, catalogue: &'a Catalogue) -> Option<&'a str> {
+        let wanted = self.key.value.first().filter(|_| self.key.kind == RULE_DESTINATION)?;
+        let mut ids = catalogue.providers().iter().map(|row| row.id.as_str());
+        ids.find(|id| u64::from(words::destination(id)) == *wanted)
+    }
+
     /// Whether an open connection is to be cut for a panic: its class, the scope of that, and where it leads.
     pub fn stops(key: &RuleKey, (class, scope): (u32, u32), destination: u32) -> bool {
         match key.kind {
@@ -149,5 +176,62 @@ impl Panic {
             // panic, the next one is; another connection is not watched for that, and has to be made anew.
             _ => scope & SCOPE_CONTENT == 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(name: &str) -> Result<Vec<String>, String> {
+        let id = |scope| match scope {
+            Scope::Provider(id) => id,
+            other => panic!("{other:?}"),
+        };
+        let scopes = Scope::Provider(name.to_owned()).resolve(&Catalogue::bundled().unwrap())?;
+        Ok(scopes.into_iter().map(id).collect())
+    }
+
+    #[test]
+    fn typed_provider_is_every_row_of_that_id_or_name() {
+        for (name, ids) in [
+            ("openai", vec!["openai", "chatgpt", "chatgpt_sites"]),
+            ("chatgpt", vec!["chatgpt"]),
+            ("aws.bedrock", vec!["bedrock", "amazon_q"]),
+            ("bedrock", vec!["bedrock"]),
+        ] {
+            assert_eq!(resolve(name).unwrap(), ids, "{name}");
+        }
+        let azure = resolve("azure.ai.openai").unwrap();
+        assert!(azure.len() > 1 && azure.contains(&"azure_openai".to_owned()), "{azure:?}");
+        // Whatever events call it, the gate knows it by the number of its row.
+        let catalogue = Catalogue::bundled().unwrap();
+        for row in catalogue.providers() {
+            let panic = |id: &String| Panic {
+                key: Scope::Provider(id.clone()).key().unwrap(),
+                until_ns: 1,
+                reason: String::new(),
+            };
+            let found = resolve(&row.name).unwrap();
+            let about: Vec<_> = found.iter().map(panic).collect();
+            let destination = words::destination(&row.id);
+            let stops = |one: &Panic| Panic::stops(&one.key, (1, 0), destination);
+            assert!(about.iter().any(stops), "{}", row.name);
+            assert!(
+                found
+                    .iter()
+                    .map(String::as_str)
+                    .eq(about.iter().filter_map(|one| one.provider(&catalogue)))
+            );
+        }
+    }
+
+    #[test]
+    fn provider_that_nobody_knows_is_refused_with_the_name_that_is_near_it() {
+        let refused = resolve("opnai").unwrap_err();
+        assert_eq!(refused, "unknown provider `opnai`; did you mean `openai`?");
+        let catalogue = Catalogue::bundled().unwrap();
+        let model = Scope::Model("opnai".to_owned());
+        assert_eq!(model.clone().resolve(&catalogue), Ok(vec![model]));
     }
 }

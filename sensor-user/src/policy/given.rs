@@ -20,6 +20,8 @@ pub struct Given {
     /// Whether the names of its ClientHello are left out.
     ech_unknown: bool,
     unknown: Vec<Attribute>,
+    /// Ways to travel of which it is not known whether it did.
+    unsure: Vec<Transport>,
 }
 
 /// Attributes of events that tell of the attributes of policies.
@@ -103,19 +105,28 @@ impl Given {
         for (name, attribute) in RECORDED {
             given.texts.extend(text(name).map(|value| (attribute, value.to_owned())));
         }
+        // As live calls are judged: a model that was not asked for by name is the one that answered.
+        if !given.has(Attribute::Model) {
+            let model = text("gen_ai.response.model").map(str::to_owned);
+            given.texts.extend(model.map(|model| (Attribute::Model, model)));
+        }
         given.unknown.push(Attribute::Parent);
         if text("process.executable.path").is_none() {
             given.unknown.extend(OF_PROCESS);
         } else if text("container.id").is_some() {
             given.put_container(event);
         }
-        if text("tollgate.coverage") != Some("complete") {
+        let is_call = text("event.name") == Some("tollgate.call");
+        if !is_call || text("tollgate.coverage") != Some("complete") {
             let content = Attribute::all().filter(|one| one.is_content());
-            let missing = content.filter(|one| !given.texts.iter().any(|(known, _)| known == one));
+            let missing = content.filter(|one| !given.has(*one));
             given.unknown.extend(missing.collect::<Vec<_>>());
         }
-        let is_call = text("event.name") == Some("tollgate.call");
-        given.transports.push(if is_call { Transport::Plaintext } else { Transport::Opaque });
+        if is_call {
+            given.transports.push(Transport::Plaintext);
+        } else {
+            given.put_connection(event);
+        }
         if text("gen_ai.provider.name") == Some("unlisted") {
             given.transports.push(Transport::Unlisted);
         }
@@ -125,6 +136,36 @@ impl Given {
             None => given.ech_unknown = true,
         }
         given
+    }
+
+    /// What an event tells of a connection without a call: where it led, and how it travelled.
+    fn put_connection(&mut self, event: &Map<String, Value>) {
+        let text = |name: &str| event.get(name).and_then(Value::as_str);
+        let whereto = [Attribute::Provider, Attribute::Category, Attribute::Host];
+        let missing: Vec<_> = whereto.into_iter().filter(|one| !self.has(*one)).collect();
+        self.unknown.extend(missing);
+        let is_named = self.has(Attribute::Provider);
+        if !is_named {
+            self.unsure.push(Transport::Unlisted);
+        }
+        match text("tollgate.coverage") {
+            Some("complete") => self.transports.push(Transport::Plaintext),
+            Some("blind") => self.transports.push(Transport::Opaque),
+            _ => self.unsure.push(Transport::Opaque),
+        }
+        if [text("tollgate.coverage.reason"), text("tollgate.layer")].contains(&Some("quic")) {
+            self.transports.push(Transport::Quic);
+        }
+        // Beside the name of a provider, an encrypted hello is there for show.
+        match event.get("tollgate.tls.encrypted_hello").and_then(Value::as_bool) {
+            Some(true) if !is_named => self.transports.push(Transport::Ech),
+            Some(_) => {}
+            None => self.unsure.push(Transport::Ech),
+        }
+    }
+
+    fn has(&self, attribute: Attribute) -> bool {
+        self.texts.iter().any(|(known, _)| *known == attribute)
     }
 
     /// What an event tells of a container: with its image or its pod it tells all but some labels, else nothing.
@@ -166,6 +207,9 @@ impl Given {
         }
         for attribute in &self.unknown {
             facts.forget(*attribute);
+        }
+        for way in &self.unsure {
+            facts.set_transport(*way, Fact::Unknown);
         }
         facts
     }

@@ -45,6 +45,7 @@ pub use hosts::Hosts;
 pub use lint::lint;
 pub use problem::Problem;
 pub use problem::Severity;
+pub(crate) use problem::advice;
 pub use read::Document;
 pub use read::Source;
 pub use schema::schema;

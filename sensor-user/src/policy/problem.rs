@@ -87,7 +87,7 @@ impl<'a> Notes<'a> {
 }
 
 /// What was probably meant instead of an unknown name.
-pub(super) fn advice<'a, N: IntoIterator<Item = &'a str>>(unknown: &str, known: N) -> String {
+pub(crate) fn advice<'a, N: IntoIterator<Item = &'a str>>(unknown: &str, known: N) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let nearest = known
         .iter()

@@ -111,12 +111,7 @@ impl CallEvent {
         line.put("tollgate.cost.basis", Some(self.cost.basis.as_str()));
         line.put("tollgate.cost.gap", self.cost.gap.map(Gap::as_str));
         line.put("tollgate.cost.table", self.cost.table.as_deref());
-        if let Some(decision) = &self.decision {
-            line.put("tollgate.decision", Some(decision.ruling.effect.as_str()));
-            if let Some(ruled) = Ruled::of(decision.told()) {
-                ruled.put(&mut line);
-            }
-        }
+        Ruled::tell(self.decision.as_ref().map(|decision| decision.told()), &mut line);
         line.put("tollgate.stream", Some(call.stream));
         line.put("tollgate.repeated", call.repeated.then_some(true));
         line.put("tollgate.coverage", Some(words::coverage(call.complete)));

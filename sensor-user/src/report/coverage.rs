@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
+use crate::policy::Ruling;
 use crate::report::attributes::Attributes;
 use crate::report::event::Process;
+use crate::report::event::Ruled;
 use crate::report::event::Seen;
 use crate::report::event::Server;
 use crate::report::names::Named;
@@ -53,6 +55,8 @@ pub struct Coverage {
     pub missing: Option<Missing>,
     /// What may have passed, where nothing was seen.
     pub estimate: Option<Estimate>,
+    /// What the policies say of it, where they judge and no other event says so.
+    pub ruling: Option<Box<Ruling>>,
     /// Nanoseconds from its start to its end.
     pub duration_ns: Option<u64>,
     /// Bytes on the wire, to the server.
@@ -109,6 +113,7 @@ impl Coverage {
             let bound = if missing.exact { "exact" } else { "at_most" };
             line.put("tollgate.coverage.missing_bound", Some(bound));
         }
+        Ruled::tell(self.ruling.as_deref(), &mut line);
         line.put("tollgate.connection.bytes_sent", self.bytes_sent);
         line.put("tollgate.connection.bytes_received", self.bytes_received);
         line.put_millis("tollgate.duration_ms", self.duration_ns);

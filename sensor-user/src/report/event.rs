@@ -109,6 +109,8 @@ pub struct Connection {
     pub binding: Option<&'static str>,
     /// How much was seen.
     pub seen: Seen,
+    /// What the policies say of it, where they judge and no call on it was judged.
+    pub ruling: Option<Box<Ruling>>,
     /// Calls made on it.
     pub calls: u64,
     /// Nanoseconds from its start to its end.
@@ -119,7 +121,7 @@ pub struct Connection {
     pub bytes_received: Option<u64>,
 }
 
-/// What was decided about a connection in the kernel, and done.
+/// What was decided about a connection or call, and done.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// Wall-clock time.
@@ -130,13 +132,15 @@ pub struct Decision {
     pub server: Server,
     /// Provider, where known.
     pub provider: Option<String>,
-    /// `deny`, `unseen` for what passed without being seen; of a call whatever the policies say (`alert`, `deny`, `kill`).
+    /// `deny`, `unseen` for what passed without being seen; of a call, or a connection without one, whatever the policies say
+    /// (`alert`, `deny`, `kill`).
     pub decision: &'static str,
-    /// Policy and rule, where policies judged a call.
+    /// Policy and rule, where policies judged a call or connection.
     pub ruling: Option<Ruled>,
     /// Whether it was really refused.
     pub enforced: bool,
-    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`; `request` and `call` for the agent).
+    /// Which layer acted (`address`, `name`, `content`, `change`, `opaque`, `socket`, `quic`; `request`, `call` and `connection`
+    /// for the agent).
     pub layer: &'static str,
     /// Error that the application saw.
     pub error: Option<&'static str>,
@@ -146,7 +150,7 @@ pub struct Decision {
     pub bytes_sent: u64,
 }
 
-/// Which policy judged a call.
+/// Which policy judged a call or connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruled {
     /// Its name.
@@ -164,7 +168,15 @@ impl Ruled {
         Some(Self { policy, rule: ruling.rule.clone(), mode: ruling.mode.as_str() })
     }
 
-    pub(super) fn put(&self, line: &mut Attributes) {
+    /// Puts what was decided, and by which policy, where any judged.
+    pub(super) fn tell(ruling: Option<&Ruling>, line: &mut Attributes) {
+        line.put("tollgate.decision", ruling.map(|ruling| ruling.effect.as_str()));
+        if let Some(ruled) = ruling.and_then(Self::of) {
+            ruled.put(line);
+        }
+    }
+
+    fn put(&self, line: &mut Attributes) {
         line.put("tollgate.policy", Some(&*self.policy));
         line.put("tollgate.rule", self.rule.as_deref());
         line.put("tollgate.policy.mode", Some(self.mode));
@@ -237,6 +249,7 @@ impl Connection {
         self.tls.put(&mut line);
         line.put("tollgate.binding", self.binding);
         line.put("tollgate.coverage", Some(self.seen.as_str()));
+        Ruled::tell(self.ruling.as_deref(), &mut line);
         line.put("tollgate.connection.calls", Some(self.calls));
         line.put("tollgate.connection.bytes_sent", self.bytes_sent);
         line.put("tollgate.connection.bytes_received", self.bytes_received);
@@ -282,5 +295,39 @@ impl Agent {
         line.put("service.version", Some(self.version));
         line.put("os.version", self.kernel.as_deref());
         line.into_line()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Effect, Existing, Mode};
+    use crate::report::sinks::sample;
+
+    #[test]
+    fn connection_tells_what_policies_decided_of_it_seen_or_not() {
+        let ruling = Ruling {
+            effect: Effect::Deny,
+            mode: Mode::Warn,
+            policy: Some(Arc::from("p")),
+            rule: Some(Arc::from("r")),
+            reason: None,
+            existing: Existing::Keep,
+            presumed: false,
+            facts: Vec::new(),
+        };
+        let said = "\"tollgate.decision\":\"deny\",\"tollgate.policy\":\"p\",\"tollgate.rule\":\"r\",\"tollgate.policy.mode\":\"warn\"";
+        let mut told = 0;
+        for mut event in sample::events() {
+            let place = match &mut event {
+                Event::Connection(connection) => &mut connection.ruling,
+                Event::Coverage(coverage) => &mut coverage.ruling,
+                _ => continue,
+            };
+            *place = Some(Box::new(ruling.clone()));
+            assert!(event.line("").contains(said), "{}", event.line(""));
+            told += 1;
+        }
+        assert_eq!(told, 3);
     }
 }

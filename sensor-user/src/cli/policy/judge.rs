@@ -20,7 +20,10 @@ use serde_json::json;
 use crate::cli::Output;
 use crate::cli::policy::changes;
 use crate::cli::policy::changes::calls;
+use crate::cli::policy::changes::counted;
+use crate::cli::policy::changes::is_open;
 use crate::cli::policy::changes::text;
+use crate::cli::policy::changes::write_open;
 use crate::cli::policy::known::Known;
 use crate::cli::policy::write::maker;
 use crate::cli::policy::write::object;
@@ -228,17 +231,22 @@ pub(super) fn replay(
     let engine = engine(paths)?;
     let calls = calls(events)?;
     let mut sums: BTreeMap<(Effect, String), u64> = BTreeMap::new();
+    let mut open = 0_u64;
     for (time, event) in &calls {
-        let decision = engine.decide(&Given::of_event(event).facts(), *time);
+        let given = Given::of_event(event);
+        let facts = given.facts();
+        let decision = engine.decide(&facts, *time);
+        open = open.saturating_add(u64::from(is_open(&engine, &facts, *time)));
         let sum = sums.entry((decision.ruling.effect, maker(decision.told()))).or_default();
         *sum = sum.saturating_add(1);
         row(&decision, event, output, out)?;
     }
     if output == Output::Text {
-        writeln!(out, "{} calls", calls.len())?;
+        writeln!(out, "{}", counted(&calls))?;
         for ((effect, maker), sum) in sums.iter().rev() {
             writeln!(out, "{sum:>8} {:<5} {maker}", effect.as_str())?;
         }
+        write_open(open, out)?;
     }
     Ok(true)
 }

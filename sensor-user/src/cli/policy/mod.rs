@@ -72,7 +72,7 @@ pub enum PolicyAction {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Say what policies would have decided on recorded calls, each at its own time.
+    /// Say what policies would have decided on recorded calls, and on connections without one, each at its own time.
     Replay {
         /// File of events, one JSON object a line.
         #[arg(long, value_name = "FILE")]
@@ -84,7 +84,7 @@ pub enum PolicyAction {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Say for which recorded calls two sets of policies decide differently.
+    /// Say for which recorded calls, and connections without one, two sets of policies decide differently.
     Diff {
         /// File or folder of the policies in force, also the folder that keeps versions.
         old: PathBuf,

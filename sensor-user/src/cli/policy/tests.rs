@@ -242,6 +242,62 @@ fn recorded_calls_are_replayed_compared_and_explained() {
 }
 
 #[test]
+fn connections_without_a_call_are_replayed_and_compared_each_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = folder.path().join("e.jsonl");
+    let event = |name: &str, rest: &str| {
+        format!(
+            "{{\"time\":\"2026-03-02T12:00:00Z\",\"event.name\":\"tollgate.{name}\",\"process.executable.path\":\"/bin/x\",\"gen_ai.provider.name\":\"groq\"{rest}}}\n"
+        )
+    };
+    let blind = |reason: &str| {
+        let rest = ",\"tollgate.coverage\":\"blind\",\"tollgate.coverage.scope\":\"connection\",\"tollgate.coverage.reason\":";
+        event("coverage", &format!("{rest}\"{reason}\""))
+    };
+    let ended = |calls: u64| {
+        let rest = ",\"tollgate.coverage\":\"complete\",\"tollgate.connection.bytes_received\":9";
+        event("connection", &format!("{rest},\"tollgate.connection.calls\":{calls}"))
+    };
+    let decided = |layer: &str| event("decision", &format!(",\"tollgate.layer\":\"{layer}\""));
+    let once = blind("quic") + &blind("race") + &ended(0) + &decided("name");
+    // Of each of these another event tells.
+    let twice = blind("no_plaintext") + &ended(3) + &decided("call") + &decided("connection");
+    fs::write(&events, once + &twice + &event("loss", "")).unwrap();
+    let output = Output::Text;
+    let paths = vec![repository().join("policies/quic-off.yaml")];
+    let replay = |paths| run(&PolicyAction::Replay { events: events.clone(), paths, output }).1;
+    let said = replay(paths);
+    for part in [
+        "deny  quic-off/quic: /bin/x groq -\n",
+        "0 calls, 4 connections without one\n       1 deny  quic-off/quic\n",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let policy = |name: &str, mode: &str, wanted: &str| {
+        let text = format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: {mode}\n  default: allow\n  rules:\n    - {{name: r, action: deny, match: {{{wanted}}}}}\n"
+        );
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (old, new) = (
+        policy("old.yaml", "warn", "provider: groq"),
+        policy("new.yaml", "enforce", "provider: groq"),
+    );
+    let (_, said) = run(&PolicyAction::Diff { old, new, events: events.clone(), output });
+    assert_eq!(
+        said,
+        "       4 /bin/x groq -: deny (p/r, warn) -> deny (p/r, enforce)\n4 of 4 calls and connections are decided differently\n"
+    );
+    let said = replay(vec![policy("open.yaml", "warn", "provider: groq, model: big")]);
+    assert!(
+        said.ends_with("4 of them could be decided otherwise: not all that is asked is recorded\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn policies_are_applied_and_taken_back_and_wrong_ones_are_not_applied() {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().to_owned();

@@ -170,3 +170,31 @@ fn recorded_event_tells_what_its_runtime_told_and_leaves_the_rest_unknown() {
     assert_eq!(docker.facts().text(Attribute::Pod), Fact::Absent);
     assert!(docker.facts().label("app").is_unknown());
 }
+
+#[test]
+fn recorded_connection_tells_how_it_travelled_and_nothing_of_calls() {
+    let of = |rest: &str| {
+        let text = format!("{{\"event.name\":\"tollgate.{rest}}}");
+        Given::of_event(&serde_json::from_str(&text).unwrap())
+    };
+    let blind = |rest: &str| of(&format!("coverage\",\"tollgate.coverage\":\"blind\"{rest}"));
+    let quic = blind(",\"tollgate.coverage.reason\":\"quic\",\"gen_ai.provider.name\":\"groq\"");
+    let facts = quic.facts();
+    assert_eq!(facts.transport(Transport::Quic), Fact::Known(true));
+    assert_eq!(facts.transport(Transport::Opaque), Fact::Known(true));
+    assert_eq!(facts.transport(Transport::Unlisted), Fact::Known(false));
+    assert!(
+        facts.text(Attribute::Model).is_unknown() && facts.transport(Transport::Ech).is_unknown()
+    );
+    let hidden = blind(",\"tollgate.tls.encrypted_hello\":true");
+    assert_eq!(hidden.facts().transport(Transport::Ech), Fact::Known(true));
+    assert!(hidden.facts().text(Attribute::Provider).is_unknown());
+    // A refused one was never seen, and never hidden.
+    let refused = of("decision\",\"tollgate.layer\":\"name\"");
+    assert!(refused.facts().transport(Transport::Opaque).is_unknown());
+    let idle = of("connection\",\"tollgate.coverage\":\"complete\"");
+    assert_eq!(idle.facts().transport(Transport::Opaque), Fact::Known(false));
+    assert!(idle.facts().text(Attribute::Credential).is_unknown());
+    let answered = of("call\",\"tollgate.coverage\":\"complete\",\"gen_ai.response.model\":\"m\"");
+    assert_eq!(answered.facts().text(Attribute::Model), Fact::Known("m"));
+}
