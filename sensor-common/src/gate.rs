@@ -215,7 +215,7 @@ pub const HTTP_BODY: u32 = 1;
 pub const HTTP_2: u32 = 2;
 /// The object is inside the body of an HTTP/1 request whose path has named the model.
 pub const HTTP_BODY_NAMED: u32 = 3;
-/// The object is inside the body of an HTTP/1 request of which a part is written.
+/// A part of that body is written.
 pub const HTTP_BODY_BEGUN: u32 = 4;
 
 /// What the gate keeps of a TLS object.

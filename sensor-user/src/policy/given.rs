@@ -17,8 +17,6 @@ pub struct Given {
     parents: Vec<String>,
     labels: Vec<(String, String)>,
     transports: Vec<Transport>,
-    /// Whether the names of its ClientHello are left out.
-    ech_unknown: bool,
     unknown: Vec<Attribute>,
     /// Ways to travel of which it is not known whether it did.
     unsure: Vec<Transport>,
@@ -130,10 +128,14 @@ impl Given {
         if text("gen_ai.provider.name") == Some("unlisted") {
             given.transports.push(Transport::Unlisted);
         }
-        match event.get("tollgate.tls.name_hidden").and_then(Value::as_bool) {
+        let hidden = event.get("tollgate.tls.name_hidden").and_then(Value::as_bool);
+        if hidden.is_some() {
+            given.unsure.retain(|way| *way != Transport::Ech);
+        }
+        match hidden {
             Some(true) => given.transports.push(Transport::Ech),
-            Some(false) => {}
-            None => given.ech_unknown = true,
+            None if is_call => given.unsure.push(Transport::Ech),
+            _ => {}
         }
         given
     }
@@ -202,9 +204,6 @@ impl Given {
             facts.set_transport(*way, Fact::Known(true));
         }
         facts.rest_absent();
-        if self.ech_unknown {
-            facts.set_transport(Transport::Ech, Fact::Unknown);
-        }
         for attribute in &self.unknown {
             facts.forget(*attribute);
         }

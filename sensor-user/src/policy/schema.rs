@@ -19,8 +19,8 @@ enum Any {
 
 /// The JSON Schema of policy documents, for editors; with the line end of a text file.
 pub fn schema() -> String {
-    let mut schema = schema_for!(Any).to_value();
-    forbid_null(&mut schema);
+    let mut schema = schema_for!(Any);
+    schema.ensure_object().values_mut().for_each(forbid_null);
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text

@@ -220,7 +220,7 @@ fn recorded_calls_are_replayed_compared_and_explained() {
     let events = folder.path().join("e.jsonl");
     let call = |provider: &str| {
         format!(
-            "{{\"time\":\"2026-03-02T12:00:00Z\",\"event.name\":\"tollgate.call\",\"process.executable.path\":\"/usr/bin/curl\",\"gen_ai.provider.name\":\"{provider}\",\"gen_ai.request.model\":\"m\",\"tollgate.coverage\":\"complete\"}}\n"
+            "{{\"time\":\"2026-03-02T12:00:00Z\",\"event.name\":\"tollgate.call\",\"process.executable.path\":\"/usr/bin/curl\",\"gen_ai.provider.name\":\"{provider}\",\"gen_ai.request.model\":\"m\",\"tollgate.tls.name_hidden\":false,\"tollgate.coverage\":\"complete\"}}\n"
         )
     };
     fs::write(&events, call("openai") + &call("groq") + "{\"event.name\":\"tollgate.loss\"}\n")

@@ -157,8 +157,8 @@ fn flat(scanner: &mut Scanner) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{between, count};
     use super::*;
+    use crate::enforce::scanner::tests::{between, count};
 
     fn model(text: &str) -> Option<String> {
         between(text, BODY, MARK_MODEL, MARK_MODEL_END)

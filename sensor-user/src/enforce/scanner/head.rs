@@ -94,8 +94,8 @@ fn signed(scanner: &mut Scanner) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{between, count};
     use super::*;
+    use crate::enforce::scanner::tests::{between, count};
 
     #[test]
     fn key_of_a_signed_request_is_the_id_that_signs() {

@@ -80,7 +80,7 @@ fn deny_overrides_allow_and_the_decision_names_its_grounds() {
     assert_eq!(decision.effect(), Effect::Deny);
     let grounds = [(Attribute::Namespace, "team-a"), (Attribute::Model, "gpt-5-pro-2026")];
     assert_eq!(decision.ruling.facts, grounds.map(|(name, value)| (name, value.to_owned())));
-    let key = facts(&[&base[..], &[(Attribute::CredentialKind, "openai.user_key")]].concat());
+    let key = facts(&[&base[..], &[(Attribute::CredentialKind, "openai.session_key")]].concat());
     assert_eq!(words(&engine.decide(&key, now())), (Effect::Deny, Some("own-keys"), ask));
     let other = facts(&[(Attribute::Namespace, "team-a"), (Attribute::Provider, "groq")]);
     assert_eq!(words(&engine.decide(&other, now())), (Effect::Deny, None, ask));

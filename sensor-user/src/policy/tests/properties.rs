@@ -21,7 +21,7 @@ const ASKED: [(Attribute, [&str; 3]); 5] = [
     (Attribute::LoginUser, ["ada", "bob", "oncall"]),
     (Attribute::Provider, ["openai", "groq", "corp"]),
     (Attribute::Model, ["gpt-5", "gpt-5-mini", "claude"]),
-    (Attribute::CredentialKind, ["openai.user_key", "openai.project_key", "jwt"]),
+    (Attribute::CredentialKind, ["openai.session_key", "openai.project_key", "jwt"]),
 ];
 
 fn entry() -> impl Strategy<Value = String> {
