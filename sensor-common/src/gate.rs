@@ -5,9 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::state::ConnectionKey;
 
 pub use crate::kinds::{
-    RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION, RULE_FORMS, RULE_KEY_PREFIX, RULE_MODEL,
-    RULE_MODEL_FORM, RULE_MODEL_IN_PATH, RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL,
-    RULE_PART, RULE_PATH, RULE_PATH_TAIL,
+    HTTP_2, HTTP_BODY, HTTP_BODY_BEGUN, HTTP_BODY_NAMED, HTTP_HEAD, RULE_CLASS, RULE_CREDENTIAL,
+    RULE_DESTINATION, RULE_FORMS, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_FORM, RULE_MODEL_IN_PATH,
+    RULE_OPAQUE, RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RULE_PART, RULE_PATH, RULE_PATH_TAIL,
 };
 
 /// Version of everything in this file; pinned maps of another version are never read, they are replaced.
@@ -206,17 +206,6 @@ pub struct Gate {
     /// Whether the ClientHello hides a name.
     pub hidden: u32,
 }
-
-/// The object expects the head of a request.
-pub const HTTP_HEAD: u32 = 0;
-/// The object is inside the body of an HTTP/1 request.
-pub const HTTP_BODY: u32 = 1;
-/// The object speaks HTTP/2: the agent decides about its requests.
-pub const HTTP_2: u32 = 2;
-/// The object is inside the body of an HTTP/1 request whose path has named the model.
-pub const HTTP_BODY_NAMED: u32 = 3;
-/// A part of that body is written.
-pub const HTTP_BODY_BEGUN: u32 = 4;
 
 /// What the gate keeps of a TLS object.
 #[derive(

@@ -1,4 +1,5 @@
-//! The agreement about the rules of the gate comes in one place: their kinds, with what their values are.
+//! The agreement about the rules of the gate comes in one place: their kinds, with what their values are; and where in a
+//! conversation a TLS object is.
 
 /// Kind of a rule about a destination: the value is its number.
 pub const RULE_DESTINATION: u32 = 1;
@@ -34,3 +35,14 @@ pub const RULE_PART: u32 = 12;
 /// Kind of a rule that says by which automaton a class's models are told apart: the value is zero, the reason of the verdict
 /// is the automaton's number. Then `RULE_OTHER_MODEL` says nothing: what matches no pattern is a form like others.
 pub const RULE_FORMS: u32 = 14;
+
+/// The object expects the head of a request.
+pub const HTTP_HEAD: u32 = 0;
+/// The object is inside the body of an HTTP/1 request.
+pub const HTTP_BODY: u32 = 1;
+/// The object speaks HTTP/2: the agent decides about its requests.
+pub const HTTP_2: u32 = 2;
+/// The object is inside the body of an HTTP/1 request whose path has named the model.
+pub const HTTP_BODY_NAMED: u32 = 3;
+/// A part of that body is written.
+pub const HTTP_BODY_BEGUN: u32 = 4;

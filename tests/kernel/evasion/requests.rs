@@ -159,8 +159,8 @@ fn what_only_looks_like_a_forbidden_model_passes() {
         "\"tools\":[{\"input\":{\"model\":\"T-34\"}}],\"model\":\"gpt-4o\",\"x\":{\"model\":1}";
     let head_and_body = |host: &str, text: &str| {
         let whole = chat("id=alike", host, text);
-        let at = whole.len() - text.len();
-        json!([whole[..at], whole[at..]])
+        let (head, body) = whole.split_at(whole.len().saturating_sub(text.len()));
+        json!([head, body])
     };
     let mut spec = stage.spec("alike");
     spec["way"] = json!("spelt");
