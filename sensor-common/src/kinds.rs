@@ -46,3 +46,5 @@ pub const HTTP_2: u32 = 2;
 pub const HTTP_BODY_NAMED: u32 = 3;
 /// A part of that body is written.
 pub const HTTP_BODY_BEGUN: u32 = 4;
+/// The object has asked to become a WebSocket: another request comes next, or frames that are none.
+pub const HTTP_UPGRADE: u32 = 5;

@@ -33,6 +33,10 @@ pub const MARK_NAMED_END: usize = 11;
 pub const MARK_UNCLEAR: usize = 12;
 /// The connection is asked to become a WebSocket.
 pub const MARK_UPGRADE: usize = 13;
+/// First byte of a model's name that is found where nothing tells whether it is the request's own.
+pub const MARK_LOOSE: usize = 14;
+/// End of that name.
+pub const MARK_LOOSE_END: usize = 15;
 /// States of the scanner at most: its table is indexed by state and byte.
 pub const SCANNER_STATES_MAX: usize = 256;
 /// Entries of the scanner's table: the next state, and the mark in the upper byte.

@@ -8,21 +8,22 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::gate::{
     ACTION_ALLOW, DESTINATION_NONE, GATE_COUNT_JUDGED, GATE_COUNT_UNREADABLE, HTTP_2, HTTP_BODY,
-    HTTP_BODY_BEGUN, HTTP_BODY_NAMED, HTTP_HEAD, LAYER_CONTENT, Object, REASON_HEAD_UNREADABLE,
-    REASON_HTTP_2, REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE, SCOPE_KEYS, SCOPE_MODELS,
-    SCOPE_PATH_TAILS, SCOPE_PATHS, Verdict,
+    HTTP_BODY_BEGUN, HTTP_BODY_NAMED, HTTP_HEAD, HTTP_UPGRADE, LAYER_CONTENT, Object,
+    REASON_HEAD_UNREADABLE, REASON_HTTP_2, REASON_NOT_HTTP, REASON_UNFINISHED, REASON_UNREADABLE,
+    SCOPE_KEYS, SCOPE_MODELS, SCOPE_PATH_TAILS, SCOPE_PATHS, Verdict,
 };
 use sensor_common::limits::{HEAD_BYTES_MAX, LOOK_OVERLAP};
 use sensor_common::names::{TAIL_CREDENTIAL, TAIL_JUDGE, TAIL_PATH, TAIL_SCAN};
 use sensor_common::scan::{
-    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_MODEL_END, MARK_PATH,
-    MARK_UPGRADE, MARKS_MAX, SCANNER_BODY, SCANNER_FLAT, SCANNER_HEAD, SCANNER_TABLE_LEN,
+    Head, MARK_HEAD_END, MARK_HOST, MARK_HOST_END, MARK_KEY_END, MARK_LOOSE_END, MARK_MODEL_END,
+    MARK_PATH, MARK_UPGRADE, MARKS_MAX, SCANNER_BODY, SCANNER_FLAT, SCANNER_HEAD,
+    SCANNER_TABLE_LEN,
 };
 use sensor_common::state::{ConnectionKey, NAME_HASH_PRIME};
 
 use crate::looks;
 use crate::maps::{GATE_TAILS, HEADS, INSIDE, MARKS, NO_HEAD, OBJECTS, SCANNER, count};
-use crate::name::{destination, masked};
+use crate::name::{anew, destination, masked};
 use crate::rules::{is_content_panic, refused, refuses};
 use crate::subject::scope_of;
 use crate::tls::{key_of, never_tail_call};
@@ -32,6 +33,8 @@ const PREFACE: [u8; 4] = *b"PRI ";
 /// Bytes in which a method, its blank and the begin of its target stand, behind an empty line that a server overlooks
 /// (RFC 9112, 2.2): `OPTIONS` is the longest that carries a request.
 const METHOD_SCAN: usize = 12;
+/// Bytes of an empty line.
+const LINE_END: u64 = 2;
 /// Blanks behind a key that are taken off it.
 const BLANKS_MAX: u32 = 8;
 
@@ -77,10 +80,26 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
         }
         return false;
     }
-    let starts = room >= METHOD_SCAN as u64
-        && (begins_request::<0>(&first)
-            || ([first[0], first[1]] == *b"\r\n" && begins_request::<2>(&first)));
-    if !starts && http == HTTP_HEAD {
+    let is_long = room >= METHOD_SCAN as u64;
+    let is_behind = is_long && [first[0], first[1]] == *b"\r\n" && begins_request::<2>(&first);
+    let starts = is_behind || (is_long && begins_request::<0>(&first));
+    if is_behind {
+        // Once more, from where it begins: what reads a request reads it from its first byte.
+        // SAFETY: as above; what is read is within what was read before.
+        let failed = unsafe {
+            bpf_probe_read_user(
+                (&raw mut (*head).bytes).cast(),
+                (room - LINE_END) as u32,
+                (buffer + LINE_END) as *const _,
+            )
+        };
+        if failed != 0 {
+            return false;
+        }
+        room -= LINE_END;
+    }
+    let from = if is_behind { buffer + LINE_END } else { buffer };
+    if !starts && (http == HTTP_HEAD || http == HTTP_UPGRADE) {
         // SAFETY: as above.
         unsafe { (*object).unjudged = REASON_NOT_HTTP };
         return false;
@@ -92,8 +111,8 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
             (*object).unjudged = REASON_UNFINISHED;
         }
         (*head).length = room as u32;
-        (*head).buffer = buffer + room;
-        (*head).rest = length - room;
+        (*head).buffer = from + room;
+        (*head).rest = buffer + length - from - room;
         (*head).looks = 0;
         (*head).state = match (starts, http) {
             (true, _) => SCANNER_HEAD,
@@ -169,11 +188,12 @@ fn scan() -> Option<u32> {
         at += 1;
     }
     // SAFETY: as above.
-    let (looks, found) = unsafe { ((*head).looks, (*head).counts[MARK_MODEL_END]) };
+    let (looks, named, loose) =
+        unsafe { ((*head).looks, (*head).counts[MARK_MODEL_END], (*head).counts[MARK_LOOSE_END]) };
     if looks == 0 {
         return Some(TAIL_JUDGE);
     }
-    if found == 0 && looks::next(head, OBJECTS.get_ptr_mut(&key)?) {
+    if named == 0 && loose == 0 && looks::next(head, OBJECTS.get_ptr_mut(&key)?) {
         return Some(TAIL_SCAN);
     }
     Some(TAIL_CREDENTIAL)
@@ -192,9 +212,9 @@ pub fn held() -> Option<ConnectionKey> {
 pub fn look_at(head: *mut Head, from: usize, to: usize) -> bool {
     // SAFETY: a live element; the indices are constants below the length.
     unsafe {
-        let (found, start, end) = ((*head).counts[to], (*head).marks[from], (*head).marks[to]);
+        let (start, end) = ((*head).marks[from], (*head).marks[to]);
         (*head).span = [start, end.wrapping_sub(start)];
-        found != 0 && end > start
+        (*head).counts[from] != 0 && (*head).counts[to] != 0 && end > start
     }
 }
 
@@ -255,7 +275,13 @@ fn judge() -> Option<u32> {
     if look_at(head, MARK_HOST, MARK_HOST_END) {
         // SAFETY: a live element that only this thread changes.
         let (text, span) = unsafe { (&raw const (*head).bytes, &raw const (*head).span) };
-        leads = destination::<HEAD_BYTES_MAX>(text.cast(), span);
+        let named = destination::<HEAD_BYTES_MAX>(text.cast(), span);
+        // An address has no name by which it is known: the socket's own destination stands. The last label of a name is no
+        // number (RFC 3696, 2).
+        let last = byte(head, anew(span, 0) + anew(span, 1) - 1);
+        if named != DESTINATION_NONE || !(last.is_ascii_digit() || last == b']') {
+            leads = named;
+        }
     }
     if let Some(verdict) = refused(known.class, leads) {
         leave(object, &verdict, leads);
@@ -264,7 +290,9 @@ fn judge() -> Option<u32> {
     leave(object, &Verdict { action: ACTION_ALLOW, ..Verdict::default() }, leads);
     let is_key_hidden = scope & SCOPE_KEYS != 0 && (keys > 1 || (keys == 1 && trim_key(head)));
     // SAFETY: as above.
-    let (path, upgrades) = unsafe { ((*head).marks[MARK_PATH], (*head).counts[MARK_UPGRADE] != 0) };
+    let (path, asked) = unsafe { ((*head).marks[MARK_PATH], (*head).counts[MARK_UPGRADE]) };
+    // Others than `GET` cannot ask for that (RFC 6455, 4.1): their bodies are looked at.
+    let upgrades = asked != 0 && byte(head, 0) == b'G';
     // A target with a host of its own overrules the field (RFC 9112, 3.2.2).
     let is_absolute = byte(head, path + 1) == b'h';
     // A head that is longer than what is read, or says a thing twice, could mean anything.
@@ -275,8 +303,7 @@ fn judge() -> Option<u32> {
     // SAFETY: as above.
     unsafe {
         if upgrades {
-            // What comes next is a request, or frames that are none.
-            (*object).http = HTTP_HEAD;
+            (*object).http = HTTP_UPGRADE;
         } else if (*head).marks[MARK_HEAD_END] + 1 < (*head).length {
             (*object).http = HTTP_BODY_BEGUN;
         }

@@ -7,7 +7,7 @@ use core::arch::asm;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use sensor_common::gate::{GATE_COUNT_UNREADABLE, Object, REASON_UNREADABLE};
 use sensor_common::limits::{HEAD_BYTES_MAX, LOOK_OVERLAP, LOOKS_MAX};
-use sensor_common::scan::{Head, MARKS_MAX, SCANNER_FLAT};
+use sensor_common::scan::{Head, MARK_UNCLEAR, MARKS_MAX, SCANNER_FLAT};
 
 use crate::maps::count;
 
@@ -47,8 +47,10 @@ pub fn next(head: *mut Head, object: *mut Object) -> bool {
         (*head).length = room as u32;
         // The last look may leave bytes out.
         (*head).state = if left == rest { (*head).resumed } else { SCANNER_FLAT };
+        let unclear = (*head).counts[MARK_UNCLEAR];
         (*head).marks = [0; MARKS_MAX];
         (*head).counts = [0; MARKS_MAX];
+        (*head).counts[MARK_UNCLEAR] = unclear;
     }
     true
 }

@@ -289,11 +289,13 @@ pub fn gate_name(ctx: SkMsgContext) -> u32 {
 #[inline(always)]
 fn tie(kept: *mut Gate, owner: &Owner) {
     if let Some(object) = OBJECTS.get_ptr_mut(&owner.key) {
-        // SAFETY: a live element of the LRU map, whose reuse the kernel defers until the program has ended, and the storage
-        // of a live socket.
+        // SAFETY: a live element of the LRU map, and the storage of a live socket.
         unsafe {
             (*kept).object = owner.key;
             (*object).cookie = (*kept).cookie;
+            if (*object).http == HTTP_HEAD && (*object).destination == DESTINATION_NONE {
+                (*object).destination = (*kept).destination;
+            }
         }
         count(GATE_COUNT_BOUND);
     }
@@ -364,11 +366,7 @@ fn record(kept: *mut Gate, key: &[u8; WIRE_KEY_LEN], scope: u32) -> u32 {
         return unseen(kept, scope);
     };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
-    let (id, cookie, class, verdict) =
-        unsafe { ((*object).id, (*object).cookie, (*object).class, (*object).verdict) };
-    // SAFETY: as above.
-    let (unjudged, http, destination) =
-        unsafe { ((*object).unjudged, (*object).http, (*object).destination) };
+    let Object { id, cookie, class, verdict, unjudged, http, destination, .. } = unsafe { *object };
     if id != owner.id {
         return unseen(kept, scope);
     }

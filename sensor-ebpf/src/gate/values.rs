@@ -12,8 +12,8 @@ use sensor_common::gate::{
 use sensor_common::limits::KEY_PREFIX_MAX;
 use sensor_common::names::TAIL_SCAN;
 use sensor_common::scan::{
-    Head, MARK_KEY, MARK_KEY_END, MARK_MODEL, MARK_MODEL_END, MARK_NAMED, MARK_NAMED_END,
-    MARK_UNCLEAR,
+    Head, MARK_KEY, MARK_KEY_END, MARK_LOOSE, MARK_LOOSE_END, MARK_MODEL, MARK_MODEL_END,
+    MARK_NAMED, MARK_NAMED_END, MARK_UNCLEAR,
 };
 use sensor_common::state::NAME_HASH_START;
 
@@ -82,7 +82,9 @@ fn judge_rest() -> Option<bool> {
         // What the body says besides does not count.
         // SAFETY: a live element of the LRU map; only this thread is inside the object.
         unsafe { (*object).http = HTTP_BODY_NAMED };
-    } else if !look_at(head, MARK_MODEL, MARK_MODEL_END) {
+    } else if !look_at(head, MARK_MODEL, MARK_MODEL_END)
+        && !look_at(head, MARK_LOOSE, MARK_LOOSE_END)
+    {
         return Some(looks::next(head, object));
     }
     let model = form::read(head, escape, (asked.class, asked.at))?;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CodingError;
 
-/// Bytes of the largest window.
-const WINDOW_BYTES_MAX: u64 = 16 << 20;
+/// Bytes that each may hold, whatever the others do: one that leaves large ones open blinds nobody else's small ones.
+const FREE_BYTES: u64 = 64 << 10;
 
 /// Bytes that the windows of some decoders hold.
 #[derive(Debug)]
@@ -38,18 +38,18 @@ impl Share {
         Self { budget, bytes: 0 }
     }
 
-    /// Takes as much as a window holds of what was put out.
+    /// Takes as much as a window of so many bytes holds of what was put out.
     ///
     /// # Errors
     /// `Crowded` where all of them together hold too much.
-    pub(super) fn hold(&mut self, put_out: u64) -> Result<(), CodingError> {
-        let more = put_out.min(WINDOW_BYTES_MAX).saturating_sub(self.bytes);
+    pub(super) fn hold(&mut self, put_out: u64, window: u64) -> Result<(), CodingError> {
+        let more = put_out.min(window).saturating_sub(self.bytes);
         if more == 0 {
             return Ok(());
         }
         self.bytes = self.bytes.saturating_add(more);
         let before = self.budget.held.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.budget.max {
+        if before.saturating_add(more) > self.budget.max && self.bytes > FREE_BYTES {
             return Err(CodingError::Crowded);
         }
         Ok(())
@@ -68,13 +68,18 @@ mod tests {
 
     #[test]
     fn shares_are_limited_together_and_given_back() {
-        static BUDGET: Budget = Budget::new(100);
+        static BUDGET: Budget = Budget::new(10 * FREE_BYTES);
+        const WINDOW: u64 = 100 * FREE_BYTES;
         let [mut one, mut other] = [Share::of(&BUDGET), Share::of(&BUDGET)];
-        assert!(one.hold(60).is_ok() && one.hold(60).is_ok() && one.hold(10).is_ok());
-        assert!(other.hold(40).is_ok());
-        assert_eq!(other.hold(41), Err(CodingError::Crowded));
-        drop(other);
-        assert!(Share::of(&BUDGET).hold(40).is_ok());
+        for part in [6, 6, 1] {
+            assert!(one.hold(part * FREE_BYTES, WINDOW).is_ok());
+        }
+        assert!(other.hold(4 * FREE_BYTES, WINDOW).is_ok());
+        assert_eq!(other.hold(4 * FREE_BYTES + 1, WINDOW), Err(CodingError::Crowded));
+        let mut small = Share::of(&BUDGET);
+        assert!(small.hold(FREE_BYTES, WINDOW).is_ok());
+        drop((other, small));
+        assert!(Share::of(&BUDGET).hold(4 * FREE_BYTES, WINDOW).is_ok());
         drop(one);
         assert_eq!(BUDGET.held.load(Ordering::Relaxed), 0);
     }
@@ -83,7 +88,7 @@ mod tests {
     fn a_body_takes_no_more_than_its_window() {
         static BUDGET: Budget = Budget::new(u64::MAX);
         let mut share = Share::of(&BUDGET);
-        assert!(share.hold(u64::MAX).is_ok());
-        assert_eq!(BUDGET.held.load(Ordering::Relaxed), WINDOW_BYTES_MAX);
+        assert!(share.hold(u64::MAX, 7).is_ok());
+        assert_eq!(BUDGET.held.load(Ordering::Relaxed), 7);
     }
 }

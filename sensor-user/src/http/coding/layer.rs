@@ -55,9 +55,13 @@ impl Layer {
         *self = Self::Shut;
     }
 
-    /// Whether it keeps more of its output than some 32 KiB.
-    pub(super) fn has_large_window(&self) -> bool {
-        matches!(self, Self::Brotli(_) | Self::Zstd(_))
+    /// Bytes of its output that it may keep (RFC 7932, 9.1; RFC 9659, 3); the 32 KiB of the others do not count.
+    pub(super) fn window(&self) -> u64 {
+        match self {
+            Self::Brotli(_) => 16 << 20,
+            Self::Zstd(_) => 8 << 20,
+            Self::Gzip(_) | Self::Deflate(_) | Self::Shut => 0,
+        }
     }
 
     /// Whether the coding's own end has been seen.

@@ -104,9 +104,8 @@ impl Decoder {
         }
         self.bounds.take(input);
         let mut outcome = run(&mut self.layers, input, &mut self.bounds, out);
-        if self.layers.iter().any(Layer::has_large_window) {
-            outcome = outcome.and_then(|()| self.share.hold(self.bounds.decoded));
-        }
+        let window = self.layers.iter().map(Layer::window).sum();
+        outcome = outcome.and_then(|()| self.share.hold(self.bounds.decoded, window));
         if let Err(error) = outcome {
             self.failed = Some(error);
             // Nothing more comes out of them, and their windows may be large.

@@ -83,6 +83,8 @@ impl Body {
             };
             if !readable || !out.resumes(stream, self.of, missing) {
                 self.mute = true;
+                // What it holds is of no use any more.
+                self.coding = Coding::Failed;
                 return;
             }
             self.coding = Coding::new(b"", config);
