@@ -6,7 +6,7 @@ use tollgate_tests::lab::clients::spec::OPENAI_KEY;
 use super::rows::{Row, detected, refused};
 use super::stage::{Stage, compare};
 
-pub(super) const ROWS: [Row; 14] = [
+pub(super) const ROWS: [Row; 16] = [
     refused("blanks behind the host", "they are no part of it (RFC 9110, 5.5)"),
     refused("dot behind the host", "that of the root is no part of a name that is looked for"),
     refused("zeros before the port", "a host ends at its colon"),
@@ -33,6 +33,8 @@ pub(super) const ROWS: [Row; 14] = [
         "second request in one write",
         "pipelining: its model is found wherever it stands; its host, path and key are not looked at before the agent has read them",
     ),
+    refused("another object behind the body", "only the first object of a body is the request"),
+    refused("model in a form", "as sound is sent (RFC 7578): the part of that name is read"),
 ];
 
 const HOST: &str = "api.openai.com";
@@ -78,6 +80,15 @@ fn writes(way: &str, id: &str) -> Vec<String> {
             let filler = "x".repeat(1_300);
             of(&format!("\"user\":\"{filler}\",\"model\":{}\"{DENIED}\"", " ".repeat(700)))
         }
+        "another object behind the body" => {
+            vec![chat(id, HOST, &format!("{plain}{}", body("\"model\":\"gpt-4o\"")))]
+        }
+        "model in a form" => {
+            let part = "--b\r\nContent-Disposition: form-data; name=";
+            let form =
+                format!("{part}\"n\"\r\n\r\n1\r\n{part}\"model\"\r\n\r\n{DENIED}\r\n--b--\r\n");
+            vec![request(id, "/v1/audio/transcriptions", HOST, &form)]
+        }
         "model spelt in escapes" => of("\"model\":\"gpt\\u002d4o-mini\""),
         "field's name spelt in escapes" => of(&format!("\"\\u006dodel\":\"{DENIED}\"")),
         "compressed body" => {
@@ -121,7 +132,8 @@ fn make_known(stage: &Stage) {
 fn spelling_of_a_request_hides_no_model() {
     let stage = Stage::new("spelt", &format!("deny_models = [{DENIED:?}]\n")).unwrap();
     make_known(&stage);
-    let tried: Vec<_> = (ROWS[..7].iter().map(|row| (row, false)))
+    let refused = ROWS[..7].iter().chain(&ROWS[13..]).map(|row| (row, false));
+    let tried: Vec<_> = refused
         .chain(ROWS[8..12].iter().map(|row| (row, true)))
         .map(|(row, is_told)| {
             let spec = spec(&stage, row, row.way);
@@ -130,8 +142,6 @@ fn spelling_of_a_request_hides_no_model() {
         })
         .collect();
     compare(&tried);
-    let row = &ROWS[13];
-    compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
 }
 
 #[test]

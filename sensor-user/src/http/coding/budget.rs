@@ -72,7 +72,7 @@ mod tests {
         const WINDOW: u64 = 100 * FREE_BYTES;
         let [mut one, mut other] = [Share::of(&BUDGET), Share::of(&BUDGET)];
         for part in [6, 6, 1] {
-            assert!(one.hold(part * FREE_BYTES, WINDOW).is_ok());
+            assert!(one.hold(FREE_BYTES.saturating_mul(part), WINDOW).is_ok());
         }
         assert!(other.hold(4 * FREE_BYTES, WINDOW).is_ok());
         assert_eq!(other.hold(4 * FREE_BYTES + 1, WINDOW), Err(CodingError::Crowded));
