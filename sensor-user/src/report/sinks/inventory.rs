@@ -53,6 +53,7 @@ pub struct Inventory {
     retention_days: u32,
     failures: u64,
     folded: u64,
+    refused: u64,
 }
 
 impl Inventory {
@@ -68,6 +69,7 @@ impl Inventory {
             retention_days: config.retention_days,
             failures: 0,
             folded: 0,
+            refused: 0,
         }
     }
 
@@ -95,8 +97,9 @@ impl Inventory {
             })
             .collect();
         match self.store.add(&rows) {
-            Ok(()) => {
+            Ok(refused) => {
                 self.pending.clear();
+                self.refused(refused);
                 self.due = later(now, WRITE_EVERY);
             }
             Err(error) => {
@@ -104,6 +107,15 @@ impl Inventory {
                 self.due = later(now, RETRY_AFTER);
             }
         }
+    }
+
+    fn refused(&mut self, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        self.refused = self.refused.saturating_add(rows);
+        self.metrics.set_stage_event("store", "row_refused", self.refused);
+        tracing::debug!(rows, "inventory refuses rows");
     }
 
     fn failed(&mut self, error: &store::Error) {
