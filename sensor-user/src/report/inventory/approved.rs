@@ -11,14 +11,18 @@ use crate::policy::Outlook;
 use crate::store::Approved;
 use crate::store::Entry;
 use crate::store::OTHERS;
+use crate::store::Use;
+use crate::workload::is_unit;
 
 /// Hex digits of a container's id.
 const CONTAINER_ID_LEN: usize = 64;
 /// What no row tells of its process.
 const NEVER_TOLD: [&str; 4] = ["executable", "parent", "loginUser", "cgroup"];
-/// What a row of a container does not tell of it.
-const OF_CONTAINER: [&str; 7] =
-    ["unit", "image", "runtime", "namespace", "pod", "container", "labels"];
+/// What policies ask of a container; a row tells one or two of these, and of the others nothing.
+const OF_CONTAINER: [&str; 8] =
+    ["unit", "containerId", "image", "runtime", "namespace", "pod", "container", "labels"];
+/// Runtimes that name containers in no pod (`docker:web`).
+const RUNTIMES: [&str; 4] = ["containerd", "cri-o", "docker", "podman"];
 /// What is not known of a use that nobody could read.
 const OF_CONTENT: [&str; 4] = ["operation", "model", "credential", "credentialKind"];
 
@@ -56,14 +60,7 @@ pub fn given(entry: &Entry) -> Given {
     facts.put("host", &used.host);
     facts.put("user", &used.user);
     facts.all_unknown(&NEVER_TOLD);
-    let is_container = used.place.len() == CONTAINER_ID_LEN
-        && used.place.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_container {
-        facts.put("containerId", &used.place);
-        facts.all_unknown(&OF_CONTAINER);
-    } else if !used.place.is_empty() {
-        facts.put("unit", &used.place);
-    }
+    facts.put_place(used);
     let is_read = entry.figures.calls > 0;
     facts.put("transport", if is_read { "plaintext" } else { "opaque" });
     if used.provider == "unlisted" {
@@ -82,6 +79,22 @@ pub fn given(entry: &Entry) -> Given {
     facts.0
 }
 
+/// What the place of a row in a container tells of it, by the ways in which the inventory names one.
+fn of_container(place: &str) -> Vec<(&'static str, &str)> {
+    if place.len() == CONTAINER_ID_LEN && place.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return vec![("containerId", place)];
+    }
+    if let Some((namespace, container)) = place.split_once('/') {
+        return vec![("namespace", namespace), ("container", container)];
+    }
+    match place.split_once(':') {
+        Some((runtime, container)) if RUNTIMES.contains(&runtime) => {
+            vec![("runtime", runtime), ("container", container)]
+        }
+        _ => Vec::new(),
+    }
+}
+
 #[derive(Default)]
 struct Facts(Given);
 
@@ -93,6 +106,25 @@ impl Facts {
         }
         // A value of a closed set that this version does not know stays absent.
         let _known = self.0.put(name, value);
+    }
+
+    /// In a unit there is no container; of a container, what the place does not tell is unknown, never absent.
+    fn put_place(&mut self, used: &Use) {
+        let place = used.place.as_str();
+        // Nothing is known of a process that was not looked up.
+        if place.is_empty() && !used.program.is_empty() {
+            return;
+        }
+        if is_unit(place) && !place.contains(['/', ':']) {
+            return self.put("unit", place);
+        }
+        let told = of_container(place);
+        for name in OF_CONTAINER {
+            match told.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => self.put(name, value),
+                None => self.unknown(name),
+            }
+        }
     }
 
     fn all_unknown(&mut self, names: &[&str]) {
@@ -162,5 +194,48 @@ mod tests {
         }
         let none = Engine::default();
         assert_eq!(approved(&none, &entry(1, "allow"), Timestamp::UNIX_EPOCH), Approved::Unknown);
+    }
+
+    #[test]
+    fn place_tells_of_a_container_what_it_names_and_nothing_is_absent() {
+        let at = |place: &str| Entry {
+            used: Use { place: place.to_owned(), ..entry(1, "deny").used },
+            ..entry(1, "deny")
+        };
+        let id = "3f2a91bc".repeat(8);
+        let denied = |asked: &str, place: &str| {
+            let rules = format!("  rules: [{{name: r, action: deny, match: {{{asked}}}}}]\n");
+            let entry = at(place);
+            let outlook = engine(&rules).outlook(&given(&entry).facts(), Timestamp::UNIX_EPOCH);
+            match outlook {
+                Outlook::Settled(decision) => Some(decision.ruling.effect == Effect::Deny),
+                Outlook::Open { .. } => None,
+            }
+        };
+        let cases = [
+            ("namespace: shop", "shop/nginx", Some(true)),
+            ("namespace: other", "shop/nginx", Some(false)),
+            ("container: nginx", "shop/nginx", Some(true)),
+            ("pod: 'nginx-*'", "shop/nginx", None),
+            ("image: '*nginx*'", "shop/nginx", None),
+            ("labels: {app: web}", "shop/nginx", None),
+            ("unit: nginx.service", "shop/nginx.service", None),
+            ("container: web", "docker:web", Some(true)),
+            ("runtime: podman", "docker:web", Some(false)),
+            ("containerId: '3f*'", "docker:web", None),
+            ("containerId: '3f*'", id.as_str(), Some(true)),
+            ("container: web", id.as_str(), None),
+            ("unit: web.service", "web.service", Some(true)),
+            ("namespace: shop", "web.service", Some(false)),
+            ("unit: web.service", "dbus-:1.2-web@0.service", None),
+            ("namespace: shop", "", Some(false)),
+            ("namespace: shop", OTHERS, None),
+        ];
+        for (asked, place, expected) in cases {
+            assert_eq!(denied(asked, place), expected, "{asked} at {place}");
+        }
+        let rules = "  rules: [{name: r, action: deny, match: {pod: 'nginx-*'}}]\n";
+        let found = approved(&engine(rules), &at("shop/nginx"), Timestamp::UNIX_EPOCH);
+        assert_eq!(found, Approved::No, "as its last call was judged");
     }
 }
