@@ -8,8 +8,10 @@ use crate::policy::Effect;
 use crate::policy::Engine;
 use crate::policy::Given;
 use crate::policy::Outlook;
+use crate::policy::Transport;
 use crate::store::Approved;
 use crate::store::Entry;
+use crate::store::Figures;
 use crate::store::OTHERS;
 use crate::store::Use;
 use crate::workload::is_unit;
@@ -62,7 +64,7 @@ pub fn given(entry: &Entry) -> Given {
     facts.all_unknown(&NEVER_TOLD);
     facts.put_place(used);
     let is_read = entry.figures.calls > 0;
-    facts.put("transport", if is_read { "plaintext" } else { "opaque" });
+    facts.put_transport(&entry.figures);
     if used.provider == "unlisted" {
         facts.put("transport", "unlisted");
     }
@@ -127,6 +129,19 @@ impl Facts {
         }
     }
 
+    /// A row without calls is opaque where nobody could read a connection of it; what was missed of others may have been a
+    /// request, and what was seen whole was plaintext.
+    fn put_transport(&mut self, figures: &Figures) {
+        let is_whole = figures.whole > 0 && figures.partial == 0;
+        if figures.calls > 0 || (figures.opaque == 0 && is_whole) {
+            self.put("transport", "plaintext");
+        } else if figures.opaque > 0 {
+            self.put("transport", "opaque");
+        } else {
+            self.0.put_unsure(Transport::Opaque);
+        }
+    }
+
     fn all_unknown(&mut self, names: &[&str]) {
         for name in names {
             self.unknown(name);
@@ -145,8 +160,6 @@ mod tests {
     use super::*;
     use crate::policy::Set;
     use crate::policy::Source;
-    use crate::store::Figures;
-    use crate::store::Use;
 
     fn engine(rules: &str) -> Engine {
         let text = format!(
@@ -237,5 +250,24 @@ mod tests {
         let rules = "  rules: [{name: r, action: deny, match: {pod: 'nginx-*'}}]\n";
         let found = approved(&engine(rules), &at("shop/nginx"), Timestamp::UNIX_EPOCH);
         assert_eq!(found, Approved::No, "as its last call was judged");
+    }
+
+    #[test]
+    fn connection_is_opaque_only_where_nobody_could_read_it() {
+        let rules = "  rules: [{name: r, action: deny, match: {transport: opaque}}]\n";
+        let cases = [
+            ((1, 0, 0), Approved::Yes),
+            ((0, 0, 1), Approved::No),
+            ((1, 0, 1), Approved::No),
+            ((0, 1, 0), Approved::Unknown),
+            ((1, 1, 0), Approved::Unknown),
+            ((0, 0, 0), Approved::Unknown),
+        ];
+        for ((whole, partial, opaque), expected) in cases {
+            let figures = Figures { whole, partial, opaque, ..Figures::default() };
+            let entry = Entry { figures, ..entry(0, "") };
+            let found = approved(&engine(rules), &entry, Timestamp::UNIX_EPOCH);
+            assert_eq!(found, expected, "{whole} {partial} {opaque}");
+        }
     }
 }
