@@ -107,7 +107,7 @@ pub fn json(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// A header and one record a row (RFC 4180). A text that a spreadsheet would take for a formula gets a quote before it.
+/// A header and one record a row (RFC 4180), with texts that steer neither a terminal nor a spreadsheet.
 pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
     let mut writer = ::csv::Writer::from_writer(out);
     let failed = |error: ::csv::Error| Error::Render(error.to_string());
@@ -116,20 +116,31 @@ pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
         let used = &mut safe.used;
         for text in [
             &mut used.provider,
+            &mut used.category,
             &mut used.host,
             &mut used.model,
             &mut used.program,
             &mut used.user,
             &mut used.place,
+            &mut used.credential,
+            &mut used.credential_hint,
+            &mut safe.figures.decision,
         ] {
-            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-                text.insert(0, '\'');
-            }
+            *text = cell(text);
         }
         writer.serialize(Line::of(&safe)).map_err(failed)?;
     }
     writer.flush()?;
     Ok(())
+}
+
+/// A text that can be seen as it is; one that a spreadsheet would take for a formula gets a quote before it.
+fn cell(text: &str) -> String {
+    let mut text = crate::report::escape::plain(text).into_owned();
+    if text.starts_with(['=', '+', '-', '@']) {
+        text.insert(0, '\'');
+    }
+    text
 }
 
 #[cfg(test)]

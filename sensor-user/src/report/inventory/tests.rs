@@ -83,6 +83,22 @@ fn csv_has_every_row_and_no_formula() {
 }
 
 #[test]
+fn csv_steers_no_terminal_and_hides_no_text() {
+    let mut hostile = entry("openai", "a\u{1b}]0;x\u{7}b", "an\u{202e}a", 1);
+    hostile.used.host = "\u{200b}=cmd()".to_owned();
+    hostile.used.program = "\t=cmd()".to_owned();
+    hostile.used.credential_hint = "sk\u{1b}[2J".to_owned();
+    let mut out = Vec::new();
+    csv(&[hostile], &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let is_hazard =
+        |next: char| (next.is_control() && next != '\n') || "\u{202e}\u{200b}".contains(next);
+    assert!(!said.contains(is_hazard), "{said:?}");
+    assert!(said.contains("a\\u{1b}]0;x\\u{7}b,") && said.contains(",an\\u{202e}a,"), "{said}");
+    assert!(!said.contains(",=cmd()"), "{said}");
+}
+
+#[test]
 fn json_has_one_object_a_row() {
     let mut out = Vec::new();
     json(&entries(), &mut out).unwrap();
