@@ -232,7 +232,8 @@ fn of_coverage(coverage: &Coverage) -> (Use, Figures) {
     let estimate = coverage.estimate.as_ref();
     let tokens = estimate.map(|estimate| estimate.tokens).unwrap_or_default();
     let amount = estimate.and_then(|estimate| estimate.cost.picodollars).unwrap_or(0);
-    let micros = u64::try_from(amount).unwrap_or(0).checked_div(PICO_PER_MICRO);
+    // Rounded up: a known amount must not become none.
+    let micros = u64::try_from(amount).unwrap_or(0).div_ceil(PICO_PER_MICRO);
     let figures = Figures {
         first_seen: at,
         last_seen: at,
@@ -240,7 +241,7 @@ fn of_coverage(coverage: &Coverage) -> (Use, Figures) {
         partial: is(Seen::Truncated),
         missing_bytes: coverage.missing.map_or(0, |missing| missing.bytes),
         opaque_tokens: tokens.input.saturating_add(tokens.output),
-        opaque_microdollars: micros.unwrap_or(0),
+        opaque_microdollars: micros,
         ..Figures::default()
     };
     (used, figures)
@@ -281,6 +282,7 @@ fn place(container: &Container) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::coverage::Estimate;
     use crate::report::sinks::sample;
 
     fn inventory(folder: &std::path::Path) -> Inventory {
@@ -310,6 +312,19 @@ mod tests {
             include_str!("../../../../tests/golden/inventory.csv"),
             &String::from_utf8(rows).unwrap(),
         );
+    }
+
+    #[test]
+    fn estimate_below_a_millionth_of_a_dollar_is_known() {
+        for (picodollars, micros) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let estimate = Estimate {
+                tokens: crate::spend::Tokens { input: 1, output: 0 },
+                model: None,
+                cost: crate::spend::Cost::reported(picodollars),
+            };
+            let coverage = Coverage { estimate: Some(estimate), ..sample::truncated() };
+            assert_eq!(of_coverage(&coverage).1.opaque_microdollars, micros, "{picodollars}");
+        }
     }
 
     #[test]
