@@ -149,8 +149,13 @@ impl Pipeline {
                 },
             );
         }
-        Some(Box::new(decision.ruling))
+        Some(Box::new(said(&decision)))
     }
+}
+
+/// What the event of a connection says of a decision: as that is told, what is done before what only watches.
+fn said(decision: &Decision) -> Ruling {
+    decision.told().clone()
 }
 
 #[cfg(test)]
@@ -232,6 +237,22 @@ mod tests {
         let mixed = rule("observe", "provider: huggingchat");
         let decided = decide(&mixed, "huggingface.co", (Seen::Blind, false, false)).unwrap();
         assert!(!decided.is_notable(), "{decided:?}");
+    }
+
+    #[test]
+    fn event_of_a_connection_names_the_policy_that_acts_not_one_that_only_watches() {
+        let named = |name: &str, mode: &str| {
+            let text = rule(mode, "provider: groq");
+            let text = text.replace("{name: p}", &format!("{{name: {name}}}"));
+            Source { file: format!("{name}.yaml"), text }
+        };
+        let set = Set::read(&[named("a", "observe"), named("b", "enforce")]).unwrap().0;
+        let mut facts = Facts::default();
+        facts.set(Attribute::Provider, Fact::Known("groq"));
+        let decision = Engine::new(set).decide(&facts, Timestamp::UNIX_EPOCH);
+        assert_eq!(decision.ruling.policy.as_deref(), Some("a"), "the first by name");
+        let said = said(&decision);
+        assert_eq!((said.policy.as_deref(), said.mode), (Some("b"), Mode::Enforce));
     }
 
     #[test]

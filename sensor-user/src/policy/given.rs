@@ -96,6 +96,11 @@ impl Given {
         Ok(())
     }
 
+    /// Says that it is not known whether it travelled in that way.
+    pub fn put_unsure(&mut self, way: Transport) {
+        self.unsure.push(way);
+    }
+
     /// The facts of a recorded event; events do not tell everything, and what they leave out is unknown.
     pub fn of_event(event: &Map<String, Value>) -> Self {
         let mut given = Self::default();

@@ -54,6 +54,7 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
         (Shape::None, _) | (_, None) => None,
     }
     .unwrap_or_default();
+    reading.partial |= answer.usage.as_ref().is_some_and(is_absurd);
     let known = reading.usage != Usage::default();
     if known && matches!(shape, Shape::Responses(_)) {
         reading.usage.web_searches = answer.web_searches;
@@ -100,10 +101,31 @@ fn guess(usage: &Value, long_cache: bool) -> Reading {
     }
 }
 
-/// The count at a path such as `prompt_tokens_details.cached_tokens`; absent, null and negative are unknown.
+/// Largest count that is believed: what is beyond it is a broken peer, or one that wants sums to overflow.
+const COUNT_MAX: u64 = 1_000_000_000_000;
+/// The same for a peer that counts in doubles.
+const ABSURD: f64 = 1e12;
+/// An amount of money, which may be larger: 10^12 of its ticks are 100 dollars.
+const AMOUNT: &str = "cost_in_usd_ticks";
+
+/// The count at a path such as `prompt_tokens_details.cached_tokens`; absent, null, negative and absurd are unknown.
 pub(super) fn count(object: &Value, path: &str) -> Option<u64> {
     let value = path.split('.').try_fold(object, |value, key| value.get(key))?;
-    value.as_u64().or_else(|| whole_number(&value.as_number()?.to_string()))
+    let count = value.as_u64().or_else(|| whole_number(&value.as_number()?.to_string()))?;
+    (count <= COUNT_MAX).then_some(count)
+}
+
+/// Whether a number in a usage object is none that [`count`] believes.
+fn is_absurd(usage: &Value) -> bool {
+    match usage {
+        Value::Number(number) => match number.as_u64() {
+            Some(count) => count > COUNT_MAX,
+            None => number.as_f64().is_some_and(|count| count > ABSURD),
+        },
+        Value::Array(all) => all.iter().any(is_absurd),
+        Value::Object(all) => all.iter().any(|(key, value)| key != AMOUNT && is_absurd(value)),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
 }
 
 /// The first of several counts that is known.
@@ -211,6 +233,28 @@ mod tests {
         for (text, expected) in CASES {
             assert_eq!(scaled(text, 12), *expected, "{text}");
         }
+    }
+
+    #[test]
+    fn count_that_is_absurd_is_none() {
+        let of = |usage: Value| {
+            let shape = Shape::Chat(Dialect::Xai);
+            let (usage, quality, _) = extract(shape, &serde_json::json!({"usage": usage}));
+            (usage.input_uncached, usage.output, quality)
+        };
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let most = of(json(r#"{"prompt_tokens":1000000000000,"completion_tokens":5}"#));
+        assert_eq!(most, (Some(COUNT_MAX), Some(5), UsageQuality::Reported));
+        for absurd in
+            ["1000000000001", "9223372036854775807", "18446744073709551615", "1e15", "1e30"]
+        {
+            let text = format!(r#"{{"prompt_tokens":{absurd},"completion_tokens":5}}"#);
+            assert_eq!(of(json(&text)), (None, Some(5), UsageQuality::Partial), "{absurd}");
+            let alone = format!(r#"{{"prompt_tokens":{absurd}}}"#);
+            assert_eq!(of(json(&alone)).2, UsageQuality::Missing, "{absurd}");
+        }
+        let dear = of(json(r#"{"prompt_tokens":1,"cost_in_usd_ticks":2000000000000}"#));
+        assert_eq!(dear.2, UsageQuality::Reported);
     }
 
     #[test]

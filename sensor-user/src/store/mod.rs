@@ -265,15 +265,17 @@ impl Store {
         Ok(Self { connection, rows: 0 })
     }
 
-    /// Adds what was seen since the last time; all of it or nothing.
-    pub fn add(&mut self, entries: &[Entry]) -> Result<(), Error> {
+    /// Adds what was seen since the last time, all of it or nothing, but for rows that the table refuses; says how many
+    /// these were.
+    pub fn add(&mut self, entries: &[Entry]) -> Result<u64, Error> {
         let full =
             self.rows.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX)) > ROWS_MAX;
         let transaction = self.connection.transaction().map_err(failed("writing"))?;
+        let mut refused = 0_u64;
         for entry in entries {
             let known =
                 !full || schema::knows(&transaction, &entry.used).map_err(failed("reading"))?;
-            if known {
+            let put = if known {
                 schema::put(&transaction, entry)
             } else {
                 let folded = Entry {
@@ -282,12 +284,16 @@ impl Store {
                     approved: Approved::Unknown,
                 };
                 schema::put(&transaction, &folded)
+            };
+            match put {
+                // It would be refused at every later try too, and the others with it.
+                Err(error) if schema::refuses_row(&error) => refused = refused.saturating_add(1),
+                put => put.map_err(failed("writing"))?,
             }
-            .map_err(failed("writing"))?;
         }
         transaction.commit().map_err(failed("writing"))?;
         self.rows = count(&self.connection)?;
-        Ok(())
+        Ok(refused)
     }
 
     /// Forgets what was not seen since `before` (seconds since 1970); says how many rows that were.

@@ -1,6 +1,7 @@
 //! Rows of the inventory come in and go out as SQL; the one place that knows tables and columns.
 
 use rusqlite::Connection;
+use rusqlite::ErrorCode;
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
@@ -11,6 +12,9 @@ use super::Error;
 use super::Figures;
 use super::Use;
 use super::failed;
+
+/// Largest figure that one write adds; less than half of what a column holds, so that no sum of two overflows.
+const ADDED_MAX: i64 = 4_000_000_000_000_000_000;
 
 /// Version of the tables, kept in the file's `user_version`.
 const VERSION: u32 = 2;
@@ -57,27 +61,29 @@ SELECT 1 FROM inventory WHERE provider = ?1 AND host = ?2 AND model = ?3 AND pro
     AND user = ?5 AND place = ?6 AND credential = ?7
 ";
 
+/// Sums stay at their bound: one that overflows becomes a real number, which the table refuses for ever after.
 const PUT: &str = "
 INSERT INTO inventory VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
     ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
 ON CONFLICT DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
-    calls = calls + excluded.calls,
-    errors = errors + excluded.errors,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    dollars = dollars + excluded.dollars + (picodollars + excluded.picodollars) / 1000000000000,
+    calls = min(9000000000000000000 - excluded.calls, calls) + excluded.calls,
+    errors = min(9000000000000000000 - excluded.errors, errors) + excluded.errors,
+    input_tokens = min(9000000000000000000 - excluded.input_tokens, input_tokens) + excluded.input_tokens,
+    output_tokens = min(9000000000000000000 - excluded.output_tokens, output_tokens) + excluded.output_tokens,
+    dollars = min(9000000000000000000 - excluded.dollars, dollars) + excluded.dollars
+        + (picodollars + excluded.picodollars) / 1000000000000,
     picodollars = (picodollars + excluded.picodollars) % 1000000000000,
-    unpriced = unpriced + excluded.unpriced,
-    estimated = estimated + excluded.estimated,
-    truncated = truncated + excluded.truncated,
-    opaque = opaque + excluded.opaque,
-    whole = whole + excluded.whole,
-    partial = partial + excluded.partial,
-    missing_bytes = missing_bytes + excluded.missing_bytes,
-    opaque_tokens = opaque_tokens + excluded.opaque_tokens,
-    opaque_microdollars = opaque_microdollars + excluded.opaque_microdollars,
+    unpriced = min(9000000000000000000 - excluded.unpriced, unpriced) + excluded.unpriced,
+    estimated = min(9000000000000000000 - excluded.estimated, estimated) + excluded.estimated,
+    truncated = min(9000000000000000000 - excluded.truncated, truncated) + excluded.truncated,
+    opaque = min(9000000000000000000 - excluded.opaque, opaque) + excluded.opaque,
+    whole = min(9000000000000000000 - excluded.whole, whole) + excluded.whole,
+    partial = min(9000000000000000000 - excluded.partial, partial) + excluded.partial,
+    missing_bytes = min(9000000000000000000 - excluded.missing_bytes, missing_bytes) + excluded.missing_bytes,
+    opaque_tokens = min(9000000000000000000 - excluded.opaque_tokens, opaque_tokens) + excluded.opaque_tokens,
+    opaque_microdollars = min(9000000000000000000 - excluded.opaque_microdollars, opaque_microdollars) + excluded.opaque_microdollars,
     decision = CASE excluded.decision WHEN '' THEN decision ELSE excluded.decision END
 ";
 
@@ -136,7 +142,7 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()
         signed(figures.errors),
         signed(figures.input_tokens),
         signed(figures.output_tokens),
-        figures.dollars,
+        figures.dollars.clamp(0, ADDED_MAX),
         figures.picodollars,
         signed(figures.unpriced),
         signed(figures.estimated),
@@ -189,7 +195,12 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry { used, figures, approved: Approved::Unknown })
 }
 
-/// Counts are stored as signed numbers; none comes near the bound.
+/// Counts are stored as signed numbers; what peers say of them may come near the bound.
 fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+    i64::try_from(count).map_or(ADDED_MAX, |count| count.min(ADDED_MAX))
+}
+
+/// Whether the table refuses a row for what it holds: nothing is wrong with the disk, nor with other rows.
+pub(super) fn refuses_row(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }

@@ -57,6 +57,53 @@ fn figures_add_up_in_memory_as_in_the_file() {
 }
 
 #[test]
+fn sums_stay_at_their_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let mut huge = sighting("a", 1, 999_999_999_999);
+    huge.figures.dollars = i64::MAX;
+    let figures = &mut huge.figures;
+    for figure in [
+        &mut figures.input_tokens,
+        &mut figures.output_tokens,
+        &mut figures.missing_bytes,
+        &mut figures.opaque_tokens,
+        &mut figures.opaque_microdollars,
+    ] {
+        *figure = u64::MAX;
+    }
+    // One that an earlier version wrote.
+    store.add(&[huge.clone()]).unwrap();
+    let most = "UPDATE inventory SET input_tokens = 9223372036854775807";
+    store.connection.execute(most, []).unwrap();
+    for _ in 0..3 {
+        assert_eq!(store.add(&[huge.clone(), sighting("b", 1, 1)]).unwrap(), 0);
+    }
+    let entries = store.entries(0).unwrap();
+    let [all, other] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((all.figures.calls, other.figures.calls), (4, 3));
+    assert_eq!(all.figures.input_tokens, 9_000_000_000_000_000_000);
+    assert_eq!(all.figures.missing_bytes, 9_000_000_000_000_000_000);
+}
+
+#[test]
+fn row_that_is_refused_keeps_no_other_from_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    store
+        .connection
+        .execute_batch(
+            "CREATE TRIGGER refusing BEFORE INSERT ON inventory WHEN new.model = 'bad'
+                BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let rows = [sighting("a", 1, 1), sighting("bad", 1, 1), sighting("b", 1, 1)];
+    assert_eq!(store.add(&rows).unwrap(), 1);
+    let models: Vec<_> = store.entries(0).unwrap().into_iter().map(|one| one.used.model).collect();
+    assert_eq!(models, ["a", "b"]);
+}
+
+#[test]
 fn dearest_comes_first_and_what_is_old_is_left_out_and_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(folder.path()).unwrap();

@@ -10,6 +10,7 @@ mod table;
 mod users;
 
 pub use cgroup::Place;
+pub use cgroup::is_unit;
 pub use config::Config;
 pub use metrics::Metrics;
 pub use procfs::Roots;

@@ -8,17 +8,23 @@ use crate::policy::Effect;
 use crate::policy::Engine;
 use crate::policy::Given;
 use crate::policy::Outlook;
+use crate::policy::Transport;
 use crate::store::Approved;
 use crate::store::Entry;
+use crate::store::Figures;
 use crate::store::OTHERS;
+use crate::store::Use;
+use crate::workload::is_unit;
 
 /// Hex digits of a container's id.
 const CONTAINER_ID_LEN: usize = 64;
 /// What no row tells of its process.
 const NEVER_TOLD: [&str; 4] = ["executable", "parent", "loginUser", "cgroup"];
-/// What a row of a container does not tell of it.
-const OF_CONTAINER: [&str; 7] =
-    ["unit", "image", "runtime", "namespace", "pod", "container", "labels"];
+/// What policies ask of a container; a row tells one or two of these, and of the others nothing.
+const OF_CONTAINER: [&str; 8] =
+    ["unit", "containerId", "image", "runtime", "namespace", "pod", "container", "labels"];
+/// Runtimes that name containers in no pod (`docker:web`).
+const RUNTIMES: [&str; 4] = ["containerd", "cri-o", "docker", "podman"];
 /// What is not known of a use that nobody could read.
 const OF_CONTENT: [&str; 4] = ["operation", "model", "credential", "credentialKind"];
 
@@ -56,16 +62,9 @@ pub fn given(entry: &Entry) -> Given {
     facts.put("host", &used.host);
     facts.put("user", &used.user);
     facts.all_unknown(&NEVER_TOLD);
-    let is_container = used.place.len() == CONTAINER_ID_LEN
-        && used.place.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_container {
-        facts.put("containerId", &used.place);
-        facts.all_unknown(&OF_CONTAINER);
-    } else if !used.place.is_empty() {
-        facts.put("unit", &used.place);
-    }
+    facts.put_place(used);
     let is_read = entry.figures.calls > 0;
-    facts.put("transport", if is_read { "plaintext" } else { "opaque" });
+    facts.put_transport(&entry.figures);
     if used.provider == "unlisted" {
         facts.put("transport", "unlisted");
     }
@@ -82,6 +81,22 @@ pub fn given(entry: &Entry) -> Given {
     facts.0
 }
 
+/// What the place of a row in a container tells of it, by the ways in which the inventory names one.
+fn of_container(place: &str) -> Vec<(&'static str, &str)> {
+    if place.len() == CONTAINER_ID_LEN && place.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return vec![("containerId", place)];
+    }
+    if let Some((namespace, container)) = place.split_once('/') {
+        return vec![("namespace", namespace), ("container", container)];
+    }
+    match place.split_once(':') {
+        Some((runtime, container)) if RUNTIMES.contains(&runtime) => {
+            vec![("runtime", runtime), ("container", container)]
+        }
+        _ => Vec::new(),
+    }
+}
+
 #[derive(Default)]
 struct Facts(Given);
 
@@ -93,6 +108,38 @@ impl Facts {
         }
         // A value of a closed set that this version does not know stays absent.
         let _known = self.0.put(name, value);
+    }
+
+    /// In a unit there is no container; of a container, what the place does not tell is unknown, never absent.
+    fn put_place(&mut self, used: &Use) {
+        let place = used.place.as_str();
+        // Nothing is known of a process that was not looked up.
+        if place.is_empty() && !used.program.is_empty() {
+            return;
+        }
+        if is_unit(place) && !place.contains(['/', ':']) {
+            return self.put("unit", place);
+        }
+        let told = of_container(place);
+        for name in OF_CONTAINER {
+            match told.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => self.put(name, value),
+                None => self.unknown(name),
+            }
+        }
+    }
+
+    /// A row without calls is opaque where nobody could read a connection of it; what was missed of others may have been a
+    /// request, and what was seen whole was plaintext.
+    fn put_transport(&mut self, figures: &Figures) {
+        let is_whole = figures.whole > 0 && figures.partial == 0;
+        if figures.calls > 0 || (figures.opaque == 0 && is_whole) {
+            self.put("transport", "plaintext");
+        } else if figures.opaque > 0 {
+            self.put("transport", "opaque");
+        } else {
+            self.0.put_unsure(Transport::Opaque);
+        }
     }
 
     fn all_unknown(&mut self, names: &[&str]) {
@@ -113,8 +160,6 @@ mod tests {
     use super::*;
     use crate::policy::Set;
     use crate::policy::Source;
-    use crate::store::Figures;
-    use crate::store::Use;
 
     fn engine(rules: &str) -> Engine {
         let text = format!(
@@ -162,5 +207,67 @@ mod tests {
         }
         let none = Engine::default();
         assert_eq!(approved(&none, &entry(1, "allow"), Timestamp::UNIX_EPOCH), Approved::Unknown);
+    }
+
+    #[test]
+    fn place_tells_of_a_container_what_it_names_and_nothing_is_absent() {
+        let at = |place: &str| Entry {
+            used: Use { place: place.to_owned(), ..entry(1, "deny").used },
+            ..entry(1, "deny")
+        };
+        let id = "3f2a91bc".repeat(8);
+        let denied = |asked: &str, place: &str| {
+            let rules = format!("  rules: [{{name: r, action: deny, match: {{{asked}}}}}]\n");
+            let entry = at(place);
+            let outlook = engine(&rules).outlook(&given(&entry).facts(), Timestamp::UNIX_EPOCH);
+            match outlook {
+                Outlook::Settled(decision) => Some(decision.ruling.effect == Effect::Deny),
+                Outlook::Open { .. } => None,
+            }
+        };
+        let cases = [
+            ("namespace: shop", "shop/nginx", Some(true)),
+            ("namespace: other", "shop/nginx", Some(false)),
+            ("container: nginx", "shop/nginx", Some(true)),
+            ("pod: 'nginx-*'", "shop/nginx", None),
+            ("image: '*nginx*'", "shop/nginx", None),
+            ("labels: {app: web}", "shop/nginx", None),
+            ("unit: nginx.service", "shop/nginx.service", None),
+            ("container: web", "docker:web", Some(true)),
+            ("runtime: podman", "docker:web", Some(false)),
+            ("containerId: '3f*'", "docker:web", None),
+            ("containerId: '3f*'", id.as_str(), Some(true)),
+            ("container: web", id.as_str(), None),
+            ("unit: web.service", "web.service", Some(true)),
+            ("namespace: shop", "web.service", Some(false)),
+            ("unit: web.service", "dbus-:1.2-web@0.service", None),
+            ("namespace: shop", "", Some(false)),
+            ("namespace: shop", OTHERS, None),
+        ];
+        for (asked, place, expected) in cases {
+            assert_eq!(denied(asked, place), expected, "{asked} at {place}");
+        }
+        let rules = "  rules: [{name: r, action: deny, match: {pod: 'nginx-*'}}]\n";
+        let found = approved(&engine(rules), &at("shop/nginx"), Timestamp::UNIX_EPOCH);
+        assert_eq!(found, Approved::No, "as its last call was judged");
+    }
+
+    #[test]
+    fn connection_is_opaque_only_where_nobody_could_read_it() {
+        let rules = "  rules: [{name: r, action: deny, match: {transport: opaque}}]\n";
+        let cases = [
+            ((1, 0, 0), Approved::Yes),
+            ((0, 0, 1), Approved::No),
+            ((1, 0, 1), Approved::No),
+            ((0, 1, 0), Approved::Unknown),
+            ((1, 1, 0), Approved::Unknown),
+            ((0, 0, 0), Approved::Unknown),
+        ];
+        for ((whole, partial, opaque), expected) in cases {
+            let figures = Figures { whole, partial, opaque, ..Figures::default() };
+            let entry = Entry { figures, ..entry(0, "") };
+            let found = approved(&engine(rules), &entry, Timestamp::UNIX_EPOCH);
+            assert_eq!(found, expected, "{whole} {partial} {opaque}");
+        }
     }
 }

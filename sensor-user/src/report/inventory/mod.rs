@@ -18,7 +18,7 @@ use crate::report::Error;
 use crate::spend::format_usd;
 use crate::store::Entry;
 
-/// One row as JSON and CSV have it.
+/// One row as JSON and CSV have it; what is not known is left out of the one, and empty in the other.
 #[derive(Serialize)]
 struct Line<'a> {
     provider: &'a str,
@@ -34,9 +34,9 @@ struct Line<'a> {
     last_seen: String,
     calls: u64,
     errors: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    cost_usd: String,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cost_usd: Option<String>,
     calls_without_price: u64,
     calls_estimated: u64,
     truncated: u64,
@@ -47,13 +47,17 @@ struct Line<'a> {
     connections_whole: u64,
     connections_partial: u64,
     missing_bytes: u64,
-    opaque_estimated_tokens: u64,
-    opaque_estimated_usd: String,
+    opaque_estimated_tokens: Option<u64>,
+    opaque_estimated_usd: Option<String>,
 }
 
 impl<'a> Line<'a> {
     fn of(entry: &'a Entry) -> Self {
         let (used, figures) = (&entry.used, &entry.figures);
+        // Where no call has said how many, both are zero.
+        let has_usage = figures.input_tokens != 0 || figures.output_tokens != 0;
+        let (is_blind, guessed) = (figures.opaque != 0, figures.opaque_tokens);
+        let is_guess_priced = figures.opaque_microdollars != 0 || (!is_blind && guessed == 0);
         Self {
             provider: &used.provider,
             category: &used.category,
@@ -68,9 +72,9 @@ impl<'a> Line<'a> {
             last_seen: moment(figures.last_seen),
             calls: figures.calls,
             errors: figures.errors,
-            input_tokens: figures.input_tokens,
-            output_tokens: figures.output_tokens,
-            cost_usd: format_usd(figures.amount()),
+            input_tokens: has_usage.then_some(figures.input_tokens),
+            output_tokens: has_usage.then_some(figures.output_tokens),
+            cost_usd: (figures.calls != figures.unpriced).then(|| format_usd(figures.amount())),
             calls_without_price: figures.unpriced,
             calls_estimated: figures.estimated,
             truncated: figures.truncated,
@@ -81,8 +85,8 @@ impl<'a> Line<'a> {
             connections_whole: figures.whole,
             connections_partial: figures.partial,
             missing_bytes: figures.missing_bytes,
-            opaque_estimated_tokens: figures.opaque_tokens,
-            opaque_estimated_usd: format_usd(figures.opaque_amount()),
+            opaque_estimated_tokens: (!is_blind || guessed != 0).then_some(guessed),
+            opaque_estimated_usd: is_guess_priced.then(|| format_usd(figures.opaque_amount())),
         }
     }
 }
@@ -100,14 +104,18 @@ fn moment(seconds: i64) -> String {
 /// One JSON object a row.
 pub fn json(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
     for entry in entries {
-        let line = serde_json::to_string(&Line::of(entry))
+        let mut line = serde_json::to_value(Line::of(entry))
             .map_err(|error| Error::Render(error.to_string()))?;
+        if let Some(fields) = line.as_object_mut() {
+            fields.retain(|_name, value| !value.is_null());
+        }
+        let line = line.to_string();
         writeln!(out, "{}", crate::report::escape::json(&line))?;
     }
     Ok(())
 }
 
-/// A header and one record a row (RFC 4180). A text that a spreadsheet would take for a formula gets a quote before it.
+/// A header and one record a row (RFC 4180), with texts that steer neither a terminal nor a spreadsheet.
 pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
     let mut writer = ::csv::Writer::from_writer(out);
     let failed = |error: ::csv::Error| Error::Render(error.to_string());
@@ -116,20 +124,31 @@ pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
         let used = &mut safe.used;
         for text in [
             &mut used.provider,
+            &mut used.category,
             &mut used.host,
             &mut used.model,
             &mut used.program,
             &mut used.user,
             &mut used.place,
+            &mut used.credential,
+            &mut used.credential_hint,
+            &mut safe.figures.decision,
         ] {
-            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-                text.insert(0, '\'');
-            }
+            *text = cell(text);
         }
         writer.serialize(Line::of(&safe)).map_err(failed)?;
     }
     writer.flush()?;
     Ok(())
+}
+
+/// A text that can be seen as it is; one that a spreadsheet would take for a formula gets a quote before it.
+fn cell(text: &str) -> String {
+    let mut text = crate::report::escape::plain(text).into_owned();
+    if text.starts_with(['=', '+', '-', '@']) {
+        text.insert(0, '\'');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Rows of the inventory come in; sums by service, tool, person, key and model go out, dearest first.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::report::escape;
 use crate::store::Entry;
@@ -70,32 +71,67 @@ fn read(entries: &[Entry]) -> Vec<&Entry> {
 }
 
 fn group(entries: &[&Entry], name: impl Fn(&Entry) -> String) -> Vec<Sum> {
-    let mut groups: BTreeMap<String, (Sum, Vec<&str>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
-        let name = escape::plain(&name(entry)).into_owned();
-        let approved = entry.approved.as_str();
-        let (sum, users) = groups.entry(name.clone()).or_insert_with(|| {
-            (Sum { name, approved, listed: true, ..Sum::default() }, Vec::new())
-        });
-        if sum.approved != approved {
-            sum.approved = PARTLY;
-        }
-        sum.figures.add(&entry.figures);
-        sum.listed &= super::is_listed(entry);
-        users.push(&entry.used.user);
+        groups.entry(escape::plain(&name(entry)).into_owned()).or_default().push(entry);
     }
-    let mut sums: Vec<_> = groups
-        .into_values()
-        .map(|(mut sum, mut users)| {
-            users.sort_unstable();
-            users.dedup();
-            sum.users = users.len();
-            sum
-        })
-        .collect();
+    let mut sums: Vec<_> = groups.into_iter().map(|(name, rows)| sum(name, &rows)).collect();
     sums.sort_by(|one, other| {
         let order = |sum: &Sum| (sum.figures.amount(), sum.figures.calls);
         order(other).cmp(&order(one)).then_with(|| one.name.cmp(&other.name))
     });
     sums
+}
+
+fn sum(name: String, rows: &[&Entry]) -> Sum {
+    let mut figures = Figures::default();
+    for entry in rows {
+        figures.add(&entry.figures);
+    }
+    let users: BTreeSet<_> = rows.iter().map(|entry| entry.used.user.as_str()).collect();
+    let listed = rows.iter().all(|entry| super::is_listed(entry));
+    let used = rows.iter().filter(|entry| !is_carrier(&entry.figures));
+    let approved = agreed(used).or_else(|| agreed(rows.iter())).unwrap_or_default();
+    Sum { name, figures, users: users.len(), listed, approved }
+}
+
+/// Whether a row only counts connections that were seen whole: of what they carried other rows tell.
+fn is_carrier(figures: &Figures) -> bool {
+    figures.whole > 0 && figures.opaque == 0 && figures.calls == 0
+}
+
+/// What holds of all rows; nothing where there are none.
+fn agreed<'a>(mut rows: impl Iterator<Item = &'a &'a Entry>) -> Option<&'static str> {
+    let first = rows.next()?.approved;
+    let is_one = rows.all(|entry| entry.approved == first);
+    Some(if is_one { first.as_str() } else { PARTLY })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Approved;
+
+    #[test]
+    fn connections_seen_whole_do_not_make_a_service_partly_approved() {
+        let row = |calls, whole, approved| Entry {
+            figures: Figures { calls, whole, ..Figures::default() },
+            approved,
+            ..Entry::default()
+        };
+        let (call, other) = (row(1, 0, Approved::Yes), row(1, 0, Approved::No));
+        let whole = row(0, 3, Approved::Unknown);
+        let cases = [
+            (vec![&whole, &call], "yes"),
+            (vec![&call, &whole], "yes"),
+            (vec![&call, &whole, &other], PARTLY),
+            (vec![&whole], "unknown"),
+        ];
+        for (rows, expected) in cases {
+            let sums = group(&rows, |_entry| "openai".to_owned());
+            let [sum] = sums.as_slice() else { panic!("{sums:?}") };
+            assert_eq!(sum.approved, expected);
+            assert_eq!(sum.figures.whole, if rows.contains(&&whole) { 3 } else { 0 });
+        }
+    }
 }

@@ -83,6 +83,22 @@ fn csv_has_every_row_and_no_formula() {
 }
 
 #[test]
+fn csv_steers_no_terminal_and_hides_no_text() {
+    let mut hostile = entry("openai", "a\u{1b}]0;x\u{7}b", "an\u{202e}a", 1);
+    hostile.used.host = "\u{200b}=cmd()".to_owned();
+    hostile.used.program = "\t=cmd()".to_owned();
+    hostile.used.credential_hint = "sk\u{1b}[2J".to_owned();
+    let mut out = Vec::new();
+    csv(&[hostile], &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let is_hazard =
+        |next: char| (next.is_control() && next != '\n') || "\u{202e}\u{200b}".contains(next);
+    assert!(!said.contains(is_hazard), "{said:?}");
+    assert!(said.contains("a\\u{1b}]0;x\\u{7}b,") && said.contains(",an\\u{202e}a,"), "{said}");
+    assert!(!said.contains(",=cmd()"), "{said}");
+}
+
+#[test]
 fn json_has_one_object_a_row() {
     let mut out = Vec::new();
     json(&entries(), &mut out).unwrap();
@@ -105,4 +121,48 @@ fn page_is_self_contained_and_escapes_what_peers_say() {
     }
     assert!(page.contains("not in the catalogue") && page.contains("opaque"));
     assert!(page.contains("<td>no</td>") && page.contains("<td>yes</td>"), "{page}");
+}
+
+#[test]
+fn what_is_not_known_is_no_zero() {
+    let mut unpriced = entry("groq", "m", "ana", 0);
+    (unpriced.figures.unpriced, unpriced.figures.input_tokens) = (2, 0);
+    unpriced.figures.output_tokens = 0;
+    let mut whole = entry("openai", "", "ana", 0);
+    whole.figures = Figures { whole: 1, ..Figures::default() };
+    let mut blind = entry("xai", "", "ana", 0);
+    blind.figures = Figures { opaque: 1, opaque_tokens: 7, ..Figures::default() };
+    let free = entry("ollama", "m", "ana", 0);
+    let entries = [unpriced, whole, blind, free];
+
+    let said = text(&entries, &Look::fixed(None, false));
+    let services: Vec<Vec<&str>> =
+        said.lines().skip(1).take(4).map(|line| line.split_whitespace().collect()).collect();
+    let cells = |name: &str, from: usize| {
+        let line = services.iter().find(|line| line[0] == name).unwrap();
+        [line[from], line[from.saturating_add(1)]]
+    };
+    assert_eq!(cells("groq", 4), ["-", "?"], "{said}");
+    assert_eq!(cells("openai", 6), ["-", "-"], "{said}");
+    assert_eq!(cells("ollama", 4), ["111", "$0"], "{said}");
+
+    let mut out = Vec::new();
+    json(&entries, &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let rows: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let fields = ["input_tokens", "cost_usd", "opaque_estimated_tokens", "opaque_estimated_usd"];
+    let has = |row: &serde_json::Value| fields.map(|name| row.get(name).is_some());
+    assert_eq!(has(&rows[0]), [false, false, true, true], "{said}");
+    assert_eq!(has(&rows[1]), [false, false, true, true], "{said}");
+    assert_eq!(has(&rows[2]), [false, false, true, false], "{said}");
+    assert_eq!(has(&rows[3]), [true, true, true, true], "{said}");
+    assert_eq!(rows[3]["cost_usd"], "0");
+
+    let mut out = Vec::new();
+    csv(&entries[..1], &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    assert!(said.contains(",2,0,,,,2,"), "{said}");
+    let page = html(&entries[1..2], "node", "2030-01-02").unwrap();
+    assert!(page.contains("<td class=\"n\">-</td>") && !page.contains("$0"), "{page}");
 }

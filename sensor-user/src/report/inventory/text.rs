@@ -16,6 +16,8 @@ use crate::store::Figures;
 const ROWS_SHOWN: usize = 15;
 /// Width of a name.
 const NAME: usize = 40;
+/// Stands for a sum of nothing that is known.
+const UNKNOWN: &str = "-";
 /// Titles and widths of the columns behind the name.
 const COLUMNS: [(&str, usize); 9] = [
     ("USERS", 6),
@@ -87,14 +89,13 @@ fn table(out: &mut String, title: &str, rows: &[Sum], look: &Look) {
 
 fn row(sum: &Sum) -> String {
     let figures = &sum.figures;
-    let tokens = figures.input_tokens.saturating_add(figures.output_tokens);
     let users = if sum.users == 0 { String::new() } else { sum.users.to_string() };
     let cells = [
         users,
         numbers::grouped(figures.calls),
         numbers::grouped(figures.opaque),
         percent(figures),
-        numbers::grouped(tokens),
+        tokens(figures),
         cost(figures),
         sum.approved.to_owned(),
         day(figures.first_seen),
@@ -105,8 +106,19 @@ fn row(sum: &Sum) -> String {
     format!("{} {}", fit(&sum.name, NAME, false), cells.join(" ")).trim_end().to_owned()
 }
 
-/// `?` where no price is known, `≥` where some are not, `~` where some are estimated.
+/// `-` where no call has said how many.
+fn tokens(figures: &Figures) -> String {
+    match figures.input_tokens.saturating_add(figures.output_tokens) {
+        0 => UNKNOWN.to_owned(),
+        tokens => numbers::grouped(tokens),
+    }
+}
+
+/// `-` where there was no call, `?` where no price is known, `≥` where some are not, `~` where some are estimated.
 pub(super) fn cost(figures: &Figures) -> String {
+    if figures.calls == 0 {
+        return UNKNOWN.to_owned();
+    }
     let mark = match (figures.unpriced, figures.estimated) {
         (0, 0) => "",
         (0, _) => "~",

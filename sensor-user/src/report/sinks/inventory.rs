@@ -53,6 +53,7 @@ pub struct Inventory {
     retention_days: u32,
     failures: u64,
     folded: u64,
+    refused: u64,
 }
 
 impl Inventory {
@@ -68,6 +69,7 @@ impl Inventory {
             retention_days: config.retention_days,
             failures: 0,
             folded: 0,
+            refused: 0,
         }
     }
 
@@ -95,8 +97,9 @@ impl Inventory {
             })
             .collect();
         match self.store.add(&rows) {
-            Ok(()) => {
+            Ok(refused) => {
                 self.pending.clear();
+                self.refused(refused);
                 self.due = later(now, WRITE_EVERY);
             }
             Err(error) => {
@@ -104,6 +107,15 @@ impl Inventory {
                 self.due = later(now, RETRY_AFTER);
             }
         }
+    }
+
+    fn refused(&mut self, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        self.refused = self.refused.saturating_add(rows);
+        self.metrics.set_stage_event("store", "row_refused", self.refused);
+        tracing::debug!(rows, "inventory refuses rows");
     }
 
     fn failed(&mut self, error: &store::Error) {
@@ -220,7 +232,8 @@ fn of_coverage(coverage: &Coverage) -> (Use, Figures) {
     let estimate = coverage.estimate.as_ref();
     let tokens = estimate.map(|estimate| estimate.tokens).unwrap_or_default();
     let amount = estimate.and_then(|estimate| estimate.cost.picodollars).unwrap_or(0);
-    let micros = u64::try_from(amount).unwrap_or(0).checked_div(PICO_PER_MICRO);
+    // Rounded up: a known amount must not become none.
+    let micros = u64::try_from(amount).unwrap_or(0).div_ceil(PICO_PER_MICRO);
     let figures = Figures {
         first_seen: at,
         last_seen: at,
@@ -228,7 +241,7 @@ fn of_coverage(coverage: &Coverage) -> (Use, Figures) {
         partial: is(Seen::Truncated),
         missing_bytes: coverage.missing.map_or(0, |missing| missing.bytes),
         opaque_tokens: tokens.input.saturating_add(tokens.output),
-        opaque_microdollars: micros.unwrap_or(0),
+        opaque_microdollars: micros,
         ..Figures::default()
     };
     (used, figures)
@@ -269,6 +282,7 @@ fn place(container: &Container) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::coverage::Estimate;
     use crate::report::sinks::sample;
 
     fn inventory(folder: &std::path::Path) -> Inventory {
@@ -298,6 +312,19 @@ mod tests {
             include_str!("../../../../tests/golden/inventory.csv"),
             &String::from_utf8(rows).unwrap(),
         );
+    }
+
+    #[test]
+    fn estimate_below_a_millionth_of_a_dollar_is_known() {
+        for (picodollars, micros) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let estimate = Estimate {
+                tokens: crate::spend::Tokens { input: 1, output: 0 },
+                model: None,
+                cost: crate::spend::Cost::reported(picodollars),
+            };
+            let coverage = Coverage { estimate: Some(estimate), ..sample::truncated() };
+            assert_eq!(of_coverage(&coverage).1.opaque_microdollars, micros, "{picodollars}");
+        }
     }
 
     #[test]

@@ -135,8 +135,13 @@ fn is_hex(text: &str) -> bool {
 
 /// The innermost unit of a path; systemd puts `_` before names that the kernel could take for its own files.
 fn unit(path: &str) -> Option<String> {
-    let name = path.rsplit('/').find(|name| UNITS.iter().any(|end| name.ends_with(end)))?;
+    let name = path.rsplit('/').find(|name| is_unit(name))?;
     Some(name.strip_prefix('_').unwrap_or(name).to_owned())
+}
+
+/// Whether a name is that of a systemd unit which holds processes, by its end.
+pub fn is_unit(name: &str) -> bool {
+    UNITS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
