@@ -94,6 +94,12 @@ impl Uncalled<'_> {
         let is_moot = self.seen == Seen::Complete && decision.ruling.presumed;
         (!is_moot).then_some(decision)
     }
+
+    /// Who is to be punished for it where a policy says so. What the gate refuses the gate kills; a connection that was
+    /// open before may have done nothing since it was forbidden, and its end is no crime. QUIC is judged as it begins.
+    fn culprit(&self) -> Option<u32> {
+        self.process.pid.filter(|_| self.is_quic)
+    }
 }
 
 impl Greeting {
@@ -133,7 +139,7 @@ impl Pipeline {
         let decision = one.decide(&engine, &self.shared.catalogues.now())?;
         if decision.is_notable() {
             let provider = self.provider_of(one.server).map(|provider| provider.name);
-            if let Some(pid) = one.process.pid.filter(|_| self.enforces) {
+            if let Some(pid) = one.culprit().filter(|_| self.enforces) {
                 self.punish(&decision, pid, one.time);
             }
             self.tell_decision(
@@ -232,6 +238,24 @@ mod tests {
         let mixed = rule("observe", "provider: huggingchat");
         let decided = decide(&mixed, "huggingface.co", (Seen::Blind, false, false)).unwrap();
         assert!(!decided.is_notable(), "{decided:?}");
+    }
+
+    #[test]
+    fn end_of_a_connection_kills_nobody() {
+        let process = Process { pid: Some(7), ..Process::default() };
+        for (is_quic, culprit) in [(true, Some(7)), (false, None)] {
+            let one = Uncalled {
+                time: Timestamp::UNIX_EPOCH,
+                process: &process,
+                server: &Server::default(),
+                seen: Seen::Blind,
+                is_quic,
+                ech: Fact::Unknown,
+                cookie: 7,
+                sent: 1,
+            };
+            assert_eq!(one.culprit(), culprit);
+        }
     }
 
     #[test]
