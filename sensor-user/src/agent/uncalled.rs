@@ -65,7 +65,7 @@ pub(super) struct Uncalled<'a> {
 }
 
 impl Uncalled<'_> {
-    /// What the engine says with what is known; nothing where it would rest on a request that was never made.
+    /// What the engine says with what is known; nothing where all of it would rest on a request that was never made.
     fn decide(&self, engine: &Engine, catalogue: &Catalogue) -> Option<Decision> {
         let mut facts = Facts::default();
         if let Some(workload) = &self.process.workload {
@@ -91,8 +91,11 @@ impl Uncalled<'_> {
         facts.set_transport(Transport::Quic, Fact::Known(self.is_quic));
         facts.set_transport(Transport::Ech, self.ech);
         let decision = engine.decide(&facts, self.time);
-        let is_moot = self.seen == Seen::Complete && decision.ruling.presumed;
-        (!is_moot).then_some(decision)
+        if self.seen != Seen::Complete || !decision.is_presumed() {
+            return Some(decision);
+        }
+        // No request was made that could be what is presumed of it; what holds of every request holds of none too.
+        Some(engine.certain(&facts, self.time)).filter(Decision::is_notable)
     }
 
     /// Who is to be punished for it where a policy says so. What the gate refuses the gate kills; a connection that was
@@ -155,7 +158,7 @@ impl Pipeline {
                 },
             );
         }
-        Some(Box::new(decision.ruling))
+        Some(Box::new(decision.told().clone()))
     }
 }
 
@@ -263,6 +266,13 @@ mod tests {
         let text = rule("observe", "model: big").replace("default:", "unknown: deny\n  default:");
         let host = "api.groq.com";
         assert_eq!(decide(&text, host, (Seen::Complete, false, false)), None);
+        let watch = rule("observe", "provider: groq").replace("{name: p}", "{name: q}");
+        let kept = decide(&format!("{text}---\n{watch}"), host, (Seen::Complete, false, false));
+        let ruling = kept.unwrap().ruling;
+        assert_eq!((ruling.policy.as_deref(), ruling.presumed), (Some("q"), false));
+        let enforced = text.replace("mode: observe", "mode: enforce");
+        let kept = decide(&format!("{enforced}---\n{watch}"), host, (Seen::Complete, false, false));
+        assert!(!kept.unwrap().effect().refuses(), "what binds rests on no request either");
         let missed = decide(&text, host, (Seen::Truncated, false, false)).unwrap();
         assert_eq!(missed.ruling.effect, Effect::Deny, "what was missed may have asked for it");
     }
