@@ -17,31 +17,41 @@ use super::judge::Told;
 use super::notice::Greeting;
 use super::pipeline::Pipeline;
 
-/// Sockets remembered of which something was refused; then the memory begins anew.
+/// Sockets remembered of which something was refused, in two halves of which the older gives way.
 const REFUSED_MAX: usize = 4096;
 
-/// Sockets of which the kernel has refused something, or that it was told to cut: each of them is told of already.
+/// Open sockets of which the kernel has refused something: each of them is told of already.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Mutex<HashSet<u64>>);
+pub(super) struct Refused(Mutex<Halves>);
+
+/// Cookies by when they were noted.
+#[derive(Debug, Default)]
+struct Halves {
+    young: HashSet<u64>,
+    old: HashSet<u64>,
+}
 
 impl Refused {
     /// Notes a socket by its cookie; 0 stands for none.
     pub(super) fn note(&self, cookie: u64) {
-        let mut cookies = self.cookies();
-        if cookies.len() >= REFUSED_MAX {
-            cookies.clear();
+        let mut halves = self.halves();
+        if cookie == 0 || halves.young.contains(&cookie) {
+            return;
         }
-        if cookie != 0 {
-            cookies.insert(cookie);
+        if halves.young.len() >= REFUSED_MAX / 2 {
+            halves.old = std::mem::take(&mut halves.young);
         }
+        halves.young.insert(cookie);
     }
 
     /// Whether that was noted; asked once, at the end of the socket.
     fn take(&self, cookie: u64) -> bool {
-        self.cookies().remove(&cookie)
+        let mut halves = self.halves();
+        let was_old = halves.old.remove(&cookie);
+        halves.young.remove(&cookie) || was_old
     }
 
-    fn cookies(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn halves(&self) -> MutexGuard<'_, Halves> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -283,6 +293,10 @@ mod tests {
         refused.note(7);
         refused.note(0);
         assert!(refused.take(7) && !refused.take(7) && !refused.take(0));
+        // What was noted last outlives what comes after it.
+        (1..=4096).for_each(|cookie| refused.note(cookie));
+        refused.note(4097);
+        assert!(refused.take(4096) && refused.take(4097) && !refused.take(1));
     }
 
     #[test]
