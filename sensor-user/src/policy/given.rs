@@ -143,6 +143,10 @@ impl Given {
     /// What an event tells of a connection without a call: where it led, and how it travelled.
     fn put_connection(&mut self, event: &Map<String, Value>) {
         let text = |name: &str| event.get(name).and_then(Value::as_str);
+        // Where no name was seen, events have the address in its place; a live connection is then judged without a host.
+        if text("server.address").is_some_and(|name| text("network.peer.address") == Some(name)) {
+            self.texts.retain(|(attribute, _)| *attribute != Attribute::Host);
+        }
         let whereto = [Attribute::Provider, Attribute::Category, Attribute::Host];
         let missing: Vec<_> = whereto.into_iter().filter(|one| !self.has(*one)).collect();
         self.unknown.extend(missing);

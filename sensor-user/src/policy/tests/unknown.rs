@@ -191,6 +191,11 @@ fn recorded_connection_tells_how_it_travelled_and_nothing_of_calls() {
     let hidden = blind(",\"tollgate.tls.encrypted_hello\":true");
     assert_eq!(hidden.facts().transport(Transport::Ech), Fact::Known(true));
     assert!(hidden.facts().text(Attribute::Provider).is_unknown());
+    let named = |name: &str| {
+        let server = format!(",\"server.address\":{name:?},\"network.peer.address\":\"192.0.2.1\"");
+        blind(&server).facts().text(Attribute::Host).is_unknown()
+    };
+    assert!(named("192.0.2.1") && !named("api.groq.com"), "an address is no host");
     // A refused one was never seen, and never hidden.
     let refused = of("decision\",\"tollgate.layer\":\"name\"");
     assert!(refused.facts().transport(Transport::Opaque).is_unknown());
