@@ -196,6 +196,15 @@ fn recorded_connection_tells_how_it_travelled_and_nothing_of_calls() {
         blind(&server).facts().text(Attribute::Host).is_unknown()
     };
     assert!(named("192.0.2.1") && !named("api.groq.com"), "an address is no host");
+    let led = |host: &str, name: &str| {
+        let server = format!(",\"server.address\":{host:?},\"gen_ai.provider.name\":{name:?}");
+        let given = blind(&server);
+        let facts = given.facts();
+        let unlisted = facts.transport(Transport::Unlisted);
+        (facts.text(Attribute::Provider).is_unknown(), unlisted.is_unknown())
+    };
+    assert_eq!(led("huggingface.co", "huggingchat"), (true, true), "others share the host");
+    assert_eq!(led("api.groq.com", "groq"), (false, false));
     // A refused one was never seen, and never hidden.
     let refused = of("decision\",\"tollgate.layer\":\"name\"");
     assert!(refused.facts().transport(Transport::Opaque).is_unknown());
