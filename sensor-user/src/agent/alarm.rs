@@ -32,18 +32,28 @@ struct Wanted {
     scopes: Vec<Scope>,
     keys: Vec<RuleKey>,
     catalogue: Catalogue,
+    /// What was left out to find it, for people; nothing where all is right.
+    warnings: String,
 }
 
 impl Wanted {
     fn new(config: &Config, chosen: &PanicScope) -> anyhow::Result<Self> {
         let (catalogue, refused) = catalogues::configured(config)?;
-        let resolved = scope(chosen).resolve(&catalogue).map_err(anyhow::Error::msg);
-        // A name may be unknown only because what tells of it could not be read.
-        let scopes = refused.into_iter().fold(resolved, |so_far, why| {
-            so_far.with_context(|| format!("providers of the configuration are refused: {why}"))
-        })?;
+        let mut warnings = warnings(&refused);
+        let typed = scope(chosen);
+        let scopes = match typed.clone().resolve(&catalogue) {
+            Ok(scopes) => scopes,
+            Err(unknown) if refused.is_empty() => return Err(anyhow::Error::msg(unknown)),
+            // A name may be unknown only because what tells of it could not be read; an emergency does not wait for that.
+            Err(unknown) => {
+                warnings.push_str("warning: ");
+                warnings.push_str(&unknown);
+                warnings.push_str("; it is taken as the id of a row\n");
+                vec![typed]
+            }
+        };
         let keys: Result<_, _> = scopes.iter().map(Scope::key).collect();
-        Ok(Self { scopes, keys: keys.map_err(anyhow::Error::msg)?, catalogue })
+        Ok(Self { scopes, keys: keys.map_err(anyhow::Error::msg)?, catalogue, warnings })
     }
 
     /// The rows of the catalogue that a panic is about, for people; empty where it is about something else.
@@ -55,6 +65,13 @@ impl Wanted {
         let rows: Vec<_> = self.scopes.iter().filter_map(row).collect();
         if rows.is_empty() { String::new() } else { format!(" ({})", rows.join(", ")) }
     }
+}
+
+/// Says for people what of the configuration's providers is left out.
+fn warnings(refused: &[String]) -> String {
+    let line =
+        |why: &String| format!("warning: providers of the configuration are refused: {why}\n");
+    refused.iter().map(line).collect()
 }
 
 /// Runs `tollgate panic`.
@@ -97,7 +114,8 @@ fn on(
         .collect();
     let done = enforce::cut(&open);
     Ok(format!(
-        "panic is on for {seconds} s{}; {} open connections cut, {} gone before\n",
+        "{}panic is on for {seconds} s{}; {} open connections cut, {} gone before\n",
+        wanted.warnings,
         wanted.rows(),
         done.cut,
         done.missed
@@ -108,20 +126,23 @@ fn on(
 fn off(config: &Config, chosen: Option<&PanicScope>, now: u64) -> anyhow::Result<String> {
     let wanted = chosen.map(|chosen| Wanted::new(config, chosen)).transpose();
     let Some(mut maps) = gate::maps(config)? else {
-        wanted?;
-        return Ok("0 panics lifted\n".to_owned());
+        let warnings = wanted?.map(|wanted| wanted.warnings).unwrap_or_default();
+        return Ok(format!("{warnings}0 panics lifted\n"));
     };
     // A row may have left the catalogue since its panic was put on: it is lifted by the id that it had.
     let typed = chosen.and_then(|chosen| scope(chosen).key().ok());
     let is_on = Panic::all(&maps).iter().any(|panic| Some(panic.key) == typed);
-    let keys = match wanted {
-        Ok(wanted) => wanted.map(|wanted| wanted.keys.into_iter().chain(typed).collect::<Vec<_>>()),
-        Err(_) if is_on => typed.map(|key| vec![key]),
+    let (keys, warnings) = match wanted {
+        Ok(None) => (None, String::new()),
+        Ok(Some(Wanted { keys, warnings, .. })) => {
+            (Some(keys.into_iter().chain(typed).collect::<Vec<_>>()), warnings)
+        }
+        Err(_) if is_on => (typed.map(|key| vec![key]), String::new()),
         Err(error) => return Err(error),
     };
     let lifted = Panic::off(&mut maps, keys.as_deref(), now)?;
     gate::leave_nothing(config);
-    Ok(format!("{lifted} panics lifted\n"))
+    Ok(format!("{warnings}{lifted} panics lifted\n"))
 }
 
 fn status(config: &Config, now: u64) -> anyhow::Result<String> {
@@ -131,13 +152,13 @@ fn status(config: &Config, now: u64) -> anyhow::Result<String> {
     if on.is_empty() {
         return Ok("no panic is on\n".to_owned());
     }
-    let (catalogue, _) = catalogues::configured(config)?;
+    let (catalogue, refused) = catalogues::configured(config)?;
     let line = |panic: &Panic| {
         let left = panic.until_ns.saturating_sub(now).checked_div(NS_PER_SEC).unwrap_or(0);
         let row = panic.provider(&catalogue).map(|id| format!(" ({id})")).unwrap_or_default();
         format!("on for {left} s more{row}: {}\n", panic.reason)
     };
-    Ok(on.iter().map(line).collect())
+    Ok(warnings(&refused) + &on.iter().map(line).collect::<String>())
 }
 
 #[cfg(test)]
@@ -162,5 +183,29 @@ mod tests {
         );
         let off = PanicAction::Off { scope: known, all: false };
         assert_eq!(alarm(&config, &off).unwrap(), "0 panics lifted\n");
+    }
+
+    #[test]
+    fn panic_does_not_depend_on_documents_that_are_right() {
+        const CONTRADICTION: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: openai}\nspec: {category: gateway, hosts: [gw.corp.example]}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.enforce.pins = folder.path().join("pins");
+        config.policy.folder = folder.path().join("policies");
+        std::fs::create_dir(&config.policy.folder).unwrap();
+        std::fs::write(config.policy.folder.join("openai.yaml"), CONTRADICTION).unwrap();
+        let by =
+            |name: &str| PanicScope { provider: Some(name.to_owned()), ..PanicScope::default() };
+        for (name, rows, warned) in [
+            ("openai", " (openai, chatgpt, chatgpt_sites)", "another `category`"),
+            ("gateway", " (gateway)", "it is taken as the id of a row"),
+        ] {
+            let wanted = Wanted::new(&config, &by(name)).unwrap();
+            assert_eq!(wanted.rows(), rows);
+            assert!(wanted.warnings.contains(warned), "{}", wanted.warnings);
+            let off = PanicAction::Off { scope: by(name), all: false };
+            assert!(alarm(&config, &off).unwrap().ends_with("0 panics lifted\n"));
+        }
+        assert_eq!(alarm(&config, &PanicAction::Status).unwrap(), "no panic is on\n");
     }
 }

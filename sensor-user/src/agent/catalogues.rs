@@ -109,15 +109,24 @@ pub(super) fn configured(config: &Config) -> anyhow::Result<(Catalogue, Vec<Stri
             Err(problem) => refused.push(problem),
         }
     }
-    let rows = setup::read_optional(&config.files.providers)
-        .and_then(|text| Ok(Catalogue::with_local(&text, &local)?));
-    match rows {
-        Ok(catalogue) => Ok((catalogue, refused)),
-        Err(error) => {
-            refused.push(super::chain(&*error));
-            Ok((Catalogue::with_local("", &local)?, refused))
+    let text = setup::read_optional(&config.files.providers).unwrap_or_else(|error| {
+        refused.push(super::chain(&*error));
+        String::new()
+    });
+    let none: &[Local] = &[];
+    // What cannot be joined is left out: an emergency stop works whatever documents and rows say.
+    for (text, local) in [(&*text, &*local), ("", &*local), (&*text, none)] {
+        match Catalogue::with_local(text, local) {
+            Ok(catalogue) => return Ok((catalogue, refused)),
+            Err(error) => {
+                let why = super::chain(&error);
+                if !refused.contains(&why) {
+                    refused.push(why);
+                }
+            }
         }
     }
+    Ok((Catalogue::bundled()?, refused))
 }
 
 impl Current {
@@ -166,6 +175,14 @@ mod tests {
         std::fs::write(&config.files.providers, "[[provider").unwrap();
         assert_eq!(known(&config), ([true, false, false], 2));
         assert_eq!(known(&Config::default()), ([true, false, false], 0));
+        // Right by itself, and in contradiction to what is known.
+        let contradiction = GATEWAY
+            .replace("{name: gateway}", "{name: openai}")
+            .replace("spec: {", "spec: {category: gateway, ");
+        std::fs::write(&document, contradiction).unwrap();
+        assert_eq!(known(&config), ([true, false, false], 2));
+        std::fs::write(&config.files.providers, ROW).unwrap();
+        assert_eq!(known(&config), ([true, true, false], 1));
     }
 
     #[test]

@@ -23,15 +23,12 @@ use super::clock::Clock;
 use super::news::News;
 use super::open_hosts::OpenHosts;
 use super::policies::Policies;
-use super::uncalled::Refused;
 use super::{SLEEP, gate, setup, threads};
 
 /// Keeps the gate saying what the policies say.
 pub(super) struct Ruling {
     pub(super) policies: Arc<Policies>,
     pub(super) open_hosts: Arc<OpenHosts>,
-    /// Sockets that are cut, as they need not be told of again.
-    pub(super) refused: Arc<Refused>,
     /// None where the node enforces nothing: then the policies only judge.
     pub(super) enforcer: Option<Enforcer>,
     pub(super) catalogues: Arc<Catalogues>,
@@ -164,9 +161,7 @@ impl Ruling {
         };
         self.policies.changed(untold);
         if !cut.is_empty() {
-            for (cookie, _) in &cut {
-                self.refused.note(*cookie);
-            }
+            // Nobody has told of them: one without a call is judged, and told of, as it ends by this.
             let done = enforce::cut(&cut);
             tracing::info!(cut = done.cut, "open connections are cut, as policies say");
         }

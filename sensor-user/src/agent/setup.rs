@@ -217,7 +217,6 @@ pub(super) fn stages(
     let mut ruling = Ruling {
         policies: Arc::clone(&policies),
         open_hosts: Arc::clone(&open_hosts),
-        refused: Arc::clone(&refused),
         enforcer: enforcer.as_ref().map(|_| gate::enforcer_of(&config)).transpose()?,
         catalogues: Arc::clone(&catalogues),
         workloads: Arc::clone(&workloads),

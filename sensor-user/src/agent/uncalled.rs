@@ -17,31 +17,41 @@ use super::judge::Told;
 use super::notice::Greeting;
 use super::pipeline::Pipeline;
 
-/// Sockets remembered of which something was refused; then the memory begins anew.
+/// Sockets remembered of which something was refused, in two halves of which the older gives way.
 const REFUSED_MAX: usize = 4096;
 
-/// Sockets of which the kernel has refused something, or that it was told to cut: each of them is told of already.
+/// Open sockets of which the kernel has refused something: each of them is told of already.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Mutex<HashSet<u64>>);
+pub(super) struct Refused(Mutex<Halves>);
+
+/// Cookies by when they were noted.
+#[derive(Debug, Default)]
+struct Halves {
+    young: HashSet<u64>,
+    old: HashSet<u64>,
+}
 
 impl Refused {
     /// Notes a socket by its cookie; 0 stands for none.
     pub(super) fn note(&self, cookie: u64) {
-        let mut cookies = self.cookies();
-        if cookies.len() >= REFUSED_MAX {
-            cookies.clear();
+        let mut halves = self.halves();
+        if cookie == 0 || halves.young.contains(&cookie) {
+            return;
         }
-        if cookie != 0 {
-            cookies.insert(cookie);
+        if halves.young.len() >= REFUSED_MAX / 2 {
+            halves.old = std::mem::take(&mut halves.young);
         }
+        halves.young.insert(cookie);
     }
 
     /// Whether that was noted; asked once, at the end of the socket.
     fn take(&self, cookie: u64) -> bool {
-        self.cookies().remove(&cookie)
+        let mut halves = self.halves();
+        let was_old = halves.old.remove(&cookie);
+        halves.young.remove(&cookie) || was_old
     }
 
-    fn cookies(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn halves(&self) -> MutexGuard<'_, Halves> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +75,7 @@ pub(super) struct Uncalled<'a> {
 }
 
 impl Uncalled<'_> {
-    /// What the engine says with what is known; nothing where it would rest on a request that was never made.
+    /// What the engine says with what is known; nothing where all of it would rest on a request that was never made.
     fn decide(&self, engine: &Engine, catalogue: &Catalogue) -> Option<Decision> {
         let mut facts = Facts::default();
         if let Some(workload) = &self.process.workload {
@@ -91,8 +101,17 @@ impl Uncalled<'_> {
         facts.set_transport(Transport::Quic, Fact::Known(self.is_quic));
         facts.set_transport(Transport::Ech, self.ech);
         let decision = engine.decide(&facts, self.time);
-        let is_moot = self.seen == Seen::Complete && decision.ruling.presumed;
-        (!is_moot).then_some(decision)
+        if self.seen != Seen::Complete || !decision.is_presumed() {
+            return Some(decision);
+        }
+        // No request was made that could be what is presumed of it; what holds of every request holds of none too.
+        Some(engine.certain(&facts, self.time)).filter(Decision::is_notable)
+    }
+
+    /// Who is to be punished for it where a policy says so. What the gate refuses the gate kills; a connection that was
+    /// open before may have done nothing since it was forbidden, and its end is no crime. QUIC is judged as it begins.
+    fn culprit(&self) -> Option<u32> {
+        self.process.pid.filter(|_| self.is_quic)
     }
 }
 
@@ -133,7 +152,7 @@ impl Pipeline {
         let decision = one.decide(&engine, &self.shared.catalogues.now())?;
         if decision.is_notable() {
             let provider = self.provider_of(one.server).map(|provider| provider.name);
-            if let Some(pid) = one.process.pid.filter(|_| self.enforces) {
+            if let Some(pid) = one.culprit().filter(|_| self.enforces) {
                 self.punish(&decision, pid, one.time);
             }
             self.tell_decision(
@@ -256,10 +275,35 @@ mod tests {
     }
 
     #[test]
+    fn end_of_a_connection_kills_nobody() {
+        let process = Process { pid: Some(7), ..Process::default() };
+        for (is_quic, culprit) in [(true, Some(7)), (false, None)] {
+            let one = Uncalled {
+                time: Timestamp::UNIX_EPOCH,
+                process: &process,
+                server: &Server::default(),
+                seen: Seen::Blind,
+                is_quic,
+                ech: Fact::Unknown,
+                cookie: 7,
+                sent: 1,
+            };
+            assert_eq!(one.culprit(), culprit);
+        }
+    }
+
+    #[test]
     fn request_that_was_never_made_is_not_judged() {
         let text = rule("observe", "model: big").replace("default:", "unknown: deny\n  default:");
         let host = "api.groq.com";
         assert_eq!(decide(&text, host, (Seen::Complete, false, false)), None);
+        let watch = rule("observe", "provider: groq").replace("{name: p}", "{name: q}");
+        let kept = decide(&format!("{text}---\n{watch}"), host, (Seen::Complete, false, false));
+        let ruling = kept.unwrap().ruling;
+        assert_eq!((ruling.policy.as_deref(), ruling.presumed), (Some("q"), false));
+        let enforced = text.replace("mode: observe", "mode: enforce");
+        let kept = decide(&format!("{enforced}---\n{watch}"), host, (Seen::Complete, false, false));
+        assert!(!kept.unwrap().effect().refuses(), "what binds rests on no request either");
         let missed = decide(&text, host, (Seen::Truncated, false, false)).unwrap();
         assert_eq!(missed.ruling.effect, Effect::Deny, "what was missed may have asked for it");
     }
@@ -270,6 +314,10 @@ mod tests {
         refused.note(7);
         refused.note(0);
         assert!(refused.take(7) && !refused.take(7) && !refused.take(0));
+        // What was noted last outlives what comes after it.
+        (1..=4096).for_each(|cookie| refused.note(cookie));
+        refused.note(4097);
+        assert!(refused.take(4096) && refused.take(4097) && !refused.take(1));
     }
 
     #[test]

@@ -106,10 +106,8 @@ impl Watch {
                 // A proof that was refused, as it should be.
                 continue;
             }
-            if event.flags & EVENT_REFUSED != 0 {
+            if refuses_on_open(&event) {
                 self.refused.note(event.cookie);
-            }
-            if event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer) {
                 refused.insert((event.cookie, event.tgid));
             }
             let mut decision = self.decision(&event, &maps);
@@ -162,6 +160,11 @@ impl Watch {
     }
 }
 
+/// Whether a connection that has come about was refused a write. One that was refused at its start never ends.
+fn refuses_on_open(event: &GateEvent) -> bool {
+    event.flags & EVENT_REFUSED != 0 && ON_OPEN.contains(&event.layer)
+}
+
 /// The provider that a destination stands for, by the name that its calls carry: policies know it by that one.
 fn provider(catalogue: &Catalogue, destination: u32) -> Option<String> {
     let mut rows = catalogue.providers().iter();
@@ -180,7 +183,23 @@ fn peer(event: &GateEvent) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use sensor_common::gate::LAYER_ADDRESS;
+    use zerocopy::FromZeros;
+
     use super::*;
+
+    #[test]
+    fn only_what_was_refused_on_an_open_connection_is_noted_for_its_end() {
+        let cases = [
+            (EVENT_REFUSED, LAYER_NAME, true),
+            (EVENT_REFUSED, LAYER_ADDRESS, false),
+            (0, LAYER_OPAQUE, false),
+        ];
+        for (flags, layer, noted) in cases {
+            let event = GateEvent { flags, layer, ..GateEvent::new_zeroed() };
+            assert_eq!(refuses_on_open(&event), noted, "{flags} {layer}");
+        }
+    }
 
     #[test]
     fn refused_provider_has_the_name_that_its_calls_carry() {

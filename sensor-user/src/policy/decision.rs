@@ -111,6 +111,11 @@ impl Decision {
         (self.ruling.effect > self.effect()).then_some(&self.ruling)
     }
 
+    /// Whether any part of it rests on how a policy reads what is unknown.
+    pub fn is_presumed(&self) -> bool {
+        self.ruling.presumed || self.binding.as_ref().is_some_and(|ruling| ruling.presumed)
+    }
+
     /// Whether an event has to tell of it, even if nothing is refused.
     pub fn is_notable(&self) -> bool {
         self.ruling.effect > Effect::Allow

@@ -34,14 +34,14 @@ pub struct Engine {
 struct Judged<'a> {
     policy: &'a Policy,
     /// The mildest it can come to; `None` where it may not apply at all.
-    low: Option<Effect>,
+    mildest: Option<Taken>,
     /// The strictest it can come to.
     high: Effect,
     /// What it comes to with everything unknown read as the policy says; `None` where it then does not apply.
     taken: Option<Taken>,
     /// Mode for this subject; an error names what it depends on.
     mode: Result<Mode, Attributes>,
-    /// What `low` and `high` depend on.
+    /// What `mildest` and `high` depend on.
     on: Attributes,
 }
 
@@ -75,7 +75,7 @@ impl Engine {
     /// still unknown is read as each policy's `unknown:` says: nobody will know more before the call is made.
     pub fn outlook(&self, facts: &Facts<'_>, now: Timestamp) -> Outlook {
         let judged = self.judge(facts, now, facts.is_looked_up());
-        let low = judged.iter().filter_map(|one| one.low).max().unwrap_or_default();
+        let low = judged.iter().filter_map(Judged::low).max().unwrap_or_default();
         let high = judged.iter().map(|one| one.high).max().unwrap_or_default();
         let (bound, binding) = bounds(&judged);
         if low == high && bound == binding {
@@ -83,8 +83,8 @@ impl Engine {
         }
         let mut on = Attributes::default();
         for one in &judged {
-            let open = one.low != Some(one.high) && one.high > low;
-            let open_bound = one.high > bound && one.may_enforce() && one.low != Some(one.high);
+            let open = one.low() != Some(one.high) && one.high > low;
+            let open_bound = one.high > bound && one.may_enforce() && one.low() != Some(one.high);
             if open || open_bound {
                 on = on.union(one.on);
             }
@@ -103,6 +103,14 @@ impl Engine {
         let judged = self.judge(facts, now, facts.is_looked_up());
         let (low, high) = bounds(&judged);
         (low == high || low.refuses()).then(|| Self::combine(&judged, facts))
+    }
+
+    /// Decides by what holds whatever is still unknown: of each policy, the mildest that it can come to. Of a subject that
+    /// was looked up, the rest is read as the policy's `unknown:` says.
+    pub fn certain(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
+        let mut judged = self.judge(facts, now, facts.is_looked_up());
+        judged.iter_mut().for_each(Judged::lower);
+        Self::combine(&judged, facts)
     }
 
     /// The first time after `now` at which a decision may change by itself.
@@ -151,7 +159,7 @@ impl Engine {
 /// The mildest and the strictest that the enforcing policies can come to.
 fn bounds(judged: &[Judged<'_>]) -> (Effect, Effect) {
     let enforces = |one: &&Judged<'_>| one.mode == Ok(Mode::Enforce);
-    let low = judged.iter().filter(enforces).filter_map(|one| one.low).max();
+    let low = judged.iter().filter(enforces).filter_map(Judged::low).max();
     let high = judged.iter().filter(|one| one.may_enforce()).map(|one| one.high).max();
     (low.unwrap_or_default(), high.unwrap_or_default())
 }
@@ -193,7 +201,7 @@ fn suspend(
         // An exception that is not certain is none; but the outlook stays open.
         Answer::Depends(on) => {
             for one in judged.iter_mut().filter(|one| named(one)) {
-                one.low = None;
+                one.mildest = None;
                 one.on = one.on.union(on);
             }
         }
@@ -250,14 +258,14 @@ impl Policy {
         }
         let base = certain.unwrap_or(Taken { effect: self.default, rule: None });
         let base = read(base, certain.is_some(), &presumed);
-        let effects = || possible.iter().map(|(taken, _)| taken.effect);
-        let high = effects().fold(base.effect, Effect::max);
-        let low =
-            if certain.is_some() { base.effect } else { effects().fold(base.effect, Effect::min) };
+        let high = possible.iter().map(|(taken, _)| taken.effect).fold(base.effect, Effect::max);
+        let milder = possible.iter().filter(|_| certain.is_none()).map(|(taken, _)| *taken);
+        let mildest = milder
+            .fold(base, |so_far, next| if next.effect < so_far.effect { next } else { so_far });
         let mut taken = Some(read(base, certain.is_some(), &possible));
-        let mut low = Some(low);
+        let mut mildest = Some(mildest);
         if let Answer::Depends(unknown) = applies {
-            (low, on) = (None, on.union(unknown));
+            (mildest, on) = (None, on.union(unknown));
             let milder = self.unknown == Presume::Allow;
             taken = taken.filter(|taken| !milder && taken.effect > Effect::Allow);
         }
@@ -268,7 +276,7 @@ impl Policy {
             Err(_) if is_final => Ok(Mode::Observe),
             Err(unknown) => Err(unknown),
         };
-        Some(Judged { policy: self, low, high, taken, mode, on })
+        Some(Judged { policy: self, mildest, high, taken, mode, on })
     }
 
     /// How a rule that depends on these attributes is read.
@@ -303,6 +311,18 @@ fn read(base: Taken, is_certain: bool, possible: &[(Taken, Presume)]) -> Taken {
 }
 
 impl Judged<'_> {
+    /// The mildest effect it can come to; `None` where it may not apply at all.
+    fn low(&self) -> Option<Effect> {
+        self.mildest.map(|taken| taken.effect)
+    }
+
+    /// Takes it to come to no more than what is certain.
+    fn lower(&mut self) {
+        self.taken = self.mildest;
+        self.high = self.low().unwrap_or_default();
+        self.mode = Ok(self.mode.unwrap_or(Mode::Observe));
+    }
+
     fn may_enforce(&self) -> bool {
         self.mode == Ok(Mode::Enforce) || (self.mode.is_err() && self.policy.mode == Mode::Enforce)
     }
@@ -320,7 +340,7 @@ impl Judged<'_> {
     fn closes(&self) -> bool {
         self.policy.existing == Existing::Close
             && self.mode == Ok(Mode::Enforce)
-            && self.low.is_some_and(Effect::refuses)
+            && self.low().is_some_and(Effect::refuses)
     }
 
     fn tell(&self, taken: Taken, facts: &Facts<'_>) -> Ruling {
@@ -339,7 +359,7 @@ impl Judged<'_> {
             rule: rule.map(|rule| Arc::clone(&rule.name)),
             reason: rule.and_then(|rule| rule.reason.clone()).or_else(|| policy.reason.clone()),
             existing: policy.existing,
-            presumed: self.low != Some(self.high) || self.mode.is_err(),
+            presumed: self.low() != Some(self.high) || self.mode.is_err(),
             facts: grounds,
         }
     }

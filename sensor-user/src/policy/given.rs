@@ -1,5 +1,7 @@
 //! Facts as tests, command lines and recorded events write them come in; the facts of one call go out.
 
+use std::sync::LazyLock;
+
 use serde_json::Map;
 use serde_json::Value;
 
@@ -9,6 +11,7 @@ use crate::policy::Facts;
 use crate::policy::Transport;
 use crate::policy::facts::TRANSPORTS;
 use crate::policy::problem::advice;
+use crate::provider::Catalogue;
 
 /// Facts that own their texts. What is not given is absent, unless it is said to be unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub struct Given {
     /// Ways to travel of which it is not known whether it did.
     unsure: Vec<Transport>,
 }
+
+/// The rows that come with the program: an event does not say whether its host carries other traffic too.
+static ROWS: LazyLock<Option<Catalogue>> = LazyLock::new(|| Catalogue::bundled().ok());
 
 /// Attributes of events that tell of the attributes of policies.
 const RECORDED: [(&str, Attribute); 19] = [
@@ -148,11 +154,22 @@ impl Given {
     /// What an event tells of a connection without a call: where it led, and how it travelled.
     fn put_connection(&mut self, event: &Map<String, Value>) {
         let text = |name: &str| event.get(name).and_then(Value::as_str);
+        // Where no name was seen, events have the address in its place; a live connection is then judged without a host.
+        if text("server.address").is_some_and(|name| text("network.peer.address") == Some(name)) {
+            self.texts.retain(|(attribute, _)| *attribute != Attribute::Host);
+        }
+        let is_named = self.has(Attribute::Provider);
+        let host = text("server.address").unwrap_or_default();
+        let row = ROWS.as_ref().and_then(|rows| rows.find(host));
+        // A host that carries other traffic too proves nothing by its name: live, only a request leads to AI there.
+        if row.is_some_and(|row| !row.paths.is_empty()) {
+            let of_row = [Attribute::Provider, Attribute::Category];
+            self.texts.retain(|(attribute, _)| !of_row.contains(attribute));
+        }
         let whereto = [Attribute::Provider, Attribute::Category, Attribute::Host];
         let missing: Vec<_> = whereto.into_iter().filter(|one| !self.has(*one)).collect();
         self.unknown.extend(missing);
-        let is_named = self.has(Attribute::Provider);
-        if !is_named {
+        if !self.has(Attribute::Provider) {
             self.unsure.push(Transport::Unlisted);
         }
         match text("tollgate.coverage") {

@@ -259,6 +259,7 @@ impl Exchange {
     fn close(&mut self, mut response: Response, end: BodyEnd) -> bool {
         response.end();
         let streamed = response.is_stream();
+        self.route.unread &= response.may_be_results(self.call.complete);
         let answer = response.answer;
         let refused = self.call.status.filter(|status| *status >= 400);
         let (reading, mut quality) = usage::read(self.route.shape, &answer, self.asked.long_cache);

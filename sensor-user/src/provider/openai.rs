@@ -45,7 +45,9 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         [.., "batches"] | [.., "batches", _] | [.., "batches", _, "cancel"] => {
             Some(Route { batch: true, ..Route::repeated(Operation::Batch, responses) })
         }
-        // The results of a batch are such a file, one answer a line.
+        // What a tool has made is no answer.
+        [.., "containers", _, "files", _, "content"] => made(Operation::Files, Shape::None),
+        // The results of a batch are such a file, one answer a line: its first line will tell.
         [.., "files", _, "content"] if !post => Some(Route::unread(Operation::Files)),
         [.., "files" | "uploads"]
         | [.., "files" | "uploads", _]
@@ -203,6 +205,7 @@ mod tests {
             (Method::Write, "/v1/audio/translations", Some(Operation::Transcription)),
             (Method::Write, "/v1/moderations", Some(Operation::Moderation)),
             (Method::Read, "/v1/batches/batch_1", Some(Operation::Batch)),
+            (Method::Read, "/v1/containers/c_1/files/f_1/content", Some(Operation::Files)),
             (Method::Read, "/v1/files/file-1/content", Some(Operation::Files)),
             (Method::Read, "/v1/models", Some(Operation::Models)),
             (Method::Write, "/v1/responses/input_tokens", Some(Operation::CountTokens)),

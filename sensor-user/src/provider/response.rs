@@ -1,10 +1,12 @@
 //! Head and decoded body of a response come in; the answer they add up to, and when it began to speak, go out.
 
+use memchr::memmem;
 use serde_json::json;
 
 use crate::http::Headers;
 use crate::http::ResponseHead;
 use crate::http::sse;
+use crate::provider::Operation;
 use crate::provider::Shape;
 use crate::provider::answer::Answer;
 use crate::provider::answer::Reader;
@@ -15,6 +17,9 @@ use crate::provider::grpc::Answering;
 use crate::provider::grpc::Body;
 use crate::provider::grpc::Rpc;
 use crate::provider::route::Route;
+
+/// Bytes kept of the first line of a file: in results of a batch, what they answer stands behind a short id.
+const FIRST_LINE_MAX: usize = 512;
 
 /// How a body is cut into JSON documents.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(super) struct Response {
     pub(super) answer: Answer,
     /// The path asked for a stream, whatever the content type says.
     streamed: bool,
+    /// How a file begins that may be the results of a batch; `None` for anything else.
+    first_line: Option<Vec<u8>>,
     pub(super) first_token_ns: Option<u64>,
 }
 
@@ -65,13 +72,27 @@ impl Response {
             answer.merge(Some(json!({ "inputTokenCount": input, "outputTokenCount": output })));
         }
         let (reader, streamed) = (Reader::new(), route.streamed);
-        Self { mode, reader, answer, streamed, first_token_ns: None }
+        let is_file = route.unread && route.operation == Operation::Files;
+        let first_line = is_file.then(Vec::new);
+        Self { mode, reader, answer, streamed, first_line, first_token_ns: None }
     }
 
     /// Makes the response that messages of a `WebSocket` add up to.
     pub(super) fn of_messages() -> Self {
         let (reader, answer) = (Reader::new(), Answer::default());
-        Self { mode: Mode::Messages, reader, answer, streamed: false, first_token_ns: None }
+        let (streamed, first_line, first_token_ns) = (false, None, None);
+        Self { mode: Mode::Messages, reader, answer, streamed, first_line, first_token_ns }
+    }
+
+    /// Whether it may hold answers that are billed and not read. A file says by its first line whether it is the results
+    /// of a batch; one whose beginning was missed may be.
+    pub(super) fn may_be_results(&self, is_complete: bool) -> bool {
+        let Some(kept) = &self.first_line else { return true };
+        let line = kept.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if !line.starts_with(b"{") {
+            return !is_complete;
+        }
+        memmem::find(line, b"\"custom_id\"").is_some()
     }
 
     /// Takes a whole message.
@@ -91,6 +112,10 @@ impl Response {
 
     /// Takes the next bytes of the body.
     pub(super) fn push(&mut self, bytes: &[u8], at_ns: u64) {
+        if let Some(kept) = &mut self.first_line {
+            let room = FIRST_LINE_MAX.saturating_sub(kept.len());
+            kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        }
         let bytes = self.choose(bytes);
         match &mut self.mode {
             Mode::Unknown(_) | Mode::Messages | Mode::Opaque => {}

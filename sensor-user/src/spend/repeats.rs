@@ -43,16 +43,23 @@ impl Repeats {
     pub fn settle(&mut self, call: &mut Call, fingerprint: Option<&str>, cost: Cost) -> Cost {
         let is_copy = call.repeated;
         if call.usage_quality == UsageQuality::Missing {
-            // To ask whether an answer is ready costs nothing, and settles nothing.
-            return if is_copy { Cost::reported(0) } else { cost };
+            // To ask whether an answer is ready costs nothing, and settles nothing. Where the reply was not seen whole, it may
+            // have had the figures that no other call tells.
+            let is_whole = call.complete && call.error_type.is_none();
+            return if is_copy && is_whole { Cost::reported(0) } else { cost };
         }
         let amount = meter::read(&call.usage, call.operation).map_or(0, |reading| {
             reading.counts.iter().fold(0, |sum: u64, count| sum.saturating_add(count.amount))
         });
         let picodollars = cost.picodollars.unwrap_or_default();
-        let Some(id) = call.response_id.as_deref().filter(|_| amount > 0 || picodollars > 0) else {
+        let Some(id) = call.response_id.as_deref() else {
+            // Which answer it repeats is not known: what it costs is counted, and so are its tokens.
+            call.repeated = false;
             return cost;
         };
+        if amount == 0 && picodollars <= 0 {
+            return cost;
+        }
         let id = digest(&call.provider, fingerprint.unwrap_or_default(), id);
         let known = self.recall(&id, call.ended_ns);
         // Servers that give all their answers one name make a new one each time nonetheless.
@@ -201,6 +208,22 @@ mod tests {
             (Some(0), true),
         ];
         assert_eq!(settle(&mut Repeats::default(), &calls), expected);
+    }
+
+    #[test]
+    fn a_copy_whose_figures_were_not_seen_has_no_known_price() {
+        let cut = Call { complete: false, ..waiting("a") };
+        let aborted = Call { error_type: Some("aborted".to_owned()), ..waiting("a") };
+        let calls = [cut, aborted, waiting("a")];
+        let expected = [(None, true), (None, true), (Some(0), true)];
+        assert_eq!(settle(&mut Repeats::default(), &calls), expected);
+    }
+
+    #[test]
+    fn a_copy_of_an_unnamed_answer_is_counted_with_its_tokens() {
+        let unnamed = Call { response_id: None, ..fetched("a", 9) };
+        let expected = [(Some(9), false), (Some(9), false)];
+        assert_eq!(settle(&mut Repeats::default(), &[unnamed.clone(), unnamed]), expected);
     }
 
     #[test]

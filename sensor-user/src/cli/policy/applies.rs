@@ -109,6 +109,31 @@ fn file_takes_the_place_of_documents_of_its_names_alone() {
 }
 
 #[test]
+fn who_applies_waits_for_another_and_joins_what_is_in_force_by_then() {
+    let [one, two, three] = ["one", "two", "three"].map(|name| policy(name, ENFORCE));
+    let place = Place::new(&[("first/one.yaml", one.clone()), ("three.yaml", three)]);
+    let history = crate::store::policies::History::new(&place.path("policies"));
+    let lock = history.lock().unwrap();
+    std::thread::scope(|scope| {
+        let (done, outcome) = std::sync::mpsc::sync_channel(1);
+        let place = &place;
+        scope.spawn(move || done.send(place.apply("three.yaml").unwrap()).unwrap());
+        let early = outcome.recv_timeout(std::time::Duration::from_millis(200));
+        assert!(early.is_err(), "{early:?}");
+        let documents = [("one.yaml", one), ("two.yaml", two)]
+            .map(|(file, text)| crate::policy::Source { file: file.to_owned(), text });
+        history.apply(&documents).unwrap();
+        drop(lock);
+        let (good, said) = outcome.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert!(good && said.contains("version 3 is in force"), "{said}");
+    });
+    let names: Vec<_> = place.in_force().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["one.yaml", "two.yaml", "three.yaml"]);
+    let rollback = PolicyAction::Rollback { number: None, folder: place.path("policies") };
+    assert!(run(&rollback).unwrap().0, "the lock is let go of");
+}
+
+#[test]
 fn folder_says_what_leaves_and_does_not_lift_an_enforcing_policy_unasked() {
     let over = format!("{ENFORCE}, expires: 2026-01-01T00:00:00Z");
     let place = Place::new(&[

@@ -43,6 +43,9 @@ impl Apply {
     /// Puts policies into force. False: they are not right.
     pub(super) fn run(&self, out: &mut dyn Write, now: Timestamp) -> anyhow::Result<bool> {
         let given = store::documents(&self.paths)?;
+        // Who applies at the same time waits, and joins what is in force by then.
+        let _lock =
+            (!self.dry_run).then(|| store::History::new(&self.folder).lock()).transpose()?;
         let old = self.old()?;
         let is_whole = self.replace || self.paths.iter().any(|path| path.is_dir());
         let documents = titled(&given).len();

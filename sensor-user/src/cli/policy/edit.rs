@@ -131,6 +131,7 @@ impl Edit {
             writeln!(out, "would put {policies} policies with {rules} rules into force")?;
             return Ok(End::Kept { is_right: true });
         }
+        let _lock = store::History::new(&self.folder).lock()?;
         if in_force(&self.folder)? != sources {
             bail!("another version came into force meanwhile, so nothing was changed");
         }

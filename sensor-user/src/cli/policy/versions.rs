@@ -24,7 +24,7 @@ pub(super) fn in_force(folder: &Path) -> Result<Vec<Source>, store::Error> {
     if place == folder && !place.exists() { Ok(Vec::new()) } else { store::documents(&[place]) }
 }
 
-/// Keeps checked documents as a new version and puts it into force.
+/// Keeps checked documents as a new version and puts it into force; who calls holds the lock of the folder.
 pub(super) fn put(
     folder: &Path,
     sources: &[Source],
@@ -103,6 +103,9 @@ pub(super) fn rollback(
     (out, now): (&mut dyn Write, Timestamp),
 ) -> anyhow::Result<bool> {
     let history = History::new(folder);
+    // A folder without versions is not made for the sake of the lock.
+    history.earlier(to)?;
+    let _lock = history.lock()?;
     let (number, place) = history.earlier(to)?;
     let new = store::documents(std::slice::from_ref(&place))?;
     let known = Known::read(None)?;

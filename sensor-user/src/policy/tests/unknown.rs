@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::policy::Attribute;
+use crate::policy::Effect;
 use crate::policy::Engine;
 use crate::policy::Fact;
 use crate::policy::Facts;
@@ -190,6 +191,20 @@ fn recorded_connection_tells_how_it_travelled_and_nothing_of_calls() {
     let hidden = blind(",\"tollgate.tls.encrypted_hello\":true");
     assert_eq!(hidden.facts().transport(Transport::Ech), Fact::Known(true));
     assert!(hidden.facts().text(Attribute::Provider).is_unknown());
+    let named = |name: &str| {
+        let server = format!(",\"server.address\":{name:?},\"network.peer.address\":\"192.0.2.1\"");
+        blind(&server).facts().text(Attribute::Host).is_unknown()
+    };
+    assert!(named("192.0.2.1") && !named("api.groq.com"), "an address is no host");
+    let led = |host: &str, name: &str| {
+        let server = format!(",\"server.address\":{host:?},\"gen_ai.provider.name\":{name:?}");
+        let given = blind(&server);
+        let facts = given.facts();
+        let unlisted = facts.transport(Transport::Unlisted);
+        (facts.text(Attribute::Provider).is_unknown(), unlisted.is_unknown())
+    };
+    assert_eq!(led("huggingface.co", "huggingchat"), (true, true), "others share the host");
+    assert_eq!(led("api.groq.com", "groq"), (false, false));
     // A refused one was never seen, and never hidden.
     let refused = of("decision\",\"tollgate.layer\":\"name\"");
     assert!(refused.facts().transport(Transport::Opaque).is_unknown());
@@ -198,4 +213,33 @@ fn recorded_connection_tells_how_it_travelled_and_nothing_of_calls() {
     assert!(idle.facts().text(Attribute::Credential).is_unknown());
     let answered = of("call\",\"tollgate.coverage\":\"complete\",\"gen_ai.response.model\":\"m\"");
     assert_eq!(answered.facts().text(Attribute::Model), Fact::Known("m"));
+}
+
+#[test]
+fn what_is_certain_is_the_mildest_that_each_policy_can_come_to() {
+    const RULES: &str = "  rules:\n    - {name: groq, action: deny, match: {provider: groq}}\n    - {name: big, action: kill, match: {model: big}}\n";
+    const CASES: [(&str, &str, Effect, Option<&str>); 4] = [
+        ("allow", RULES, Effect::Deny, Some("groq")),
+        ("allow", "  rules: [{name: r, action: deny, match: {model: big}}]\n", Effect::Allow, None),
+        ("deny", "  rules: [{name: r, action: deny, match: {model: big}}]\n", Effect::Deny, None),
+        (
+            "deny",
+            "  rules: [{name: r, action: allow, match: {model: big}}]\n",
+            Effect::Allow,
+            Some("r"),
+        ),
+    ];
+    for (default, rules, effect, rule) in CASES {
+        let text = format!(
+            "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  mode: enforce\n  default: {default}\n  unknown: deny\n{rules}"
+        );
+        let source = Source { file: "test.yaml".to_owned(), text };
+        let engine = Engine::new(Set::read(&[source]).unwrap().0);
+        let mut facts = Facts::default();
+        facts.set(Attribute::Provider, Fact::Known("groq"));
+        let decision = engine.certain(&facts, Timestamp::UNIX_EPOCH);
+        let ruling = decision.binding.as_ref().unwrap();
+        assert_eq!((ruling.effect, ruling.rule.as_deref()), (effect, rule), "{default} {rules}");
+        assert!(!decision.is_presumed());
+    }
 }

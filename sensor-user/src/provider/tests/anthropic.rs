@@ -145,10 +145,27 @@ fn results_of_a_batch_are_billed_by_figures_that_are_not_read() {
         (call.operation, call.repeated, call.context.unread),
         (Operation::Batch, false, true)
     );
-    for (target, unread) in [("/v1/files/file-1/content", true), ("/v1/files/file-1", false)] {
-        let call = Story { method: "GET", ..Story::new("api.openai.com", target, "", line) }.call();
-        assert_eq!((call.operation, call.context.unread), (Operation::Files, unread), "{target}");
+    let content = "/v1/files/file-1/content";
+    let asked = format!("{{\"messages\":[]}}\n{line}");
+    for (target, body, unread) in [
+        (content, line, true),
+        (content, &*asked, false),
+        (content, "no lines", false),
+        (content, "", false),
+        ("/v1/files/file-1", line, false),
+        ("/v1/containers/cntr_1/files/cfile_1/content", line, false),
+    ] {
+        let of = |answer_type| {
+            let story = Story::new("api.openai.com", target, "", body);
+            Story { method: "GET", answer_type, ..story }.call()
+        };
+        for call in [of("application/json"), of("application/octet-stream")] {
+            let found = (call.operation, call.context.unread);
+            assert_eq!(found, (Operation::Files, unread), "{target} {body}");
+        }
     }
+    let lost = Story { method: "GET", ..Story::new("api.openai.com", content, "", "") };
+    assert!(lost.cut(BodyEnd::Gap).call().context.unread, "nobody knows what it was");
     let target = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
     let call = Story::new("generativelanguage.googleapis.com", target, "{}", "{}").call();
     assert_eq!((call.operation, call.context.unread), (Operation::Batch, true));

@@ -58,6 +58,16 @@ impl History {
         if fs::symlink_metadata(&current).is_ok_and(is_place) { current } else { folder.to_owned() }
     }
 
+    /// Makes others who would change the folder wait until what is handed out is dropped: who joins documents to those in
+    /// force would else drop what came into force meanwhile. The folder itself is locked, so that nothing in it changes.
+    pub fn lock(&self) -> Result<fs::File, Error> {
+        let failed = |source| Error::Lock { path: self.folder.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(failed)?;
+        let folder = fs::File::open(&self.folder).map_err(failed)?;
+        folder.lock().map_err(failed)?;
+        Ok(folder)
+    }
+
     /// The versions kept, the oldest first.
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
         let folder = self.folder.join("versions");

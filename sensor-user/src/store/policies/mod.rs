@@ -33,6 +33,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder could not be kept from being changed by others.
+    #[error("locking {path}")]
+    Lock {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// More files than a folder of policies may hold.
     #[error("reading {path}: more than {max} files")]
     Many {
