@@ -1,53 +1,13 @@
 //! The bytes of `/proc/PID/cmdline` come in; a bounded list of arguments without keys, prompts and code goes out.
 
+use crate::redact::is_key;
+
 /// What stands in place of a secret.
 const REDACTED: &str = "[redacted]";
 /// Arguments kept; what lies beyond is counted in one last `…` entry.
 const ARGUMENTS_MAX: usize = 48;
 /// Bytes kept of one argument.
 const ARGUMENT_BYTES_MAX: usize = 256;
-/// Alphanumeric characters in a row that no word of a language has, if digits are among them.
-const RUN_MIN: usize = 20;
-/// Characters of a token that mixes upper case, lower case and digits.
-const MIXED_MIN: usize = 32;
-/// Characters behind a known prefix that make it a key.
-const KEY_REST_MIN: usize = 6;
-
-/// Beginnings of keys and tokens in use, lower case.
-const KEY_PREFIXES: [&str; 32] = [
-    "sk-",
-    "sk_",
-    "pk-",
-    "pk_live",
-    "rk_",
-    "ek_",
-    "csk-",
-    "sess-",
-    "aiza",
-    "ya29.",
-    "gsk_",
-    "xai-",
-    "hf_",
-    "r8_",
-    "pplx-",
-    "nvapi-",
-    "fw_",
-    "tgp_",
-    "pa-",
-    "jina_",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "ghu_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "eyj",
-    "npm_",
-    "pypi-",
-];
 
 /// Parts of a name behind which a secret stands.
 const SECRET_NAMES: [&str; 22] = [
@@ -173,47 +133,6 @@ fn word(text: &str) -> String {
     let parts: Vec<_> =
         text.split('/').map(|part| if is_key(part) { REDACTED } else { part }).collect();
     parts.join("/")
-}
-
-fn is_key(part: &str) -> bool {
-    let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '~');
-    let mut tokens = part.split(|c: char| !token(c));
-    tokens.any(|token| {
-        has_key_prefix(token) || is_aws_key(token) || has_long_run(token) || is_mixed(token)
-    })
-}
-
-fn has_key_prefix(token: &str) -> bool {
-    let token = token.to_ascii_lowercase();
-    KEY_PREFIXES.iter().any(|prefix| {
-        let rest = token.strip_prefix(prefix).unwrap_or_default();
-        rest.len() >= KEY_REST_MIN
-            && (rest.bytes().any(|byte| byte.is_ascii_digit()) || prefix.starts_with("sk"))
-    })
-}
-
-/// `AKIA…` and `ASIA…`; not `asia-northeast1`.
-fn is_aws_key(token: &str) -> bool {
-    let rest = token.strip_prefix("AKIA").or_else(|| token.strip_prefix("ASIA"));
-    rest.is_some_and(|rest| {
-        rest.len() == 16
-            && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    })
-}
-
-fn has_long_run(token: &str) -> bool {
-    token.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
-        let digits = run.bytes().filter(u8::is_ascii_digit).count();
-        run.len() >= RUN_MIN && digits >= 3 && digits < run.len()
-    })
-}
-
-fn is_mixed(token: &str) -> bool {
-    let has = |kind: fn(&u8) -> bool| token.bytes().filter(kind).count() >= 4;
-    token.len() >= MIXED_MIN
-        && has(u8::is_ascii_digit)
-        && has(u8::is_ascii_lowercase)
-        && has(u8::is_ascii_uppercase)
 }
 
 /// Blanks, quotes, brackets: prose, JSON, a header, code. So are letters beyond ASCII outside a path.
