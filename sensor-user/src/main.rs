@@ -1,6 +1,7 @@
 //! Arguments come in; the command runs, and its exit status says how it went.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(options) => run(&options),
-        Command::Doctor { output } => examine(output),
+        Command::Doctor { config, output } => examine(config.as_deref(), output),
         Command::Status { ask, output } => status(&ask, output),
         Command::Report(options) => report(&options),
         Command::Config { action: ConfigAction::Sample } => print(config::SAMPLE.as_bytes()),
@@ -124,8 +125,8 @@ fn report(options: &ReportOptions) -> anyhow::Result<ExitCode> {
 }
 
 /// Exits with 1 where the agent would see nothing.
-fn examine(output: Output) -> anyhow::Result<ExitCode> {
-    let findings = agent::examine(&Config::find(None)?);
+fn examine(config: Option<&Path>, output: Output) -> anyhow::Result<ExitCode> {
+    let findings = agent::examine(&Config::find(config)?);
     let mut out = io::stdout();
     match output {
         Output::Json => doctor::write_json(&mut out, &findings)?,

@@ -6,7 +6,7 @@ use crate::bpf::features::{self, Level};
 use crate::bpf::{Gate, Kernel, Settings, has_lasting_probes};
 use crate::config::Config;
 use crate::probes::learned::Program;
-use crate::probes::{Planner, connections, executable_mappings};
+use crate::probes::{Mapping, Planner, connections, executable_mappings, is_likely};
 use crate::report::Finding;
 use crate::report::doctor::State;
 use crate::workload::runtime::Source;
@@ -14,8 +14,7 @@ use crate::workload::runtime::Source;
 use super::runtimes;
 
 /// TLS libraries that are recognised by their file name and not yet probed.
-const UNSUPPORTED: [(&str, &str); 2] =
-    [("libnss3.so", "NSS"), ("libjvm.so", "Java's own TLS (JSSE)")];
+const UNSUPPORTED: [(&str, &str); 1] = [("libjvm.so", "Java's own TLS (JSSE)")];
 /// Programs named in one finding.
 const NAMED_MAX: usize = 8;
 
@@ -159,6 +158,11 @@ fn enforcement(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Whether a file is read: the same files that get probes first, or what is seen would be told as unseen.
+fn may_carry(mapping: &Mapping, program: &Program) -> bool {
+    mapping.path == program.executable || is_likely(mapping.file_name())
+}
+
 /// Which programs that run now can be seen, and which not.
 fn libraries(config: &Config) -> Vec<Finding> {
     let mut planner = Planner::default();
@@ -172,15 +176,13 @@ fn libraries(config: &Config) -> Vec<Finding> {
         let mappings = executable_mappings(pid).unwrap_or_default();
         let mut found = false;
         for mapping in &mappings {
-            let path = &mapping.path;
-            let likely =
-                path.contains("ssl") || path.contains("gnutls") || *path == program.executable;
-            let plan = likely
+            let plan = may_carry(mapping, &program)
                 .then(|| mapping.open(pid).ok().and_then(|file| planner.plan(&file).ok()))
                 .flatten();
             if plan.is_some_and(|plan| plan.carries_data()) {
                 found = true;
-                seen.entry(path.clone()).or_default().insert(program.file_name().to_owned());
+                let path = mapping.path.clone();
+                seen.entry(path).or_default().insert(program.file_name().to_owned());
             }
         }
         let name = |(file, library): &(&str, &'static str)| {
@@ -205,4 +207,31 @@ fn libraries(config: &Config) -> Vec<Finding> {
         finding("tls", State::Limited, format!("{library}: {}", list(programs)), why, "")
     });
     ok.chain(limited).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_get_probes_are_read() {
+        let program = Program::of("/usr/bin/app", &[]);
+        let is_read = |path: &str| {
+            let mapping = Mapping {
+                range: String::new(),
+                device: String::new(),
+                inode: 1,
+                path: path.to_owned(),
+            };
+            may_carry(&mapping, &program)
+        };
+        // NSS is read and written through NSPR.
+        for path in
+            ["/usr/bin/app", "/usr/lib/libnspr4.so", "/usr/lib/libnss3.so", "/x/libnode.so.108"]
+        {
+            assert!(is_read(path), "{path}");
+        }
+        assert!(!is_read("/opt/ssl/libz.so.1"));
+        assert!(UNSUPPORTED.iter().all(|(file, _)| !is_likely(file)), "seen, and told as unseen");
+    }
 }

@@ -46,6 +46,9 @@ pub enum Command {
     Run(Box<Run>),
     /// Tell what can be seen on this machine, what cannot, why, and what to do about it.
     Doctor {
+        /// Configuration file of the agent; without one, /etc/tollgate/tollgate.toml if it is there.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// How the findings are written.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -147,6 +150,9 @@ mod tests {
         let cli = Cli::try_parse_from(["tollgate", "config", "check", "a.toml"]).unwrap();
         let Command::Config { action } = cli.command else { panic!("{cli:?}") };
         assert_eq!(action, ConfigAction::Check { path: PathBuf::from("a.toml") });
+        let cli = Cli::try_parse_from(["tollgate", "doctor", "--config", "a.toml"]).unwrap();
+        let Command::Doctor { config, output } = cli.command else { panic!("{cli:?}") };
+        assert_eq!((config, output), (Some(PathBuf::from("a.toml")), Output::Text));
         assert!(Cli::try_parse_from(["tollgate", "doctor", "--output", "xml"]).is_err());
         assert!(Cli::try_parse_from(["tollgate", "stats"]).is_err());
     }

@@ -8,19 +8,27 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::redact::is_key;
+
 /// Programs remembered; the same bound as the kernel's table.
 const PROGRAMS_MAX: usize = sensor_common::limits::PROGRAMS_MAX as usize;
 /// TLS libraries, and file names, remembered of one program.
 const NAMES_MAX: usize = 8;
+/// Bytes of a name that is remembered; what is longer is hardly one.
+const NAME_BYTES_MAX: usize = 128;
 /// Executables that run scripts: for these the script is part of the program.
 const INTERPRETERS: [&str; 7] = ["python", "node", "ruby", "perl", "php", "deno", "bun"];
+/// Long options that are followed by code, or by what is run in its place.
+const CODE_OPTIONS: [&str; 6] =
+    ["--eval", "--print", "--run", "--process-begin", "--process-code", "--process-end"];
 
 /// What makes two processes the same program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Program {
     /// Path of the executable.
     pub executable: String,
-    /// File name of the script that an interpreter runs (or `-c`, `-m name`); empty for other executables.
+    /// File name of the script that an interpreter runs (or `-c`, `-m name`); empty for other executables, and where
+    /// the name may be a key or a prompt.
     #[serde(default)]
     pub script: String,
 }
@@ -39,7 +47,7 @@ impl Program {
     pub fn of(executable: &str, arguments: &[String]) -> Self {
         let name = executable.rsplit('/').next().unwrap_or(executable);
         let script = if INTERPRETERS.iter().any(|known| name.starts_with(known)) {
-            script_of(arguments)
+            script_of(arguments, name.starts_with("python"))
         } else {
             String::new()
         };
@@ -58,9 +66,8 @@ impl Program {
             .collect();
         let program = Self::of(executable, &arguments);
         let own = program.file_name().to_owned();
-        let called =
-            arguments.first().and_then(|name| name.rsplit('/').next()).unwrap_or(&own).to_owned();
-        let names = if called == own { vec![own] } else { vec![own, called] };
+        let called = arguments.first().map(|name| plain_name(name)).unwrap_or_default();
+        let names = if called.is_empty() || called == own { vec![own] } else { vec![own, called] };
         Some((program, names))
     }
 
@@ -70,19 +77,82 @@ impl Program {
     }
 }
 
-/// First argument that is no option; for `-m` and `-c`, the option (with the module's name).
-fn script_of(arguments: &[String]) -> String {
+/// First argument that is no option; where code or a module stands in its place, the option (with the module's name).
+fn script_of(arguments: &[String], is_python: bool) -> String {
     let mut rest = arguments.iter().skip(1);
     while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "-m" => return rest.next().map_or_else(String::new, |module| format!("-m {module}")),
-            "-c" | "-e" | "--eval" | "-p" | "-" => return argument.clone(),
-            option if option.starts_with('-') => {}
-            // The folder does not count: the same script is run from a new container or a copy the next time.
-            script => return script.rsplit('/').next().unwrap_or(script).to_owned(),
+        let Some(options) = argument.strip_prefix('-') else { return plain_name(argument) };
+        if options.is_empty() {
+            return argument.clone();
+        }
+        if options.starts_with('-') {
+            let option = argument.split('=').next().unwrap_or_default();
+            if CODE_OPTIONS.contains(&option) {
+                return option.to_owned();
+            }
+            continue;
+        }
+        match Letter::of(options, is_python) {
+            Some(Letter::Code(letter)) => return format!("-{letter}"),
+            Some(Letter::Module("")) => return module(rest.next().map_or("", String::as_str)),
+            Some(Letter::Module(name)) => return module(name),
+            Some(Letter::Value("")) => {
+                rest.next();
+            }
+            Some(Letter::Value(_)) | None => {}
         }
     }
     String::new()
+}
+
+/// The letter that ends a group of single-letter options.
+enum Letter<'a> {
+    /// Code follows, or what is run in its place.
+    Code(char),
+    /// The name of a module follows.
+    Module(&'a str),
+    /// A value that says nothing of the program follows.
+    Value(&'a str),
+}
+
+impl<'a> Letter<'a> {
+    /// Reads letters that stand together: `-uc` is `-u -c`. Where the languages differ, an option ends the search
+    /// rather than that code is taken for a name.
+    fn of(letters: &'a str, is_python: bool) -> Option<Self> {
+        letters.char_indices().find_map(|(at, letter)| {
+            let behind = letters.get(at.saturating_add(1)..).unwrap_or_default();
+            match letter {
+                'm' if is_python => Some(Self::Module(behind)),
+                'W' | 'X' if is_python => Some(Self::Value(behind)),
+                'M' if !is_python => Some(Self::Value(behind)),
+                'c' | 'e' | 'r' | 'p' => Some(Self::Code(letter)),
+                // Perl's and PHP's; Python's are switches.
+                'E' | 'R' | 'B' if !is_python => Some(Self::Code(letter)),
+                _ => None,
+            }
+        })
+    }
+}
+
+fn module(name: &str) -> String {
+    let name = plain_name(name);
+    if name.is_empty() { name } else { format!("-m {name}") }
+}
+
+/// The file name of a path; nothing where it may be a key or a prompt: the memory is a file in clear.
+fn plain_name(path: &str) -> String {
+    // The folder does not count: the same script is run from a new container or a copy the next time.
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let sign = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '"' | '\'' | '`' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>')
+    };
+    // A blank anywhere makes it a text, of which the last part is as secret as the first; a folder of a real path may be
+    // called by a hash.
+    let word = if path.starts_with(['/', '.']) { name } else { path };
+    let plain = name.len() <= NAME_BYTES_MAX && !path.contains(sign) && !is_key(word);
+    if plain { name.to_owned() } else { String::new() }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +161,16 @@ struct Row {
     program: Program,
     #[serde(flatten)]
     known: Known,
+}
+
+impl Row {
+    fn is_plain(&self) -> bool {
+        let script = &self.program.script;
+        let name = script.strip_prefix("-m ").unwrap_or(script);
+        let own = self.program.file_name();
+        plain_name(name) == name
+            && self.known.commands.iter().all(|name| name == own || plain_name(name) == *name)
+    }
 }
 
 /// The programs that made AI calls, with the TLS libraries they did it through.
@@ -111,11 +191,17 @@ impl Learned {
         let rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
         })?;
+        // Earlier versions took code and prompts for names.
+        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(Row::is_plain);
         let rows = rows.into_iter().take(PROGRAMS_MAX);
-        Ok(Self {
+        let memory = Self {
             programs: rows.map(|row| (row.program, row.known)).collect(),
             path: Some(path.to_owned()),
-        })
+        };
+        if !others.is_empty() {
+            memory.save()?;
+        }
+        Ok(memory)
     }
 
     /// What is known of a program that made AI calls before.
@@ -188,9 +274,13 @@ mod tests {
 
     #[test]
     fn script_is_part_of_an_interpreted_program() {
-        const CASES: [(&str, &[&str], &str); 5] = [
+        const CASES: [(&str, &[&str], &str); 9] = [
             ("/usr/bin/python3.11", &["python3", "-u", "/srv/app.py", "x"], "app.py"),
             ("/usr/bin/python3.11", &["python3", "-m", "llm", "x"], "-m llm"),
+            ("/usr/bin/python3.11", &["python3", "-W", "ignore", "-Xdev", "app.py"], "app.py"),
+            ("/usr/bin/python3.11", &["python3", "-", "x"], "-"),
+            ("/usr/bin/python3.11", &["python3", "/opt/0123456789abcdef01234567/llm"], "llm"),
+            ("/usr/bin/perl", &["perl", "-Mstrict", "-w", "--", "/srv/app.pl"], "app.pl"),
             ("/usr/bin/node", &["node", "-e", "code"], "-e"),
             ("/usr/bin/node", &["node"], ""),
             ("/usr/bin/curl", &["curl", "https://x"], ""),
@@ -198,6 +288,54 @@ mod tests {
         for (executable, arguments, script) in CASES {
             assert_eq!(program(executable, arguments).script, script, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn code_keys_and_prompts_are_no_names() {
+        const CASES: [(&str, &[&str], &str); 16] = [
+            ("python3", &["-uc", "hunter2"], "-c"),
+            ("python3", &["-Bc", "hunter2"], "-c"),
+            ("python3", &["-Ic", "hunter2"], "-c"),
+            ("python3", &["-chunter2"], "-c"),
+            ("python3", &["-mllm", "hunter2"], "-m llm"),
+            ("python3", &["-um", "llm", "hunter2"], "-m llm"),
+            ("python3", &["my hunter2/prompt"], ""),
+            ("python3", &["-m", "llm hunter2"], ""),
+            ("php", &["-r", "hunter2"], "-r"),
+            ("node", &["-pe", "hunter2"], "-p"),
+            ("node", &["--print", "hunter2"], "--print"),
+            ("node", &["--eval=hunter2"], "--eval"),
+            ("perl", &["-we", "hunter2"], "-e"),
+            ("perl", &["-E", "hunter2"], "-E"),
+            ("bun", &["sk-test-not-a-real-key-1234"], ""),
+            ("deno", &["x=hunter2"], ""),
+        ];
+        for (name, arguments, script) in CASES {
+            let all: Vec<_> = [name].iter().chain(arguments).copied().collect();
+            assert_eq!(program(name, &all).script, script, "{all:?}");
+        }
+        let long = "x".repeat(NAME_BYTES_MAX);
+        assert_eq!(plain_name(&long), long);
+        assert_eq!(plain_name(&format!("{long}x")), "");
+    }
+
+    #[test]
+    fn names_that_are_none_leave_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("learned.json");
+        let row = |script: &str, command: &str| {
+            serde_json::json!({
+                "executable": "/usr/bin/python3",
+                "script": script,
+                "libraries": ["/lib/libssl.so.3"],
+                "commands": [command],
+            })
+        };
+        let rows = [row("ask('hunter2')", "a"), row("b.py", "ask hunter2"), row("-m llm", "c")];
+        fs::write(&path, serde_json::to_string(&rows).unwrap()).unwrap();
+        let memory = Learned::open(&path).unwrap();
+        assert_eq!(memory.commands().collect::<Vec<_>>(), ["c"]);
+        assert!(!fs::read_to_string(&path).unwrap().contains("hunter2"));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) fn is_libc(name: &str) -> bool {
 }
 
 /// Whether a file name promises a TLS library; the others are read only where none of these carries one.
-pub(super) fn is_likely(name: &str) -> bool {
+pub fn is_likely(name: &str) -> bool {
     const PARTS: [&str; 7] = ["ssl", "crypto", "gnutls", "nspr", "nss3", "libpython", "libnode"];
     PARTS.iter().any(|part| name.contains(part))
 }

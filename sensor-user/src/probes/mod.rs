@@ -36,7 +36,7 @@ mod trust;
 
 pub use attached::{Attached, Rejected, Why};
 pub use library::{Carried, Library, Resolution};
-pub use mapped::{Mapping, executable_mappings};
+pub use mapped::{Mapping, executable_mappings, is_likely};
 pub use plan::{Part, Plan, Planner, Probe, Searched};
 pub use registry::Registry;
 

@@ -1,5 +1,7 @@
 //! A request target comes in; path segments, query parameters and a path fit to be shown go out.
 
+use crate::redact::is_key;
+
 /// Longest path kept, in bytes; longer ones are cut (Bedrock's ARNs have about 200).
 const PATH_MAX: usize = 1024;
 /// Most segments looked at: the longest known path has 13.
@@ -76,7 +78,8 @@ impl Target {
         pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 
-    /// The path with `{id}` for whatever names one object, customer or person.
+    /// The path with `{id}` for whatever names one object, customer or person, and `{…}` for what may be a key or a text:
+    /// some services take a query or another URL as a segment.
     pub(super) fn shown(&self) -> String {
         let mut shown = String::new();
         let mut parent = "";
@@ -88,7 +91,7 @@ impl Target {
             match (id, verb) {
                 (true, Some(verb)) => shown.extend(["{id}:", verb]),
                 (true, None) => shown.push_str("{id}"),
-                (false, _) => shown.extend(segment.chars().filter(|letter| !letter.is_control())),
+                (false, _) => shown.push_str(if is_plain(segment) { segment } else { "{…}" }),
             }
             parent = segment;
         }
@@ -125,6 +128,12 @@ fn is_id(segment: &str) -> bool {
         || (plain && digits > 1 && name.len() >= 20)
         || segment.len() > 128
         || segment.contains('@') && segment.contains('.') && !segment.starts_with('@')
+}
+
+/// Whether a segment can be a word of an API or a model's name: of their letters, and no key.
+fn is_plain(segment: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+    segment.bytes().all(letter) && !is_key(segment)
 }
 
 /// Resolves percent escapes, except `%2F`, which would make new segments.
@@ -175,6 +184,25 @@ mod tests {
             ("/batches/12345678:cancel", "/batches/{id}:cancel"),
             ("/", "/"),
             ("", ""),
+        ];
+        for (target, shown) in CASES {
+            assert_eq!(Target::new(target.as_bytes()).shown(), *shown);
+        }
+    }
+
+    #[test]
+    fn texts_and_keys_in_the_path_are_not_shown() {
+        const CASES: &[(&str, &str)] = &[
+            ("/our%20secret%20merger", "/{…}"),
+            ("/our+secret+merger", "/{…}"),
+            ("/https%3A%2F%2Fa.example%2Fx%3Ftoken%3Dabc", "/{…}"),
+            ("/https://a.example/x%3Ftoken=abc/y", "/https:/a.example/{…}/y"),
+            ("/sk-ant-api03-not-a-real-key/v1/messages", "/{…}/v1/messages"),
+            ("/v1/%E8%B3%AA%E5%95%8F", "/v1/{…}"),
+            ("/v1/a%0Ab", "/v1/{…}"),
+            ("/v1/a%ff", "/v1/{…}"),
+            ("/@cf/meta/llama-3.3-70b_x:free", "/@cf/meta/llama-3.3-70b_x:free"),
+            ("/xai_api.Chat/GetCompletion", "/xai_api.Chat/GetCompletion"),
         ];
         for (target, shown) in CASES {
             assert_eq!(Target::new(target.as_bytes()).shown(), *shown);

@@ -45,7 +45,49 @@ const CASES: &[(&str, &str)] = &[
         "x|HTTPS_PROXY=http://[redacted]@10.0.0.1:3128",
     ),
     ("x|--base-url=https://a.example/v1", "x|--base-url=https://a.example/v1"),
+    ("curl|--proxy=http://a,http://ana:hunter2@h", "curl|--proxy=http://a,http://[redacted]@h"),
+    (
+        "curl|https://a.example/https://ana:hunter2@h/?x=https://b&token=hunter2",
+        "curl|https://a.example/https://[redacted]@h/?[redacted]",
+    ),
+    ("curl|http://ana:hunter2://x@h", "curl|http://ana:[redacted]://[redacted]@h"),
+    (
+        "x|--password=hunter2://x|--auth-url=https://a",
+        "x|--password=[redacted]|--auth-url=https://a",
+    ),
+    // Users with a password.
+    (
+        "curl|--user|ana:hunter2|--proxy-user|ana:hunter2",
+        "curl|--user|[redacted]|--proxy-user|[redacted]",
+    ),
+    ("curl|-U|ana:hunter2|--user=ana:hunter2", "curl|-U|[redacted]|--user=[redacted]"),
+    ("curl|-uana:hunter2|-Uana:hunter2", "curl|-u[redacted]|-U[redacted]"),
+    ("sudo|--user|ana|psql|-U|ana|-uroot", "sudo|--user|ana|psql|-U|ana|-uroot"),
+    ("curl|ana:hunter2@example.org/v1", "curl|[redacted]@example.org/v1"),
+    ("x|--to=ana:hunter2@10.0.0.1:80", "x|--to=[redacted]@10.0.0.1:80"),
+    ("git|clone|git@example.org:ana/app", "git|clone|git@example.org:ana/app"),
+    // Names and values, whichever of `=` and `:` comes first.
+    ("http|X-Api-Key:aHVudGVyMg==", "http|X-Api-Key:[redacted]"),
+    (
+        "http|Authorization:abc=d|x:token=hunter2",
+        "http|Authorization:[redacted]|x:token=[redacted]",
+    ),
+    ("http|Zm9vYmFy0aB1cD2eF3gH4iJ5kL6mN7oP==", "http|[redacted]=="),
+    ("curl|-HAuthorization:hunter2|-Hhunter2", "curl|-HAuthorization:[redacted]|-H[redacted]"),
+    ("curl|-dhunter2|-d@hunter2|-d3", "curl|-d[redacted]|-d[redacted]|-d3"),
+    // A title has options too.
+    ("tool --api-key hunter2 run", "tool --api-key [redacted] run"),
+    ("tool -p tell hunter2|run", "tool -p [redacted] [redacted]|run"),
+    ("-dash|x", "-dash|x"),
     // Prompts, bodies, headers, code.
+    (
+        "claude|-p|tell|hunter2|--model|opus|--verbose|now",
+        "claude|-p|[redacted]|[redacted]|--model|opus|--verbose|[redacted]",
+    ),
+    ("llm|--prompt=tell|hunter2", "llm|--prompt=[redacted]|[redacted]"),
+    ("docker|-p|8080:80|nginx", "docker|-p|[redacted]|nginx"),
+    ("llm|日本/語の質問", "llm|[redacted]"),
+    ("x|--file=/home/zoë/app|~zoë/app", "x|--file=/home/zoë/app|~zoë/app"),
     ("claude|-p|hunter2", "claude|-p|[redacted]"),
     ("llm|tell me a story", "llm|[redacted]"),
     ("curl|-d|{\"input\":1}|--data=hunter2", "curl|-d|[redacted]|--data=[redacted]"),
