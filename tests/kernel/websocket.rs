@@ -23,8 +23,6 @@ fn each_response_of_a_session_is_one_exact_call() {
             let id = format!("ws-{}-{}-{}", client.node, client.kind, knobs.len());
             let realtime = client.kind == "realtime";
             let model = if realtime { "gpt-realtime" } else { "gpt-4o-mini" };
-            // Realtime models have rates for what a count does not split.
-            let basis = if realtime { "estimated" } else { "reported" };
             let folder = temp_folder("websocket").unwrap();
             // A session of Python's library has stood still once, both ends waiting; why is not known. It is tried again.
             let tries = [id.clone(), format!("{id}-again")];
@@ -48,7 +46,7 @@ fn each_response_of_a_session_is_one_exact_call() {
                     .call_of(fact)
                     .unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", sensor.log()));
                 assert_facts(&call, fact, &what);
-                assert_eq!(call["tollgate.cost.basis"], basis, "{what}: {call}");
+                assert_eq!(call["tollgate.cost.basis"], "reported", "{what}: {call}");
                 rows.note(titles::of_websocket(&client), [call]);
             }
             let own = |call: &&serde_json::Value| {

@@ -132,8 +132,10 @@ pub(super) fn place(event: &CallEvent) -> Option<String> {
         return Some(format!("{}:{name}", container.runtime().unwrap_or("container")));
     }
     let unit = workload.systemd_unit.as_deref()?;
+    // Of a user's manager, the unit in it.
+    let name = unit.rsplit('/').next().unwrap_or(unit);
     let is_session =
-        unit.starts_with("session-") || unit.starts_with("user@") || unit == "init.scope";
+        name.starts_with("session-") || name.starts_with("user@") || name == "init.scope";
     (!is_session).then(|| unit.to_owned())
 }
 
@@ -142,6 +144,7 @@ mod tests {
     use super::*;
     use crate::report::Event;
     use crate::report::sinks::sample;
+    use crate::workload::Workload;
 
     #[test]
     fn known_amounts_are_added_and_unknown_ones_counted() {
@@ -177,6 +180,23 @@ mod tests {
         let all = totals.all;
         assert_eq!((all.calls, all.input, all.cached, all.output), (2, 1204, 1024, 312));
         assert_eq!((all.cost.picodollars(), all.unpriced), (291_000_000, 0));
+    }
+
+    #[test]
+    fn unit_of_a_user_is_a_place_and_a_session_is_none() {
+        let mut event = sample::call();
+        let workload = event.process.workload.take().unwrap();
+        for (unit, place_of) in [
+            ("user@1000.service/app.service", Some("user@1000.service/app.service")),
+            ("user@1000.service/init.scope", None),
+            ("user@1000.service", None),
+            ("session-3.scope", None),
+        ] {
+            let mut workload = Workload::clone(&workload);
+            (workload.container, workload.systemd_unit) = (None, Some(unit.to_owned()));
+            event.process.workload = Some(workload.into());
+            assert_eq!(place(&event).as_deref(), place_of, "{unit}");
+        }
     }
 
     #[test]

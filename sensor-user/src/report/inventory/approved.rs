@@ -117,7 +117,9 @@ impl Facts {
         if place.is_empty() && !used.program.is_empty() {
             return;
         }
-        if is_unit(place) && !place.contains(['/', ':']) {
+        // A unit of a user's manager stands behind that; no namespace has such a sign in its name.
+        let has_pod = place.contains('/') && !place.starts_with("user@");
+        if is_unit(place) && !place.contains(':') && !has_pod {
             return self.put("unit", place);
         }
         let told = of_container(place);

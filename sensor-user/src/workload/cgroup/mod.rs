@@ -31,7 +31,8 @@ pub struct Place {
     pub cgroup: String,
     /// Innermost container.
     pub container: Option<Container>,
-    /// Innermost systemd unit within the container, or of the host where there is none.
+    /// Innermost systemd unit within the container, or of the host where there is none; that of a user's manager is
+    /// `user@1000.service/app.service`: whoever is logged in may give it any name.
     pub unit: Option<String>,
 }
 
@@ -136,7 +137,15 @@ fn is_hex(text: &str) -> bool {
 /// The innermost unit of a path; systemd puts `_` before names that the kernel could take for its own files.
 fn unit(path: &str) -> Option<String> {
     let name = path.rsplit('/').find(|name| is_unit(name))?;
-    Some(name.strip_prefix('_').unwrap_or(name).to_owned())
+    let manager = path.split('/').find(|name| is_manager(name)).filter(|manager| *manager != name);
+    let name = name.strip_prefix('_').unwrap_or(name);
+    Some(manager.map_or_else(|| name.to_owned(), |manager| format!("{manager}/{name}")))
+}
+
+/// Whether a unit is the manager of a user's own units: `user@1000.service`.
+fn is_manager(name: &str) -> bool {
+    let user = name.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
+    user.is_some_and(|user| !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a name is that of a systemd unit which holds processes, by its end.

@@ -76,9 +76,26 @@ const CASES: &[(&str, Option<&str>, Option<&str>)] = &[
     (
         "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal-4711.scope",
         None,
-        Some("app-org.gnome.Terminal-4711.scope"),
+        Some("user@1000.service/app-org.gnome.Terminal-4711.scope"),
     ),
-    ("/user.slice/user-1000.slice/user@1000.service/init.scope", None, Some("init.scope")),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/init.scope",
+        None,
+        Some("user@1000.service/init.scope"),
+    ),
+    // A user may call a unit like one of the system's, or like another user's manager.
+    (
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/batch.service",
+        None,
+        Some("user@1000.service/batch.service"),
+    ),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/user@0.service",
+        None,
+        Some("user@1000.service/user@0.service"),
+    ),
+    ("/user.slice/user-1000.slice/user@1000.service", None, Some("user@1000.service")),
+    ("/system.slice/user@x.service/batch.service", None, Some("batch.service")),
     (
         "/system.slice/system-my\\x2dapp.slice/my\\x2dapp@1.service",
         None,

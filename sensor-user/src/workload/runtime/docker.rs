@@ -144,7 +144,9 @@ async fn session(
             () = questions.due() => {
                 let mut is_open = false;
                 for wanted in index.wanted() {
-                    is_open |= !look(socket, (source, index), &wanted.id).await?;
+                    // What is known by this id may be another's: who asked is given an answer, or up.
+                    let is_known = look(socket, (source, index), &wanted.id).await?;
+                    is_open |= !is_known || wanted.owner.is_some();
                 }
                 questions.asked(is_open);
             }

@@ -116,6 +116,12 @@ impl Source {
         self.standing != Standing::Absent
     }
 
+    /// The user whose runtime it is: who owns the folder of a socket may say anything there.
+    fn owner(&self) -> Option<u32> {
+        let below = self.path.strip_prefix("/run/user").ok()?;
+        below.iter().next()?.to_str()?.parse().ok()
+    }
+
     /// Whether it answers.
     pub fn is_connected(&self) -> bool {
         matches!(self.standing, Standing::Connected { .. })

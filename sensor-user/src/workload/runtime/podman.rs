@@ -18,6 +18,7 @@ use super::LIST_BYTES_MAX;
 use super::Standing;
 use super::grpc::in_time;
 use super::index::Wanted;
+use super::index::key_of;
 use super::pace::QUESTION_PAUSES;
 use super::session::Place;
 use super::told;
@@ -81,7 +82,7 @@ pub(super) async fn follow((folders, users): (Vec<PathBuf>, PathBuf), (source, i
     }
 }
 
-/// What was found of containers, and whether everything could be read.
+/// What was found of containers, by the key of the index, and whether everything could be read.
 type Found = (Vec<(String, About)>, Result<(), Error>);
 
 /// Looks for containers. A user's own files are believed about that user's own containers alone.
@@ -93,10 +94,15 @@ fn look(folders: &[PathBuf], users: &Path, wanted: &[Wanted]) -> Found {
     let of_users = homes.into_iter().map(|(uid, home)| (Some(uid), home.join(OF_USER)));
     for (owner, folder) in of_root.chain(of_users) {
         let asked = |id: &str| wanted.iter().any(|one| one.id == id && one.owner == owner);
+        let keyed = |(id, about): (String, About)| (key_of(&id, owner), about);
         for file in lists(&folder) {
             match read(&file) {
                 Ok(containers) => found.extend(
-                    containers.into_iter().filter(|one| asked(&one.id)).map(Container::about),
+                    containers
+                        .into_iter()
+                        .filter(|one| asked(&one.id))
+                        .map(Container::about)
+                        .map(keyed),
                 ),
                 // A user who spoils the own list hides the own containers' names, and nothing else.
                 Err(_) if owner.is_some() => {}
@@ -214,7 +220,8 @@ mod tests {
         for (owner, is_found) in [(Some(1000), true), (Some(1001), false), (None, false)] {
             let (found, outcome) = look(&[], &users, &[wanted("aa", owner)]);
             outcome.unwrap();
-            assert_eq!(!found.is_empty(), is_found, "{owner:?}");
+            let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
+            assert_eq!(ids, if is_found { vec!["1000/aa"] } else { Vec::new() }, "{owner:?}");
         }
     }
 

@@ -199,6 +199,8 @@ impl Session<'_> {
     async fn answer(&mut self) -> Result<bool, Error> {
         let mut is_open = false;
         for wanted in self.index.wanted() {
+            // What is known by this id may be another's: who asked is given an answer, or up.
+            is_open |= wanted.owner.is_some();
             match self.find(&wanted.id).await? {
                 Some(about) => self.index.learn(self.source, &wanted.id, (about, None)),
                 None => is_open = true,

@@ -65,6 +65,7 @@ pub(in crate::workload::runtime) struct Wanted {
 #[derive(Debug, Default)]
 struct Inner {
     containers_max: usize,
+    /// By [`key_of`].
     entries: HashMap<String, Entry>,
     by_cgroup: HashMap<u64, String>,
     /// Entries that are asked about.
@@ -108,15 +109,18 @@ impl Index {
     /// What is known of a container in which a process was seen; where nothing is, runtimes are asked.
     pub(in crate::workload) fn seen(&self, id: &str, cgroup: &str) -> Cell {
         let now = Instant::now();
+        // A session within a container is none of the host's.
+        let owner = owner_of(cgroup.rsplit_once(id).map_or(cgroup, |(above, _)| above));
+        let key = key_of(id, owner);
         let mut inner = self.lock();
         if !inner.sources.iter().any(Source::is_asked) {
             return Cell::default();
         }
-        if !inner.entries.contains_key(id) && !inner.make_room(now) {
+        if !inner.entries.contains_key(&key) && !inner.make_room(now) {
             return Cell::default();
         }
         let may_ask = inner.wanted < WANTED_MAX;
-        let entry = inner.entries.entry(id.to_owned()).or_default();
+        let entry = inner.entries.entry(key).or_default();
         entry.is_seen = true;
         let cell = Arc::clone(&entry.cell);
         let is_due = entry.cell.get().is_none()
@@ -124,7 +128,7 @@ impl Index {
             && entry.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_AGAIN);
         if is_due && may_ask {
             let until = now.checked_add(WANTED_FOR).unwrap_or(now);
-            entry.wanted = Some(Want { until, owner: owner_of(cgroup) });
+            entry.wanted = Some(Want { until, owner });
             entry.asked = Some(now);
             inner.wanted = inner.wanted.saturating_add(1);
             drop(inner);
@@ -145,7 +149,7 @@ impl Index {
             let id = inner.by_cgroup.get(&cgroup)?;
             Some((id, inner.entries.get(id)?))
         })?;
-        Some((id.clone(), entry.cell.get()?.runtime))
+        Some((id_of(id).to_owned(), entry.cell.get()?.runtime))
     }
 
     /// Whether containers are known by their cgroup's id.
@@ -161,13 +165,13 @@ impl Index {
             return Vec::new();
         }
         let (mut wanted, mut late) = (Vec::new(), 0_u64);
-        for (id, entry) in &mut inner.entries {
+        for (key, entry) in &mut inner.entries {
             let Some(want) = entry.wanted else { continue };
             if want.until <= now {
                 entry.wanted = None;
                 late = late.saturating_add(1);
             } else {
-                wanted.push(Wanted { id: id.clone(), owner: want.owner });
+                wanted.push(Wanted { id: id_of(key).to_owned(), owner: want.owner });
             }
         }
         inner.wanted = wanted.len();
@@ -180,7 +184,8 @@ impl Index {
         self.news.subscribe()
     }
 
-    /// Takes what a source says of a container; with it the id of the container's cgroup, where that is known.
+    /// Takes what a source says of a container; with it the id of the container's cgroup, where that is known. The source
+    /// of a user speaks of that user's containers alone.
     pub(in crate::workload::runtime) fn learn(
         &self,
         source: usize,
@@ -188,10 +193,11 @@ impl Index {
         (about, cgroup): (About, Option<u64>),
     ) {
         let mut inner = self.lock();
-        if !inner.entries.contains_key(id) && !inner.make_room(Instant::now()) {
+        let key = key_of(id, inner.sources.get(source).and_then(Source::owner));
+        if !inner.entries.contains_key(&key) && !inner.make_room(Instant::now()) {
             return;
         }
-        let entry = inner.entries.entry(id.to_owned()).or_default();
+        let entry = inner.entries.entry(key.clone()).or_default();
         let was_wanted = entry.wanted.take().is_some();
         let is_new = entry.cell.get().is_none();
         if entry.cell.get() != Some(&about) {
@@ -210,14 +216,14 @@ impl Index {
             inner.by_cgroup.remove(&before);
         }
         if let Some(cgroup) = after {
-            inner.by_cgroup.insert(cgroup, id.to_owned());
+            inner.by_cgroup.insert(cgroup, key);
         }
         if was_wanted {
             inner.wanted = inner.wanted.saturating_sub(1);
         }
         if is_new && is_seen {
             inner.counted.resolved = inner.counted.resolved.saturating_add(1);
-            inner.resolved.insert(id.to_owned());
+            inner.resolved.insert(id_of(id).to_owned());
         }
     }
 
@@ -233,8 +239,8 @@ impl Index {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.counted.lists = inner.counted.lists.saturating_add(1);
-        for (id, entry) in &mut inner.entries {
-            if entry.source == Some(source) && !ids.contains(id) {
+        for (key, entry) in &mut inner.entries {
+            if entry.source == Some(source) && !ids.contains(id_of(key)) {
                 entry.gone.get_or_insert(now);
             }
         }
@@ -345,6 +351,16 @@ impl Inner {
             self.by_cgroup.remove(&cgroup);
         }
     }
+}
+
+/// Under what a container is kept: who names a cgroup like another's container is not taken for it. Root is no such user.
+pub(in crate::workload::runtime) fn key_of(id: &str, owner: Option<u32>) -> String {
+    owner.filter(|uid| *uid != 0).map_or_else(|| id.to_owned(), |uid| format!("{uid}/{id}"))
+}
+
+/// The id in a key; no name of a cgroup holds a `/`.
+fn id_of(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
 /// The user of a session's cgroup: `/user.slice/user-1000.slice/…`.

@@ -38,6 +38,29 @@ fn container_seen_before_it_is_known_is_asked_about_and_filled_for_all_who_asked
 }
 
 #[test]
+fn user_who_names_a_cgroup_like_a_container_is_not_taken_for_it() {
+    let sources = vec![
+        Source::new("docker", "/run/docker.sock".as_ref()),
+        Source::new("docker", "/run/user/1000/docker.sock".as_ref()),
+    ];
+    let index = Index::new(10, sources);
+    index.learn(0, "x", (about("web"), None));
+    let forged = index.seen("x", SLICE);
+    assert_eq!(forged.get(), None);
+    // The user may say so of the own one, which changes nothing of the other.
+    index.learn(1, "x", (about("own"), None));
+    assert_eq!(forged.get(), Some(&about("own")));
+    assert_eq!(index.take_resolved(), ["x"]);
+    let sessions = "/system.slice/docker-x.scope/user.slice/user-1000.slice/session-1.scope";
+    let of_root = "/user.slice/user-0.slice/user@0.service/docker-x.scope";
+    for cgroup in ["/system.slice/docker-x.scope", sessions, of_root] {
+        assert_eq!(index.seen("x", cgroup).get(), Some(&about("web")), "{cgroup}");
+    }
+    index.listed(1, &HashSet::from(["x".to_owned()]));
+    assert!(index.lock().entries.values().all(|entry| entry.gone.is_none()));
+}
+
+#[test]
 fn owner_is_the_user_of_the_session_that_the_cgroup_names() {
     const CASES: &[(&str, Option<u32>)] = &[
         ("/kubepods/pod1/x", None),
