@@ -124,7 +124,7 @@ fn who_applies_waits_for_another_and_joins_what_is_in_force_by_then() {
             .map(|(file, text)| crate::policy::Source { file: file.to_owned(), text });
         history.apply(&documents).unwrap();
         drop(lock);
-        let (good, said) = outcome.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let (good, said) = outcome.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
         assert!(good && said.contains("version 3 is in force"), "{said}");
     });
     let names: Vec<_> = place.in_force().into_iter().map(|(name, _)| name).collect();

@@ -266,7 +266,7 @@ mod tests {
             ((0, 0, 0), Approved::Unknown),
         ];
         for ((whole, partial, opaque), expected) in cases {
-            let figures = Figures { whole, partial, opaque, ..Figures::default() };
+            let figures = Figures { opaque, whole, partial, ..Figures::default() };
             let entry = Entry { figures, ..entry(0, "") };
             let found = approved(&engine(rules), &entry, Timestamp::UNIX_EPOCH);
             assert_eq!(found, expected, "{whole} {partial} {opaque}");
