@@ -106,7 +106,7 @@ fn forty_calls_at_once_in_one_process_all_agree() {
     let lab = lab();
     for client in CASES {
         let spec = Spec::new(client, Api::Chat).streamed().calls(40, 40);
-        let spec = spec.scenario(&format!("id={client},chunks=10,gap_ms=5"));
+        let spec = spec.scenario(&format!("id={client},chunks=10,gap_ms=30"));
         let seen = lab.run(&spec).unwrap();
         let facts = lab.facts_of(client, 40).unwrap();
         let seen_ids: BTreeSet<_> = seen.calls.iter().map(|call| call.id.clone()).collect();

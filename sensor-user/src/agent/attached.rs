@@ -50,7 +50,8 @@ impl Intent {
             // The tries begin when the search of its file has ended.
             let next = now.saturating_add(SEARCH_PAUSE_NS);
             let tries = TRIES_MAX.saturating_add(1);
-            let reason = "tls_library_not_supported";
+            // Asked now: its process may have ended before the search.
+            let reason = library::why_blind(pid);
             self.waiting.insert(pid, Waiting { tries, next_ns: next, reason, why });
         } else if attached.rejected {
             self.release(pid);
