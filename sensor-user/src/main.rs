@@ -18,7 +18,15 @@ use sensor_user::report::{Metrics, Sink, inventory};
 use sensor_user::store::{Entry, Store};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    carry_out().unwrap_or_else(|error| {
+        // Not as a result of `main`: where `RUST_BACKTRACE` is set, a line about a typing error would have a stack below it.
+        let _nobody_reads = writeln!(io::stderr(), "Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn carry_out() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(options) => run(&options),
         Command::Doctor { config, output } => examine(config.as_deref(), output),

@@ -118,7 +118,8 @@ impl Side {
     /// Ends with the connection.
     pub(super) fn close(&mut self, out: &mut dyn FnMut(Told<'_>)) {
         if let Some((end, _)) = self.message.take() {
-            out(Told::End(if end == BodyEnd::Complete { BodyEnd::Aborted } else { end }));
+            // Whether broken compression shows before the end depends on what comes together: that it ended is certain.
+            out(Told::End(if end == BodyEnd::Gap { end } else { BodyEnd::Aborted }));
         }
         self.state = State::Over;
     }
