@@ -252,18 +252,18 @@ fn policies_come_into_force_and_tell_why_however_many_reasons_there_were_before(
     wait_call(&place, &lab, "api.openai.com", true);
     for name in SETS {
         folder.put(&set(name)).unwrap();
+        let why = format!("test/{name}-{}: ask us", RULES_OF_A_SET / 2);
+        // The engine may cut a call before the gate is told: it is called until the gate itself has said why.
+        let is_told = |event: &Value| {
+            event["tollgate.layer"] == "content" && event["tollgate.reason"] == why.as_str()
+        };
         let refused = || {
             let mut spec = Spec::new("curl-h1", Api::Chat).scenario(&format!("id={name}"));
             spec.model = format!("{name}-{}", RULES_OF_A_SET / 2);
             let seen = place.run(&lab, &spec).unwrap().calls.remove(0);
-            seen.error.is_some().then_some(())
+            (seen.error.is_some() && sensor.events().iter().any(is_told)).then_some(())
         };
         wait_until(CLIENT_DEADLINE, &format!("the {name} set to be in force"), refused)
             .unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
-        let why = format!("test/{name}-{}: ask us", RULES_OF_A_SET / 2);
-        wait_event(
-            &sensor,
-            &[("tollgate.layer", "content".into()), ("tollgate.reason", why.into())],
-        );
     }
 }
