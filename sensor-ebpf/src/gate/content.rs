@@ -60,10 +60,7 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
         bpf_probe_read_user((&raw mut (*head).bytes).cast(), room as u32, buffer as *const _)
     };
     if failed != 0 {
-        count(GATE_COUNT_UNREADABLE);
-        // SAFETY: a live element of the LRU map; only this thread is inside the object.
-        unsafe { (*object).unjudged = REASON_UNREADABLE };
-        return false;
+        return unreadable(object);
     }
     // SAFETY: a live element that only this thread changes; no two threads are inside one TLS object.
     let first = unsafe { (&raw const (*head).bytes).cast::<[u8; METHOD_SCAN]>().read() };
@@ -94,7 +91,7 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
             )
         };
         if failed != 0 {
-            return false;
+            return unreadable(object);
         }
         room -= LINE_END;
     }
@@ -126,6 +123,15 @@ pub fn hold(key: &ConnectionKey, buffer: u64, length: u64) -> bool {
         (*head).counts = [0; MARKS_MAX];
     }
     true
+}
+
+/// What could not be copied is counted, and passes for nothing that was judged; there is nothing to judge.
+#[inline(always)]
+pub fn unreadable(object: *mut Object) -> bool {
+    count(GATE_COUNT_UNREADABLE);
+    // SAFETY: a live element of the LRU map; only this thread is inside the object.
+    unsafe { (*object).unjudged = REASON_UNREADABLE };
+    false
 }
 
 /// Whether a write begins a request: a method in capitals (RFC 9110, 9.1), a blank, and what a target begins with

@@ -5,11 +5,11 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use sensor_common::gate::{GATE_COUNT_UNREADABLE, Object, REASON_UNREADABLE};
+use sensor_common::gate::Object;
 use sensor_common::limits::{HEAD_BYTES_MAX, LOOK_OVERLAP, LOOKS_MAX};
 use sensor_common::scan::{Head, MARK_UNCLEAR, MARKS_MAX, SCANNER_FLAT};
 
-use crate::maps::count;
+use crate::content::unreadable;
 
 /// Bytes of a write that one more look sees for the first time.
 const STEP: u64 = HEAD_BYTES_MAX as u64 - LOOK_OVERLAP as u64;
@@ -34,10 +34,7 @@ pub fn next(head: *mut Head, object: *mut Object) -> bool {
         bpf_probe_read_user((&raw mut (*head).bytes).cast(), room as u32, from as *const _)
     };
     if failed != 0 {
-        count(GATE_COUNT_UNREADABLE);
-        // SAFETY: a live element of the LRU map; only this thread is inside the object.
-        unsafe { (*object).unjudged = REASON_UNREADABLE };
-        return false;
+        return unreadable(object);
     }
     // SAFETY: a live element that only this thread changes.
     unsafe {

@@ -4,7 +4,7 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use sensor_common::forms::value_in;
 use sensor_common::gate::{
-    ACTION_GROUP, CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, REASON_HEAD_UNREADABLE,
+    ACTION_GROUP, CLASS_EVERY, CLASS_NONE, HTTP_BODY_NAMED, HTTP_UPGRADE, REASON_HEAD_UNREADABLE,
     RULE_CREDENTIAL, RULE_KEY_PREFIX, RULE_MODEL, RULE_MODEL_FORM, RULE_MODEL_IN_PATH,
     RULE_OTHER_CREDENTIAL, RULE_OTHER_MODEL, RuleKey, SCOPE_KEY_PREFIXES, SCOPE_KEYS, SCOPE_MODELS,
     Verdict, value_at,
@@ -81,7 +81,11 @@ fn judge_rest() -> Option<bool> {
         escape = ESCAPE;
         // What the body says besides does not count.
         // SAFETY: a live element of the LRU map; only this thread is inside the object.
-        unsafe { (*object).http = HTTP_BODY_NAMED };
+        unsafe {
+            if (*object).http != HTTP_UPGRADE {
+                (*object).http = HTTP_BODY_NAMED;
+            }
+        }
     } else if !look_at(head, MARK_MODEL, MARK_MODEL_END)
         && !look_at(head, MARK_LOOSE, MARK_LOOSE_END)
     {
