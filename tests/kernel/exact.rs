@@ -198,6 +198,24 @@ fn calls_that_share_connections_are_told_apart() {
 }
 
 #[test]
+fn requests_for_other_hosts_on_a_connection_to_ai_hide_no_call_behind_them() {
+    let lab = lab();
+    let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let other = "GET / HTTP/1.1\r\nhost: files.example\r\n\r\n";
+    // More than those after which a connection with another name would not be looked at any more.
+    let mut messages = vec![other.to_owned(); 5];
+    messages.push(chat("id=behind-others,in=1001,out=7", "connection: close\r\n"));
+    let talking = Raw { messages, ..Raw::default() }.start(&lab).unwrap();
+    talking.finish().unwrap();
+    let fact = lab.facts_of("behind-others", 1).unwrap().remove(0);
+    let call = sensor.call_of(&fact).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
+    assert_eq!(call["gen_ai.usage.input_tokens"], 1001, "{call}");
+    // It is known as the connection that it was from the handshake on: that is what is cut where a policy says so.
+    assert!(call["network.peer.address"].is_string(), "{call}");
+    assert_eq!(call["tollgate.tls.name_hidden"], false, "{call}");
+}
+
+#[test]
 fn pipelined_requests_of_every_kind_are_one_call_each() {
     let lab = lab();
     let sensor = Sensor::start("hold_client_hello = true").unwrap();

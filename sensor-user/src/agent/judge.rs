@@ -215,6 +215,18 @@ mod tests {
     use crate::report::sinks::sample;
 
     #[test]
+    fn key_that_may_stand_where_nothing_was_read_is_not_taken_for_absent() {
+        let text = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  default: allow\n  rules: [{name: no, action: deny, match: {credential: {not: [0123456789abcdef0123456789abcdef]}}}]\n";
+        let source = Source { file: "test.yaml".to_owned(), text: text.to_owned() };
+        let engine = Engine::new(Set::read(&[source]).unwrap().0);
+        let mut event = CallEvent { identity: None, ..sample::call() };
+        for (head_complete, effect) in [(true, Effect::Deny), (false, Effect::Allow)] {
+            event.call.head_complete = head_complete;
+            assert_eq!(decide(&engine, &event, event.time).effect(), effect, "{head_complete}");
+        }
+    }
+
+    #[test]
     fn call_whose_hello_hides_its_name_is_refused_and_no_other() {
         const CASES: [(&str, Option<bool>, Effect); 6] = [
             ("deny", Some(true), Effect::Deny),

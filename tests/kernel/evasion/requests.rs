@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use tollgate_tests::lab::clients::spec::OPENAI_KEY;
+use tollgate_tests::lab::net::address_of;
 
 use super::rows::{Row, detected, refused};
 use super::stage::{Stage, compare};
 
-pub(super) const ROWS: [Row; 16] = [
+pub(super) const ROWS: [Row; 19] = [
     refused("blanks behind the host", "they are no part of it (RFC 9110, 5.5)"),
     refused("dot behind the host", "that of the root is no part of a name that is looked for"),
     refused("zeros before the port", "a host ends at its colon"),
@@ -17,7 +18,7 @@ pub(super) const ROWS: [Row; 16] = [
     ),
     refused("model named twice", "the last counts, as for those who read JSON"),
     refused("model behind many blanks", "the search goes on where it was, look by look"),
-    refused("blanks behind the key", "of a key that is not on the list"),
+    refused("blanks behind the key", "of a key that is denied: they are no part of it"),
     detected(
         "model spelt in escapes",
         "it is not compared in the kernel; told as `head_unreadable`",
@@ -35,6 +36,12 @@ pub(super) const ROWS: [Row; 16] = [
     ),
     refused("another object behind the body", "only the first object of a body is the request"),
     refused("model in a form", "as sound is sent (RFC 7578): the part of that name is read"),
+    refused("empty line before a denied path", "path and method are read behind it"),
+    refused("address as host", "where no name is, the destination of the connection stands"),
+    detected(
+        "frames of a WebSocket",
+        "they are no HTTP; told as `not_http`, refused with `refuse_opaque`",
+    ),
 ];
 
 const HOST: &str = "api.openai.com";
@@ -56,6 +63,32 @@ fn chat(id: &str, host: &str, body: &str) -> String {
 /// A chat request's body, its model spelt as given.
 fn body(model: &str) -> String {
     format!("{{{model},\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}")
+}
+
+/// A model that is spelt in escapes in the middle of a long body, looked at in pieces.
+fn spelt_within(id: &str) -> Vec<String> {
+    let (before, behind) = ("x".repeat(2_500), "x".repeat(4_000));
+    let fields = format!("\"a\":\"{before}\",\"model\":\"gpt\\u002d4o-mini\",\"b\":\"{behind}\"");
+    vec![chat(id, HOST, &body(&fields))]
+}
+
+/// A frame with a text (RFC 6455, 5.2), masked as clients have to.
+fn frame(text: &str) -> String {
+    const MASK: [u8; 4] = [7, 1, 9, 3];
+    let length = u8::try_from(text.len()).unwrap();
+    assert!(length < 126, "the length has a byte of its own");
+    let masked = text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+    [0x81, 0x80 | length].into_iter().chain(MASK).chain(masked).map(char::from).collect()
+}
+
+/// A request for a WebSocket, and what is asked for over it.
+fn over_websocket(id: &str) -> Vec<String> {
+    let head = format!(
+        "GET /v1/responses HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {OPENAI_KEY}\r\nX-Lab-Scenario: {id}\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    let asked = format!("{{\"type\":\"response.create\",\"model\":\"{DENIED}\",\"input\":\"hi\"}}");
+    vec![head, frame(&asked)]
 }
 
 /// What is said on the connection in each way.
@@ -80,6 +113,12 @@ fn writes(way: &str, id: &str) -> Vec<String> {
             let filler = "x".repeat(1_300);
             of(&format!("\"user\":\"{filler}\",\"model\":{}\"{DENIED}\"", " ".repeat(700)))
         }
+        "model spelt in escapes, no opaque" => spelt_within(id),
+        "empty line before a denied path" => {
+            let text = request(id, "/v1/embeddings", HOST, &body("\"model\":\"gpt-4o\""));
+            vec![first.to_owned(), format!("\r\n{text}")]
+        }
+        "frames of a WebSocket" => over_websocket(id),
         "another object behind the body" => {
             vec![chat(id, HOST, &format!("{plain}{}", body("\"model\":\"gpt-4o\"")))]
         }
@@ -132,9 +171,9 @@ fn make_known(stage: &Stage) {
 fn spelling_of_a_request_hides_no_model() {
     let stage = Stage::new("spelt", &format!("deny_models = [{DENIED:?}]\n")).unwrap();
     make_known(&stage);
-    let refused = ROWS[..7].iter().chain(&ROWS[13..]).map(|row| (row, false));
+    let refused = ROWS[..7].iter().chain(&ROWS[13..16]).map(|row| (row, false));
     let tried: Vec<_> = refused
-        .chain(ROWS[8..12].iter().map(|row| (row, true)))
+        .chain(ROWS[8..12].iter().chain(&ROWS[18..]).map(|row| (row, true)))
         .map(|(row, is_told)| {
             let spec = spec(&stage, row, row.way);
             let tried = if is_told { stage.try_told(0, &spec) } else { stage.try_in(0, &spec) };
@@ -146,10 +185,38 @@ fn spelling_of_a_request_hides_no_model() {
 
 #[test]
 fn blanks_behind_a_key_do_not_hide_it() {
-    let stage =
-        Stage::new("blanks", "allow_keys = [\"00000000000000000000000000000000\"]\n").unwrap();
+    let mut stage = Stage::new("blanks", "").unwrap();
+    make_known(&stage);
+    let fact = stage.lab.facts_of("known", 1).unwrap().remove(0);
+    let call = stage.sensor.call_of(&fact).unwrap();
+    let orders = format!("deny_keys = [{}]\n", call["tollgate.credential.fingerprint"]);
+    stage.sensor.restart_with(&stage.place.options(&orders).unwrap()).unwrap();
     let row = &ROWS[7];
     compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
+}
+
+#[test]
+fn empty_line_hides_no_path() {
+    let stage = Stage::new("line", "deny_paths = [\"openai POST /v1/embeddings\"]\n").unwrap();
+    make_known(&stage);
+    let row = &ROWS[16];
+    compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
+}
+
+#[test]
+fn address_as_host_hides_no_model() {
+    let address = address_of(HOST).unwrap().to_string();
+    let dedicated = format!("[[dedicated]]\nprovider = \"openai\"\naddresses = [\"{address}\"]\n");
+    let stage = Stage::new("address", &format!("deny_models = [{DENIED:?}]\n{dedicated}")).unwrap();
+    make_known(&stage);
+    let row = &ROWS[17];
+    let mut spec = stage.spec(row.way);
+    let scenario = spec["scenario"].as_str().unwrap().to_owned();
+    spec["way"] = json!("spelt");
+    // Nobody asks for a certificate by an address.
+    spec["name"] = json!("");
+    spec["writes"] = json!([chat(&scenario, &address, &body(&format!("\"model\":\"{DENIED}\"")))]);
+    compare(&[(row, stage.try_in(0, &spec))]);
 }
 
 #[test]
@@ -158,7 +225,7 @@ fn model_that_cannot_be_read_is_refused_where_the_orders_say_so() {
     let stage = Stage::new("unreadable", &orders).unwrap();
     make_known(&stage);
     let row = &ROWS[12];
-    compare(&[(row, stage.try_in(0, &spec(&stage, row, ROWS[8].way)))]);
+    compare(&[(row, stage.try_in(0, &spec(&stage, row, row.way)))]);
 }
 
 #[test]

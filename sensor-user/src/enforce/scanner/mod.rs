@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head:  METHOD SP path SP version LF (name ":" value CR LF)* CR LF   body
-//!               ^path    ^path end           ^begin   ^end      ^head end             ^begin ^end
+//!               ^path    ^path end           ^begin   ^end      ^head end
 //! path:  … "/models/" name ":" …   or   … "/model/" name "/" …   or   … "/deployments/" name "/" …
 //!                     ^begin ^end                     ^begin ^end
 //! ```
