@@ -9,7 +9,7 @@ use crate::spend::prices::BUNDLED_OVERRIDES;
 
 #[test]
 fn bundled_table_is_whole() {
-    assert_eq!(PRICES.table().models().count(), 2267);
+    assert_eq!(PRICES.table().models().count(), 2266);
     assert!(PRICES.id().starts_with("genai-prices-0.2.1@2026-10-30#"), "{}", PRICES.id());
     for (provider, model) in PRICES.table().models() {
         let name = model.sample_name();
