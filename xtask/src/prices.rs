@@ -83,6 +83,9 @@ fn table(json: &str, version: &str, date: &str) -> Result<String> {
 
 fn push_model(out: &mut String, model: &Value) -> Result<()> {
     let id = text(model, "id")?;
+    if is_forgotten(model, id) {
+        return Ok(());
+    }
     let logic = model.get("match").with_context(|| format!("model {id} has no match"))?;
     let patterns = alternatives(logic).with_context(|| format!("model {id}"))?;
     writeln!(out, "model\t{id}\t{}", patterns.join(" "))?;
@@ -108,6 +111,19 @@ fn push_model(out: &mut String, model: &Value) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A row without prices says that a model is free. Of one that its host has withdrawn it says that its prices are not
+/// known any more: such a model is left out.
+fn is_forgotten(model: &Value, id: &str) -> bool {
+    let is_empty = |prices: &Value| prices.as_object().is_some_and(Map::is_empty);
+    let has_none = match model.get("prices") {
+        Some(Value::Array(rows)) => rows.iter().all(|row| row.get("prices").is_some_and(is_empty)),
+        Some(prices) => is_empty(prices),
+        None => false,
+    };
+    let is_deprecated = model.get("deprecated").and_then(Value::as_bool).unwrap_or_default();
+    has_none && is_deprecated && !id.ends_with(":free")
 }
 
 /// `None` for what a network sensor cannot learn from a call.
@@ -284,6 +300,27 @@ mod tests {
                 "variant\ttier=flex from=2026-10-12\tinput=1",
             ]
         );
+    }
+
+    #[test]
+    fn a_withdrawn_model_without_prices_is_left_out() {
+        const CASES: &[(&str, &str, usize)] = &[
+            (r#""m","deprecated":true"#, "{}", 0),
+            (r#""m","deprecated":true"#, r#"[{"prices":{}}]"#, 0),
+            (r#""m","deprecated":true"#, r#"{"input_mtok":1}"#, 1),
+            (r#""m","deprecated":true"#, r#"{"input_mtok":0}"#, 1),
+            (r#""m:free","deprecated":true"#, "{}", 1),
+            (r#""m","deprecated":false"#, "{}", 1),
+            (r#""m""#, "{}", 1),
+        ];
+        for (id, prices, models) in CASES {
+            let json = format!(
+                r#"[{{"id":"p","models":[{{"id":{id},"match":{{"equals":"m"}},"prices":{prices}}}]}}]"#
+            );
+            let table = table(&json, "1", "2026-01-01").unwrap();
+            let written = table.lines().filter(|line| line.starts_with("model\t")).count();
+            assert_eq!(written, *models, "{id} {prices}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub enum Gap {
     OtherModel,
     /// The provider gave no token counts.
     Usage,
-    /// The stream was cut: the counts are lower bounds.
+    /// A lower bound: the stream was cut, or a batch tells a sum that is above a tier of single requests.
     Partial,
     /// A count that every such call has is absent.
     Count,

@@ -73,7 +73,7 @@ impl<'a> Offer<'a> {
             .into_iter()
             .flatten()
             .filter(|name| name.len() <= MODEL_NAME_BYTES_MAX)
-            .map(str::to_lowercase);
+            .map(|name| plain(query.provider, name.to_lowercase()));
         let mut rows = names
             .enumerate()
             .filter_map(|(rank, name)| Some((rank, find_row(sources, query, &name)?, name)));
@@ -237,6 +237,16 @@ fn find_row<'a>(sources: Sources<'a>, query: &Query<'_>, name: &str) -> Option<R
     Some(Row { id: &model.id, standard, model: own.then_some(model), calendar_ended })
 }
 
+/// The name without what Google's interfaces put before it: `models/…`, `publishers/google/models/…`, `google/…`.
+fn plain(provider: &str, name: String) -> String {
+    if provider != "google" {
+        return name;
+    }
+    let short = name.rsplit_once("/models/").map_or(&*name, |(_, short)| short);
+    let short = short.strip_prefix("models/").unwrap_or(short);
+    short.strip_prefix("google/").unwrap_or(short).to_owned()
+}
+
 /// Whether hourly rows apply on the day: every day where no calendar speaks of the model.
 fn peak(overrides: &[Overrides], query: &Query<'_>, name: &str) -> PeakDay {
     let rows = overrides.iter().flat_map(|document| &document.calendar);
@@ -259,6 +269,23 @@ fn tier(raw: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_google_lose_what_stands_before_them() {
+        const CASES: &[(&str, &str, &str)] = &[
+            ("google", "gemini-9", "gemini-9"),
+            ("google", "google/gemini-9", "gemini-9"),
+            ("google", "models/gemini-9", "gemini-9"),
+            ("google", "publishers/google/models/gemini-9", "gemini-9"),
+            ("google", "projects/p/locations/l/publishers/anthropic/models/claude-9", "claude-9"),
+            ("google", "meta/llama-9-maas", "meta/llama-9-maas"),
+            ("google", "tunedmodels/mine", "tunedmodels/mine"),
+            ("openrouter", "google/gemini-9", "google/gemini-9"),
+        ];
+        for (provider, name, expected) in CASES {
+            assert_eq!(plain(provider, (*name).to_owned()), *expected, "{provider} {name}");
+        }
+    }
 
     #[test]
     fn tiers_have_one_spelling() {

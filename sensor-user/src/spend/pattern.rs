@@ -3,6 +3,29 @@
 /// Longest model name that is looked up, in bytes; a longer one has no price.
 pub(super) const MODEL_NAME_BYTES_MAX: usize = 256;
 
+/// Words that make another model of a name, with another price. A version or a date behind a `*` does not.
+const KINDS: &[&str] = &[
+    "8b",
+    "audio",
+    "codex",
+    "cyber",
+    "embedding",
+    "fast",
+    "image",
+    "lite",
+    "live",
+    "max",
+    "mini",
+    "nano",
+    "pro",
+    "realtime",
+    "search",
+    "transcribe",
+    "tts",
+    "ultra",
+    "video",
+];
+
 /// Globs that must all hold, joined by `&`: `*` is any run, `#` one digit, a leading `!` negates; lower case.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(from = "String")]
@@ -32,11 +55,39 @@ impl Pattern {
             None => glob_matches(term.as_bytes(), name.as_bytes()),
         })
     }
+
+    /// What the closing star of each glob stands for, up to a colon: behind it are words of gateways and of users.
+    fn rests<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.split('&').filter(|term| !term.starts_with('!')).filter_map(move |term| {
+            let glob = term.strip_suffix('*')?.as_bytes();
+            let (begin, _) = name.char_indices().find(|(at, _)| {
+                name.get(..*at).is_some_and(|begin| glob_matches(glob, begin.as_bytes()))
+            })?;
+            name.get(begin..)?.split(':').next()
+        })
+    }
 }
 
 /// Whether any of the patterns means this name.
 pub(super) fn any(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Whether any of the patterns of the row with this id means this name, and the name is of no other kind: `x*` does not
+/// mean `x-lite`, for which no price is better than that of `x`. A word of the id or of any pattern is the row's own.
+pub(super) fn any_of_kind(patterns: &[Pattern], id: &str, name: &str) -> bool {
+    let is_own = |kind: &str| {
+        words(id).any(|word| word.eq_ignore_ascii_case(kind))
+            || patterns.iter().any(|pattern| words(&pattern.0).any(|word| word == kind))
+    };
+    let is_other = |word: &str| KINDS.contains(&word) && !is_own(word);
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(name) && !pattern.rests(name).flat_map(words).any(is_other))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
@@ -127,6 +178,28 @@ mod tests {
         ];
         for (pattern, name, expected) in CASES {
             assert_eq!(Pattern::new(pattern).matches(name), *expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_no_other_kind_of_model() {
+        const CASES: &[(&str, &str, &str, bool)] = &[
+            ("gemini-9-flash*", "gemini-9-flash", "gemini-9-flash", true),
+            ("gemini-9-flash*", "gemini-9-flash", "gemini-9-flash-preview-09-2030", true),
+            ("gemini-9-flash*", "gemini-9-flash", "gemini-9-flash-lite", false),
+            ("gemini-9-flash*", "gemini-9-flash", "gemini-9-flash-preview-live", false),
+            ("*gemini-9-flash*", "gemini-9-flash", "us.gemini-9-flash-8b", false),
+            ("gemini-9-flash*&!*-exp", "gemini-9-flash", "gemini-9-flash-lite", false),
+            ("gemini-9-flash-lite*", "gemini-9-flash-lite", "gemini-9-flash-lite-001", true),
+            ("gemini-9*", "Gemini-9-Lite", "gemini-9-lite", true),
+            ("gemini-9* gemini-lite-latest", "gemini-9", "gemini-9-lite", true),
+            ("gpt-9*", "gpt-9", "gpt-9-2030-01-01:mini", true),
+            ("gpt-9-mini", "gpt-9", "gpt-9-mini", true),
+            ("gpt-9*", "gpt-9", "gpt-9-minimal", true),
+        ];
+        for (patterns, id, name, expected) in CASES {
+            let patterns: Vec<_> = patterns.split(' ').map(Pattern::new).collect();
+            assert_eq!(any_of_kind(&patterns, id, name), *expected, "{id} {name}");
         }
     }
 

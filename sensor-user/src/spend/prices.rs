@@ -163,8 +163,8 @@ fn charge(
     reading: &Reading,
     query: &Query<'_>,
 ) -> Result<(i64, Option<Gap>), Gap> {
-    let total_input = reading.total_input;
-    let mut gap = offer.gap.or(reading.gap);
+    let (total_input, unsure) = tier_input(offer, reading, query.operation);
+    let mut gap = offer.gap.or(reading.gap).or(unsure);
     if has_unsplit_parts(offer, query) {
         gap = gap.or(Some(Gap::Rate));
     }
@@ -212,6 +212,18 @@ fn charge(
     }
     let amount = total(offer, tokens, pieces).ok_or(Gap::Overflow)?;
     Ok((amount, gap))
+}
+
+/// The input that picks the tier, and what is doubtful about that. A tier holds for one request, and a batch tells the
+/// sum of all its requests: that picks none, which makes a lower bound where the sum is above one.
+fn tier_input(offer: &Offer<'_>, reading: &Reading, operation: Operation) -> (u64, Option<Gap>) {
+    let sum = reading.total_input;
+    if operation != Operation::Batch {
+        return (sum, None);
+    }
+    let mut counts = reading.counts.iter().filter(|count| count.amount > 0);
+    let is_above = counts.any(|count| offer.rate(count.class, sum) != offer.rate(count.class, 0));
+    (0, is_above.then_some(Gap::Partial))
 }
 
 /// Whether the row has a rate for a part that the counts do not show: the whole is then charged at another rate.

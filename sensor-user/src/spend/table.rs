@@ -149,7 +149,7 @@ impl Table {
 
 impl Provider {
     fn find(&self, name: &str) -> Option<&Model> {
-        self.models.iter().find(|model| pattern::any(&model.patterns, name))
+        self.models.iter().find(|model| pattern::any_of_kind(&model.patterns, &model.id, name))
     }
 }
 

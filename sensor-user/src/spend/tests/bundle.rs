@@ -4,12 +4,15 @@ use super::Call;
 use super::PRICES;
 use super::tokens;
 use super::usd;
+use crate::provider::Catalogue;
+use crate::provider::catalogue::Local;
+use crate::spend::Basis;
 use crate::spend::Prices;
 use crate::spend::prices::BUNDLED_OVERRIDES;
 
 #[test]
 fn bundled_table_is_whole() {
-    assert_eq!(PRICES.table().models().count(), 2267);
+    assert_eq!(PRICES.table().models().count(), 2266);
     assert!(PRICES.id().starts_with("genai-prices-0.2.1@2026-10-30#"), "{}", PRICES.id());
     for (provider, model) in PRICES.table().models() {
         let name = model.sample_name();
@@ -49,6 +52,25 @@ fn a_users_rows_go_over_all() {
     ];
     for (call, dollars) in cases {
         assert_eq!(usd(&call.cost_by(&prices)), dollars, "{:?}", call.request_model);
+    }
+}
+
+#[test]
+fn ollama_is_free_on_ones_own_machines_only() {
+    let hosts = vec!["llm.corp.example".to_owned()];
+    let own = Local { name: "ollama".to_owned(), hosts, ..Local::default() };
+    let catalogue = Catalogue::with_local("", &[own]).unwrap();
+    for (host, basis, dollars) in [
+        ("llm.corp.example:11434", Basis::Reported, "0"),
+        ("ollama.ai-team.svc.cluster.local:11434", Basis::Reported, "0"),
+        ("ollama.local:11434", Basis::Reported, "0"),
+        ("ollama.com", Basis::Unknown, "unknown"),
+        ("api.ollama.com", Basis::Unknown, "unknown"),
+    ] {
+        let provider = catalogue.find(host).unwrap();
+        let cost = Call::chat(&provider.price, "gpt-oss:120b", tokens(1000, 1000)).cost();
+        assert_eq!((cost.basis, usd(&cost).as_str()), (basis, dollars), "{host}");
+        assert_eq!((&*provider.name, provider.routes.len()), ("ollama", 3), "{host}");
     }
 }
 
