@@ -34,7 +34,7 @@ fn carry_out() -> anyhow::Result<ExitCode> {
         Command::Report(options) => report(&options),
         Command::Config { action: ConfigAction::Sample } => print(config::SAMPLE.as_bytes()),
         Command::Config { action: ConfigAction::Check { path } } => {
-            Config::read(&path)?;
+            Config::read(&path)?.check_named(&path)?;
             print(format!("{} is right\n", path.display()).as_bytes())
         }
         Command::Policy { action } => {
