@@ -26,7 +26,7 @@ pub struct Filter {
     pub key: Vec<String>,
     /// Smallest amount in pico-dollars; a call without a known amount is not shown then.
     pub min_cost: Option<i64>,
-    /// Only calls with an HTTP status of 400 and above, or with an error.
+    /// Only calls that failed.
     pub errors: bool,
 }
 
@@ -59,9 +59,7 @@ impl Filter {
             && self
                 .min_cost
                 .is_none_or(|least| event.cost.picodollars.is_some_and(|amount| amount >= least))
-            && (!self.errors
-                || call.error_type.is_some()
-                || call.outcome().is_none_or(|status| status >= 400))
+            && (!self.errors || call.failed())
     }
 }
 

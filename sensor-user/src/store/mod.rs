@@ -109,7 +109,7 @@ pub struct Figures {
     pub last_seen: i64,
     /// Calls seen in plaintext.
     pub calls: u64,
-    /// Of these, failed ones.
+    /// Of these, failed ones: refused, unanswered, or with an error within the answer.
     pub errors: u64,
     /// Input tokens, where known.
     pub input_tokens: u64,

@@ -199,7 +199,7 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
         first_seen: at,
         last_seen: at,
         calls: 1,
-        errors: u64::from(call.outcome().is_none_or(|status| status >= 400)),
+        errors: u64::from(call.failed()),
         input_tokens: tokens.input.unwrap_or(0),
         output_tokens: tokens.output.unwrap_or(0),
         unpriced: u64::from(event.cost.picodollars.is_none()),
@@ -312,6 +312,14 @@ mod tests {
             include_str!("../../../../tests/golden/inventory.csv"),
             &String::from_utf8(rows).unwrap(),
         );
+    }
+
+    #[test]
+    fn call_that_failed_within_its_answer_is_an_error() {
+        let mut event = sample::call();
+        assert_eq!(of_call(&event).1.errors, 0);
+        event.call.error_type = Some("overloaded_error".to_owned());
+        assert_eq!((event.call.status, of_call(&event).1.errors), (Some(200), 1));
     }
 
     #[test]
