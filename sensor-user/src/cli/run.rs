@@ -58,8 +58,8 @@ pub struct Show {
     /// Of this program or process id.
     #[arg(long, value_name = "NAME|PID")]
     pub process: Vec<String>,
-    /// Of this user.
-    #[arg(long, value_name = "NAME")]
+    /// Of this user; of one without a name here, by the id.
+    #[arg(long, value_name = "NAME|UID")]
     pub user: Vec<String>,
     /// Of this container.
     #[arg(long, value_name = "ID|NAME")]
