@@ -70,8 +70,10 @@ impl Wanted {
 
 /// Says for people what of the configuration's providers is left out.
 fn warnings(refused: &[String]) -> String {
-    let line =
-        |why: &String| format!("warning: providers of the configuration are refused: {why}\n");
+    let line = |why: &String| {
+        let why = escape::lines(why);
+        format!("warning: providers of the configuration are refused: {why}\n")
+    };
     refused.iter().map(line).collect()
 }
 

@@ -14,7 +14,7 @@ pub fn lines(text: &str) -> String {
 }
 
 /// The same within a JSON document, where the serializer has escaped the ASCII ones.
-pub(super) fn json(text: &str) -> Cow<'_, str> {
+pub fn json(text: &str) -> Cow<'_, str> {
     let is_left = |c: char| !c.is_ascii() || c == '\x7f';
     replaced(text, |c, out| {
         if is_left(c) { write!(out, "\\u{:04x}", u32::from(c)) } else { out.write_char(c) }
