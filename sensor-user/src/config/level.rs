@@ -1,4 +1,4 @@
-//! The text of a log level comes in; what of it would silence the agent by mistake goes out, with the word that was probably meant.
+//! The text of a log level comes in; what of it would silence the agent by mistake, and what was probably meant, goes out.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -11,8 +11,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// The crate that logs all lines of the agent: the program around it logs none, so its own name would stand for nothing.
 const OWN: &str = "sensor_user";
 
-/// What is wrong with a text that says what is logged, if anything is. A bare word that is no level stands for a module by
-/// that name, and lets nothing through that has none: no error either.
+/// What is wrong with a text that says what is logged, if anything is. A bare word that is no level stands for a module of
+/// that name: where there is none, no line is logged, no error either.
 pub(super) fn problem(text: &str) -> Option<String> {
     let parts = || text.split(',').filter(|part| !part.is_empty());
     if let Some(part) = parts().find(|part| !part.contains('=') && !is_about_agent(part)) {

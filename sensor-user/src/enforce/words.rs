@@ -65,7 +65,7 @@ pub(super) fn name(pattern: &str) -> Option<u64> {
     is_label.then(|| name_key(backwards(tail), NAME_HEAD_AND_TAIL, label))
 }
 
-/// Number under which the name of what a panic is about is kept, beside the words of its reason: its key has a number only.
+/// Number under which the name of what a panic is about is kept, beside the words of reasons: its key is a number only.
 pub(super) fn name_of(key: &RuleKey) -> u32 {
     number(&format!("panic {} {} {:?}", key.class, key.kind, key.value), 1)
 }
