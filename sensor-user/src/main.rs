@@ -14,14 +14,15 @@ use sensor_user::report::control::{self, Picture, client};
 use sensor_user::report::doctor::{self, State};
 use sensor_user::report::sinks::terminal::Look;
 use sensor_user::report::sinks::{Inventory, JsonLines, Terminal};
-use sensor_user::report::{Metrics, Sink, inventory};
+use sensor_user::report::{Metrics, Sink, escape, inventory};
 use sensor_user::store::{Entry, Store};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     carry_out().unwrap_or_else(|error| {
         // Not as a result of `main`: where `RUST_BACKTRACE` is set, a line about a typing error would have a stack below it.
-        let _nobody_reads = writeln!(io::stderr(), "Error: {error:#}");
+        let said = escape::lines(&format!("{error:#}"));
+        let _nobody_reads = writeln!(io::stderr(), "Error: {said}");
         ExitCode::FAILURE
     })
 }
@@ -34,7 +35,7 @@ fn carry_out() -> anyhow::Result<ExitCode> {
         Command::Report(options) => report(&options),
         Command::Config { action: ConfigAction::Sample } => print(config::SAMPLE.as_bytes()),
         Command::Config { action: ConfigAction::Check { path } } => {
-            Config::read(&path)?;
+            Config::read(&path)?.check_named(&path)?;
             print(format!("{} is right\n", path.display()).as_bytes())
         }
         Command::Policy { action } => {
@@ -105,7 +106,7 @@ fn ask<T: serde::de::DeserializeOwned>(ask: &Ask, path: &str) -> anyhow::Result<
 fn status(options: &Ask, output: Output) -> anyhow::Result<ExitCode> {
     let picture: Picture = ask(options, control::STATUS)?;
     let text = match output {
-        Output::Json => serde_json::to_string(&picture)? + "\n",
+        Output::Json => format!("{}\n", escape::json(&serde_json::to_string(&picture)?)),
         Output::Text => picture.text(jiff::Timestamp::now().as_second()),
     };
     print(text.as_bytes())?;

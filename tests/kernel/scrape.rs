@@ -18,11 +18,12 @@ const CALLS: u32 = 3;
 /// A model that no other test asks for: a sensor sees the calls of all tests that run beside it.
 const MODEL: &str = "gpt-4.1-nano";
 /// Counters that are sums over events and nothing else.
-const SUMS: [&str; 8] = [
+const SUMS: [&str; 9] = [
     "tollgate_capture_bindings_total",
     "tollgate_credential_calls_total",
     "tollgate_provider_call_duration_seconds_count",
     "tollgate_provider_calls_total",
+    "tollgate_provider_failed_calls_total",
     "tollgate_provider_first_token_seconds_count",
     "tollgate_provider_tokens_total",
     "tollgate_spend_calls_total",
@@ -92,6 +93,10 @@ fn sums(calls: &[Value]) -> Series {
         let coverage = ("coverage", text("tollgate.coverage"));
         let all = [provider, operation, model, ("status", status.as_str()), coverage];
         add("tollgate_provider_calls_total", &all, 1.0);
+        if call["error.type"].is_string() || status == "none" {
+            let labels = [provider, ("status", status.as_str())];
+            add("tollgate_provider_failed_calls_total", &labels, 1.0);
+        }
         add("tollgate_provider_call_duration_seconds_count", &[provider, operation], 1.0);
         if call["tollgate.time_to_first_token_ms"].is_number() {
             add("tollgate_provider_first_token_seconds_count", &[provider], 1.0);

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::enforce;
 use crate::enforce::{Panic, Scope};
 use crate::provider::Catalogue;
+use crate::report::escape;
 
 use super::clock::Clock;
 use super::{catalogues, gate};
@@ -69,8 +70,10 @@ impl Wanted {
 
 /// Says for people what of the configuration's providers is left out.
 fn warnings(refused: &[String]) -> String {
-    let line =
-        |why: &String| format!("warning: providers of the configuration are refused: {why}\n");
+    let line = |why: &String| {
+        let why = escape::lines(why);
+        format!("warning: providers of the configuration are refused: {why}\n")
+    };
     refused.iter().map(line).collect()
 }
 
@@ -99,8 +102,8 @@ fn on(
     }
     let mut maps = gate::maps_or_new(config, &wanted.catalogue)?;
     let until = now.saturating_add(seconds.saturating_mul(NS_PER_SEC));
-    for key in &wanted.keys {
-        Panic::on(&mut maps, *key, until, reason).context("putting the panic on")?;
+    for named in wanted.scopes.iter().zip(wanted.keys.iter().copied()) {
+        Panic::on(&mut maps, named, until, reason).context("putting the panic on")?;
     }
     let open: Vec<_> = maps
         .sockets()
@@ -153,12 +156,15 @@ fn status(config: &Config, now: u64) -> anyhow::Result<String> {
         return Ok("no panic is on\n".to_owned());
     }
     let (catalogue, refused) = catalogues::configured(config)?;
-    let line = |panic: &Panic| {
-        let left = panic.until_ns.saturating_sub(now).checked_div(NS_PER_SEC).unwrap_or(0);
-        let row = panic.provider(&catalogue).map(|id| format!(" ({id})")).unwrap_or_default();
-        format!("on for {left} s more{row}: {}\n", panic.reason)
-    };
-    Ok(warnings(&refused) + &on.iter().map(line).collect::<String>())
+    let lines: String = on.iter().map(|panic| line(panic, &catalogue, now)).collect();
+    Ok(warnings(&refused) + &lines)
+}
+
+/// What a panic stops, until when and why; what it stops is named as the command lifts it.
+fn line(panic: &Panic, catalogue: &Catalogue, now: u64) -> String {
+    let left = panic.until_ns.saturating_sub(now).checked_div(NS_PER_SEC).unwrap_or(0);
+    let (what, reason) = (panic.what(catalogue), &panic.reason);
+    format!("on for {left} s more, {}: {}\n", escape::plain(&what), escape::plain(reason))
 }
 
 #[cfg(test)]
@@ -183,6 +189,47 @@ mod tests {
         );
         let off = PanicAction::Off { scope: known, all: false };
         assert_eq!(alarm(&config, &off).unwrap(), "0 panics lifted\n");
+    }
+
+    #[test]
+    fn status_names_what_each_panic_stops_as_the_option_that_lifts_it_does() {
+        const FINGERPRINT: &str = "9f3c2e1a00112233445566778899aabb";
+        let catalogue = Catalogue::bundled().unwrap();
+        let of = |scope: &Scope, is_named: bool| {
+            let key = scope.key().unwrap();
+            let scope = Some(scope.clone()).filter(|_| is_named);
+            let reason = "a \u{1b}[2Jleak".to_owned();
+            let panic = Panic { key, until_ns: 9 * NS_PER_SEC, reason, scope };
+            let line = line(&panic, &catalogue, NS_PER_SEC);
+            let what = line.strip_prefix("on for 8 s more, ").unwrap();
+            what.strip_suffix(": a \\u{1b}[2Jleak\n").unwrap().to_owned()
+        };
+        let cases = [
+            (Scope::Everything, "everything", None),
+            (Scope::Provider("openai".to_owned()), "provider openai", Some("provider openai")),
+            (
+                Scope::Provider("gone".to_owned()),
+                "provider gone",
+                Some("a provider whose name was not kept"),
+            ),
+            (Scope::Key(FINGERPRINT.to_owned()), "key 9f3c2e1a00112233445566778899aabb", None),
+            (
+                Scope::Model("gpt-4o".to_owned()),
+                "model gpt-4o",
+                Some("a model whose name was not kept"),
+            ),
+            (
+                Scope::Workload("web".to_owned()),
+                "workload web",
+                Some("a workload whose name was not kept"),
+            ),
+        ];
+        for (scope, named, nameless) in cases {
+            assert_eq!(of(&scope, true), named);
+            if let Some(nameless) = nameless {
+                assert_eq!(of(&scope, false), nameless);
+            }
+        }
     }
 
     #[test]

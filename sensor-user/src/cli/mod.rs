@@ -98,7 +98,7 @@ pub enum Command {
 pub enum ConfigAction {
     /// Print a configuration file with every key, its documentation and its default.
     Sample,
-    /// Say whether a configuration file is right, and where not.
+    /// Say whether a configuration file is right and the files that it names can be read, and where not.
     Check {
         /// The file.
         #[arg(default_value = crate::config::DEFAULT_PATH)]

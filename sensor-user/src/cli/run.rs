@@ -34,7 +34,7 @@ pub struct Run {
     /// Folder for what outlives the agent.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
-    /// Least level that is logged: "error", "warn", "info", "debug" or "trace".
+    /// Least level that is logged: "error", "warn", "info", "debug" or "trace"; "off" for nothing.
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
     /// Print totals every so many seconds; they are printed at the end, and on SIGUSR1, in any case.
@@ -58,8 +58,8 @@ pub struct Show {
     /// Of this program or process id.
     #[arg(long, value_name = "NAME|PID")]
     pub process: Vec<String>,
-    /// Of this user.
-    #[arg(long, value_name = "NAME")]
+    /// Of this user; of one without a name here, by the id.
+    #[arg(long, value_name = "NAME|UID")]
     pub user: Vec<String>,
     /// Of this container.
     #[arg(long, value_name = "ID|NAME")]
@@ -219,7 +219,10 @@ mod tests {
             let said = run(options).unwrap_err();
             assert!(said.contains(part), "{said}");
         }
-        let said = run(&["--log", "a=b=c"]).unwrap().configuration().unwrap_err().to_string();
-        assert!(said.starts_with("command line: log.level"), "{said}");
+        for level in ["a=b=c", "inof"] {
+            let run = run(&["--log", level]).unwrap();
+            let said = run.configuration().unwrap_err().to_string();
+            assert!(said.starts_with("command line: log.level"), "{said}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The configuration file comes in; checked settings go out. What a key means stands at its field, in one place.
 
 mod explain;
+mod level;
+mod named;
 #[cfg(test)]
 mod sample;
 mod sections;
@@ -91,6 +93,14 @@ pub enum Error {
         /// Line, column, and what is wrong.
         problem: String,
     },
+    /// What it names cannot be read.
+    #[error("{path}: {problems}")]
+    Named {
+        /// The file.
+        path: PathBuf,
+        /// Each key with what it names, and why that cannot be read.
+        problems: String,
+    },
     /// A value is out of its range.
     #[error("{path}: {key} {problem}")]
     Value {
@@ -115,8 +125,24 @@ impl Config {
     pub fn find(named: Option<&Path>) -> Result<Self, Error> {
         match named {
             Some(path) => Self::read(path),
-            None if Path::new(DEFAULT_PATH).exists() => Self::read(Path::new(DEFAULT_PATH)),
-            None => Ok(Self::default()),
+            None => Self::read_if_there(Path::new(DEFAULT_PATH)),
+        }
+    }
+
+    /// Reads a file, or takes the defaults where nothing is. A link that leads nowhere, or a folder that keeps its files
+    /// from us, is an error: whoever put it there does not mean the defaults, by which nothing is refused.
+    fn read_if_there(path: &Path) -> Result<Self, Error> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The folder may be such a link as well.
+                let nearest = path.ancestors().find(|at| fs::symlink_metadata(at).is_ok());
+                match nearest.map(fs::metadata) {
+                    Some(Err(source)) => Err(Error::Read { path: path.to_owned(), source }),
+                    _ => Ok(Self::default()),
+                }
+            }
+            Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+            Ok(_) => Self::read(path),
         }
     }
 
@@ -147,8 +173,12 @@ impl Config {
             );
             return bad("report.listen", text);
         }
-        if let Err(error) = self.log.level.parse::<tracing_subscriber::EnvFilter>() {
-            return bad("log.level", format!("is {:?}: {error}", self.log.level));
+        if let Some(problem) = level::problem(&self.log.level) {
+            return bad("log.level", format!("is {:?}: {problem}", self.log.level));
+        }
+        if self.store.retention_days == 0 {
+            let text = "is 0: all that is kept would be forgotten at once; write 36500 to keep it for a hundred years, or store.inventory = false to keep nothing";
+            return bad("store.retention_days", text.to_owned());
         }
         for (key, value) in [
             ("report.label_values_max", self.report.label_values_max),
@@ -175,6 +205,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     fn problem(text: &str) -> String {
         Config::parse(text, Path::new("tollgate.toml")).unwrap_err().to_string()
@@ -211,6 +242,14 @@ mod tests {
             ("[capture]\nattach = \"sometimes\"\n", "line 2, column 10"),
             ("[capture]\nring_bytes = -1\n", "line 2, column 14"),
             ("[log]\nlevel = \"a=b=c\"\n", "log.level"),
+            (
+                "[log]\nlevel = \"warning\"\n",
+                "log.level is \"warning\": \"warning\" is no level; did you mean \"warn\"?",
+            ),
+            (
+                "[store]\nretention_days = 0\n",
+                "store.retention_days is 0: all that is kept would be forgotten at once; write 36500",
+            ),
             ("[workload]\nprocesses_max = 0\n", "workload.processes_max is 0"),
             ("[capture\n", "line 1"),
         ];
@@ -229,5 +268,23 @@ mod tests {
     fn missing_file_is_an_error_only_where_it_was_named() {
         let error = Config::find(Some(Path::new("/nonexistent.toml"))).unwrap_err();
         assert_eq!(error.to_string(), "reading the configuration /nonexistent.toml");
+        let usual = Path::new("/nonexistent/tollgate.toml");
+        assert_eq!(Config::read_if_there(usual).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn usual_place_that_leads_nowhere_is_an_error_and_not_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("gone.toml"), at("link.toml")).unwrap();
+        symlink(at("gone"), at("folder")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        for name in ["link.toml", "folder/tollgate.toml", "file/tollgate.toml"] {
+            let error = Config::read_if_there(&at(name)).unwrap_err();
+            assert!(matches!(error, Error::Read { .. }), "{name}: {error:?}");
+        }
+        fs::write(at("gone.toml"), "[capture]\nring_bytes = 131072\n").unwrap();
+        let config = Config::read_if_there(&at("link.toml")).unwrap();
+        assert_eq!(config.capture.ring_bytes, 131_072);
     }
 }

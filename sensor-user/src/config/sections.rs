@@ -14,7 +14,7 @@ const NS_PER_SEC: u64 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// Least level that is logged: "error", "warn", "info", "debug" or "trace"; also by module, as
+    /// Least level that is logged: "error", "warn", "info", "debug" or "trace", "off" for nothing; also by module, as
     /// `"info,sensor_user::http=debug"`.
     pub level: String,
 }

@@ -20,6 +20,7 @@ use crate::enforce::{Error, Orders, Told};
 use crate::policy::Forms;
 use crate::provider::catalogue::Provider;
 
+use super::panic::is_panic;
 use super::{health, leads, scanner, words};
 
 /// Two threads tell the gate: neither may take the place that the other writes an automaton to, nor the words away that the
@@ -66,7 +67,8 @@ impl Enforcer {
         let told = alone();
         let rules: HashMap<_, _> = self.maps.rules().into_iter().collect();
         let before = rules.values().map(|verdict| verdict.reason);
-        let kept: HashSet<_> = before.chain(orders.words.keys().copied()).collect();
+        let names = rules.keys().filter(|key| is_panic(key)).map(words::name_of);
+        let kept: HashSet<_> = before.chain(orders.words.keys().copied()).chain(names).collect();
         self.maps.keep_words(|reason| kept.contains(&reason), WORDS_MANY)?;
         let words: Vec<_> =
             orders.words.iter().map(|(reason, words)| (*reason, &**words)).collect();

@@ -1,5 +1,7 @@
 //! A scope, an end and a reason come in; the pinned maps stop that scope from this moment on, with or without an agent.
 
+use std::fmt;
+
 use sensor_common::gate::{
     ACTION_DENY, CLASS_EVERY, DESTINATION_ANY, RULE_CLASS, RULE_CREDENTIAL, RULE_DESTINATION,
     RULE_MODEL, RuleKey, SCOPE_CONTENT, Switches, Verdict,
@@ -37,6 +39,13 @@ pub struct Panic {
     pub until_ns: u64,
     /// Why it was put on.
     pub reason: String,
+    /// What it stops; `None` where the name of that was not kept.
+    pub scope: Option<Scope>,
+}
+
+/// Whether a rule is a panic's.
+pub(super) fn is_panic(key: &RuleKey) -> bool {
+    key.class == CLASS_EVERY || key.kind == RULE_CLASS
 }
 
 /// Whether a panic is about what only a request tells.
@@ -86,13 +95,58 @@ impl Scope {
             Self::Workload(name) => key(words::class(name), RULE_CLASS, [0, 0]),
         }
     }
+
+    /// The name of which its key has a number only.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Provider(name) | Self::Model(name) | Self::Workload(name) => Some(name),
+            Self::Everything | Self::Key(_) => None,
+        }
+    }
+
+    /// The scope of a key, by the name that was kept for it.
+    fn of(key: &RuleKey, name: Option<String>) -> Option<Self> {
+        let [first, second] = key.value;
+        let scope = match (key.kind, name) {
+            (RULE_CREDENTIAL, _) => Self::Key(format!("{first:016x}{second:016x}")),
+            (RULE_DESTINATION, _) if first == u64::from(DESTINATION_ANY) => Self::Everything,
+            (RULE_DESTINATION, Some(name)) => Self::Provider(name),
+            (RULE_MODEL, Some(name)) => Self::Model(name),
+            (RULE_CLASS, Some(name)) => Self::Workload(name),
+            _ => return None,
+        };
+        // Two numbers of words may meet, and a long name is cut: a name that leads elsewhere is another's.
+        scope.key().is_ok_and(|own| own == *key).then_some(scope)
+    }
+}
+
+impl fmt::Display for Scope {
+    /// In the words of the option that puts it on and lifts it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("everything"),
+            Self::Provider(name) => write!(f, "provider {name}"),
+            Self::Key(fingerprint) => write!(f, "key {fingerprint}"),
+            Self::Model(name) => write!(f, "model {name}"),
+            Self::Workload(name) => write!(f, "workload {name}"),
+        }
+    }
 }
 
 impl Panic {
     /// Puts a panic on: the verdict first, then the switch.
-    pub fn on(maps: &mut GateMaps, key: RuleKey, until_ns: u64, reason: &str) -> Result<(), Error> {
+    pub fn on(
+        maps: &mut GateMaps,
+        (scope, key): (&Scope, RuleKey),
+        until_ns: u64,
+        reason: &str,
+    ) -> Result<(), Error> {
         let number = words::reason(reason);
         maps.set_words(number, reason)?;
+        if let Some(name) = scope.name() {
+            // It stops the same without: where there is no room for its name, the status does not tell it.
+            let _kept = maps.set_words(words::name_of(&key), name);
+        }
         let verdict = Verdict {
             action: ACTION_DENY,
             reason: number,
@@ -127,7 +181,6 @@ impl Panic {
 
     /// Every panic that was put on and not lifted, ended ones included.
     pub fn all(maps: &GateMaps) -> Vec<Self> {
-        let is_panic = |key: &RuleKey| key.class == CLASS_EVERY || key.kind == RULE_CLASS;
         maps.rules()
             .into_iter()
             .filter(|(key, _)| is_panic(key))
@@ -135,6 +188,7 @@ impl Panic {
                 key,
                 until_ns: verdict.expires_ns,
                 reason: maps.words(verdict.reason).unwrap_or_default(),
+                scope: Scope::of(&key, maps.words(words::name_of(&key))),
             })
             .collect()
     }
@@ -162,6 +216,18 @@ impl Panic {
         let wanted = self.key.value.first().filter(|_| self.key.kind == RULE_DESTINATION)?;
         let mut ids = catalogue.providers().iter().map(|row| row.id.as_str());
         ids.find(|id| u64::from(words::destination(id)) == *wanted)
+    }
+
+    /// What it stops, for people.
+    pub fn what(&self, catalogue: &Catalogue) -> String {
+        let row = || self.provider(catalogue).map(|id| Scope::Provider(id.to_owned()));
+        let kind = match self.key.kind {
+            RULE_MODEL => "model",
+            RULE_CLASS => "workload",
+            _ => "provider",
+        };
+        let scope = self.scope.clone().or_else(row);
+        scope.map_or_else(|| format!("a {kind} whose name was not kept"), |scope| scope.to_string())
     }
 
     /// Whether an open connection is to be cut for a panic: its class, the scope of that, and where it leads.
@@ -211,6 +277,7 @@ mod tests {
                 key: Scope::Provider(id.clone()).key().unwrap(),
                 until_ns: 1,
                 reason: String::new(),
+                scope: None,
             };
             let found = resolve(&row.name).unwrap();
             let about: Vec<_> = found.iter().map(panic).collect();
@@ -224,6 +291,33 @@ mod tests {
                     .eq(about.iter().filter_map(|one| one.provider(&catalogue)))
             );
         }
+    }
+
+    #[test]
+    fn scope_is_known_by_its_key_and_the_name_that_was_kept() {
+        let fingerprint = "9f3c2e1a00112233445566778899aabb".to_owned();
+        let scopes = [
+            Scope::Everything,
+            Scope::Provider("gone".to_owned()),
+            Scope::Key(fingerprint),
+            Scope::Model("m".repeat(200)),
+            Scope::Workload("web".to_owned()),
+        ];
+        let mut numbers = Vec::new();
+        for scope in scopes {
+            let key = scope.key().unwrap();
+            numbers.push(words::name_of(&key));
+            let name = scope.name().map(str::to_owned);
+            assert_eq!(Scope::of(&key, name.clone()), Some(scope));
+            // Without a name, or by that of another, it is not guessed.
+            let is_named = name.is_some();
+            for other in [None, name.map(|name| format!("x{name}"))] {
+                assert_eq!(Scope::of(&key, other).is_none(), is_named, "{key:?}");
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 5);
     }
 
     #[test]

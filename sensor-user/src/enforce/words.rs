@@ -5,7 +5,7 @@ use sensor_common::gate::{
     LAYER_QUIC, LAYER_SOCKET, NAME_HEAD_AND_TAIL, NAME_TAIL, NAME_WHOLE, REASON_HEAD_UNREADABLE,
     REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE, REASON_HTTP_2, REASON_MPTCP, REASON_NOT_HTTP,
     REASON_OWN, REASON_QUIC, REASON_RAW, REASON_RECORD_UNSEEN, REASON_ULP, REASON_UNFINISHED,
-    REASON_UNMAPPED, REASON_UNREADABLE, name_key,
+    REASON_UNMAPPED, REASON_UNREADABLE, RuleKey, name_key,
 };
 use sensor_common::limits::MODEL_SCAN_MAX;
 use sensor_common::state::{NAME_HASH_PRIME, NAME_HASH_START, name_hash_step};
@@ -63,6 +63,11 @@ pub(super) fn name(pattern: &str) -> Option<u64> {
     let is_label = head.find('.') == head.len().checked_sub(1);
     let label = head.bytes().fold(NAME_HASH_START, name_hash_step);
     is_label.then(|| name_key(backwards(tail), NAME_HEAD_AND_TAIL, label))
+}
+
+/// Number under which the name of what a panic is about is kept, beside the words of reasons: its key is a number only.
+pub(super) fn name_of(key: &RuleKey) -> u32 {
+    number(&format!("panic {} {} {:?}", key.class, key.kind, key.value), 1)
 }
 
 /// Number of a group of keys.

@@ -188,7 +188,7 @@ impl<'a> Facts<'a> {
         self.set(Attribute::Executable, Fact::Known(&workload.executable));
         let parents = workload.ancestors.iter().map(|parent| parent.executable.as_str());
         self.set_parents(Fact::Known(parents.collect()));
-        self.set(Attribute::User, Fact::of(workload.user.as_deref()));
+        self.set(Attribute::User, Fact::Known(workload.user_name()));
         self.set(Attribute::LoginUser, Fact::of(workload.login_user.as_deref()));
         self.set(Attribute::Unit, Fact::of(workload.systemd_unit.as_deref()));
         self.set(Attribute::Cgroup, Fact::Known(&workload.cgroup));

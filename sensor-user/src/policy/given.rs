@@ -114,7 +114,12 @@ impl Given {
         for (name, attribute) in RECORDED {
             given.texts.extend(text(name).map(|value| (attribute, value.to_owned())));
         }
-        // As live calls are judged: a model that was not asked for by name is the one that answered.
+        // As live calls are judged: a user without a name is its id.
+        if !given.has(Attribute::User) {
+            let id = text("user.id").map(str::to_owned);
+            given.texts.extend(id.map(|id| (Attribute::User, id)));
+        }
+        // So is a model that was not asked for by name the one that answered.
         if !given.has(Attribute::Model) {
             let model = text("gen_ai.response.model").map(str::to_owned);
             given.texts.extend(model.map(|model| (Attribute::Model, model)));

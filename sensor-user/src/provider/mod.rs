@@ -267,4 +267,9 @@ impl Call {
         let refused = self.rpc_status.filter(|code| *code != 0 && is_empty);
         refused.map(grpc::http_status).or(self.status)
     }
+
+    /// Whether the call failed: refused, without an answer, or with an error in an answer that had begun with 200.
+    pub fn failed(&self) -> bool {
+        self.error_type.is_some() || self.outcome().is_none_or(|status| status >= 400)
+    }
 }

@@ -55,7 +55,7 @@ impl Attributes {
         self.put("process.command_line", Some(command_line).filter(|line| !line.is_empty()));
         self.put("process.parent_pid", workload.ancestors.first().map(|parent| parent.pid));
         self.put("user.name", workload.user.as_deref());
-        self.put("user.id", Some(workload.uid.to_string()));
+        self.put("user.id", Some(workload.uid.as_str()));
         self.put("tollgate.login_user", workload.login_user.as_deref());
         self.put("tollgate.login_session", workload.login_session);
         if let Some(container) = &workload.container {

@@ -4,12 +4,17 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Writes each control character as `\u{…}`; all else stays.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
+pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, |c, out| write!(out, "\\u{{{:x}}}", u32::from(c)))
 }
 
+/// The same of a text of several lines, which stay lines.
+pub fn lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// The same within a JSON document, where the serializer has escaped the ASCII ones.
-pub(super) fn json(text: &str) -> Cow<'_, str> {
+pub fn json(text: &str) -> Cow<'_, str> {
     let is_left = |c: char| !c.is_ascii() || c == '\x7f';
     replaced(text, |c, out| {
         if is_left(c) { write!(out, "\\u{:04x}", u32::from(c)) } else { out.write_char(c) }
@@ -55,6 +60,11 @@ mod tests {
         for (before, after) in CASES {
             assert_eq!(plain(before), *after);
         }
+    }
+
+    #[test]
+    fn lines_stay_and_nothing_else_steers() {
+        assert_eq!(lines("a\x1b[2J\nb\r\n"), "a\\u{1b}[2J\nb\\u{d}\n");
     }
 
     #[test]

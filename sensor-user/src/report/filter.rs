@@ -2,6 +2,7 @@
 
 use crate::report::call::CallEvent;
 use crate::report::words;
+use crate::workload::Workload;
 
 /// Shows a call where every list that is not empty matches it. A pattern may hold `*`; case does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Filter {
     pub model: Vec<String>,
     /// File name of the executable, its path, or the process id.
     pub process: Vec<String>,
-    /// User or login user.
+    /// User, by the id where it has no name, or login user.
     pub user: Vec<String>,
     /// Container id, or its beginning; or its name.
     pub container: Vec<String>,
@@ -26,7 +27,7 @@ pub struct Filter {
     pub key: Vec<String>,
     /// Smallest amount in pico-dollars; a call without a known amount is not shown then.
     pub min_cost: Option<i64>,
-    /// Only calls with an HTTP status of 400 and above, or with an error.
+    /// Only calls that failed.
     pub errors: bool,
 }
 
@@ -38,7 +39,7 @@ impl Filter {
         let pid = event.process.pid.map(|pid| pid.to_string());
         let unit = workload.and_then(|workload| workload.systemd_unit.as_deref());
         let users = [
-            workload.and_then(|workload| workload.user.as_deref()),
+            workload.map(Workload::user_name),
             workload.and_then(|workload| workload.login_user.as_deref()),
         ];
         let container = workload.and_then(|workload| workload.container.as_ref());
@@ -59,9 +60,7 @@ impl Filter {
             && self
                 .min_cost
                 .is_none_or(|least| event.cost.picodollars.is_some_and(|amount| amount >= least))
-            && (!self.errors
-                || call.error_type.is_some()
-                || call.outcome().is_none_or(|status| status >= 400))
+            && (!self.errors || call.failed())
     }
 }
 
@@ -167,6 +166,12 @@ mod tests {
             let other = Filter { pod: list("shop/*-db"), ..Filter::default() };
             assert!(!other.matches(&event));
         }
+        let mut nameless = event.clone();
+        let mut workload = nameless.process.workload.as_deref().cloned().unwrap();
+        (workload.user, workload.login_user) = (None, None);
+        nameless.process.workload = Some(workload.into());
+        let by_uid = Filter { user: vec!["1000".to_owned()], ..Filter::default() };
+        assert_eq!([&nameless, &event].map(|event| by_uid.matches(event)), [true, false]);
         let by_pid = Filter { process: vec!["4711".to_owned()], ..Filter::default() };
         assert!(by_pid.matches(&event));
     }

@@ -5,7 +5,7 @@ pub mod call;
 pub mod control;
 pub mod coverage;
 pub mod doctor;
-mod escape;
+pub mod escape;
 pub mod event;
 pub mod filter;
 pub mod inventory;

@@ -19,7 +19,7 @@ const UNKNOWN: &str = "(unknown)";
 pub struct Sums {
     /// Calls.
     pub calls: u64,
-    /// Calls with an HTTP status of 400 and above, or without an answer.
+    /// Calls that failed.
     pub errors: u64,
     /// Input tokens where known, cached ones included.
     pub input: u64,
@@ -77,7 +77,7 @@ impl Sums {
         };
         let flag = |is: bool| Some(u64::from(is));
         more(&mut self.calls, Some(1));
-        more(&mut self.errors, flag(event.call.outcome().is_none_or(|status| status >= 400)));
+        more(&mut self.errors, flag(event.call.failed()));
         more(&mut self.input, tokens.input);
         more(&mut self.cached, usage.and_then(|usage| usage.cache_read));
         more(&mut self.output, tokens.output);
@@ -167,6 +167,20 @@ mod tests {
         );
         assert_eq!(names(&totals.keys), ["sk-proj-…a1B2 9f3c2e1a", "(unknown)"]);
         assert_eq!(names(&totals.workloads), ["python3.13 · docker:3f2a91bc3f2a", "(unknown)"]);
+    }
+
+    #[test]
+    fn call_that_failed_within_its_answer_is_an_error_of_its_own_rows_too() {
+        let mut totals = Totals::default();
+        let mut event = sample::call();
+        totals.add(&event);
+        event.call.error_type = Some("overloaded_error".to_owned());
+        assert_eq!(event.call.status, Some(200));
+        totals.add(&event);
+        assert_eq!((totals.all.calls, totals.all.errors), (2, 1));
+        for group in [&totals.providers, &totals.models, &totals.keys, &totals.workloads] {
+            assert_eq!(group.rows()[0].1.errors, 1);
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ const PER_DOLLAR: i64 = 1_000_000_000_000;
 pub struct Config {
     /// Whether the inventory of used services, models and tools is kept.
     pub inventory: bool,
-    /// Days after which what was not seen again is forgotten.
+    /// Days after which what was not seen again is forgotten, at least 1: for no limit write 36500, a hundred years.
     pub retention_days: u32,
 }
 
@@ -109,7 +109,7 @@ pub struct Figures {
     pub last_seen: i64,
     /// Calls seen in plaintext.
     pub calls: u64,
-    /// Of these, failed ones.
+    /// Of these, failed ones: refused, unanswered, or with an error within the answer.
     pub errors: u64,
     /// Input tokens, where known.
     pub input_tokens: u64,

@@ -84,8 +84,8 @@ pub struct Workload {
     pub command_line: Vec<String>,
     /// Parent, grandparent, … up to eight.
     pub ancestors: Vec<Ancestor>,
-    /// Effective user id.
-    pub uid: u32,
+    /// Effective user id, in decimal.
+    pub uid: String,
     /// Name of that user as the host's user database has it.
     pub user: Option<String>,
     /// Login user (`/proc/PID/loginuid`), where set.
@@ -98,4 +98,12 @@ pub struct Workload {
     pub container: Option<Container>,
     /// systemd unit, where there is one.
     pub systemd_unit: Option<String>,
+}
+
+impl Workload {
+    /// The name of the user; the id where this host has no name for it, as for a pod's `runAsUser`. It is what is shown,
+    /// filtered by and asked about by policies.
+    pub fn user_name(&self) -> &str {
+        self.user.as_deref().unwrap_or(&self.uid)
+    }
 }

@@ -43,6 +43,8 @@ fn panic_about_a_key_stops_its_requests_and_those_with_another_key_pass() {
     }
     let on = ["on", "--key", &fingerprint, "--for", "600", "--reason", "that key leaked"];
     panic(&sensor, &on).unwrap();
+    let (status, _) = panic(&sensor, &["status"]).unwrap();
+    assert!(status.ends_with(&format!(", key {fingerprint}: that key leaked\n")), "{status}");
     for (name, at_once) in CLIENTS {
         let (bad, good) = (format!("leaked-{name}"), format!("safe-{name}"));
         let host = "api.openai.com";
@@ -106,6 +108,9 @@ fn panic_about_a_model_stops_open_connections_also_without_an_agent_and_ends_by_
         sensor.kill().unwrap();
         let on = ["on", "--model", MODEL, "--for", SECONDS, "--reason", "alone"];
         panic(&sensor, &on).unwrap();
+        // Nobody but the pinned maps can say what it is about.
+        let (status, _) = panic(&sensor, &["status"]).unwrap();
+        assert!(status.ends_with(&format!(", model {MODEL}: alone\n")), "{status}");
         assert_stopped(&lab, orphan, &second);
         let is_over = || {
             let (told, _) = panic(&sensor, &["status"]).unwrap();

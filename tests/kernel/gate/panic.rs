@@ -78,7 +78,7 @@ fn panic_is_in_force_for_open_and_new_connections_when_the_command_returns() {
             late.push([at, began].map(|ns| i128::from(ns) - i128::from(returned)));
         }
         let (status, _) = panic(&sensor, &["status"]).unwrap();
-        assert!(status.contains("a leak"), "{status}");
+        assert!(status.ends_with(" s more, workload test: a leak\n"), "{status}");
         let (text, _) = panic(&sensor, &["off", "--workload", "test"]).unwrap();
         assert_eq!(text, "1 panics lifted\n");
         for told in changes(&pulse) {
@@ -130,6 +130,8 @@ fn panic_about_one_provider_leaves_the_others_alone() {
     };
     let on = ["on", "--provider", "fireworks", "--for", "60", "--reason", "an outage"];
     panic(&sensor, &on).unwrap();
+    let (status, _) = panic(&sensor, &["status"]).unwrap();
+    assert!(status.ends_with(" s more, provider fireworks: an outage\n"), "{status}");
     let refused = call("api.fireworks.ai");
     assert!(refused.error.is_some(), "{refused:?}");
     assert!(call("api.openai.com").is_complete());

@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::Output;
+use crate::cli::policy::write::line;
 use crate::cli::policy::write::maker;
 use crate::policy::Decision;
 use crate::policy::Engine;
@@ -175,9 +176,9 @@ pub(super) fn write(
     }
     for ([who, provider, model, before, after], sum) in &sums {
         if output == Output::Json {
-            let line = json!({"process.executable.path": who, "gen_ai.provider.name": provider,
+            let row = json!({"process.executable.path": who, "gen_ai.provider.name": provider,
                 "gen_ai.request.model": model, "before": before, "after": after, "calls": sum});
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", line(&row))?;
         } else {
             writeln!(out, "{sum:>8} {who} {provider} {model}: {before} -> {after}")?;
         }

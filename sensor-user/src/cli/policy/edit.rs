@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::policy::Engine;
 use crate::policy::Set;
 use crate::policy::Source;
+use crate::report::escape;
 use crate::store::policies as store;
 
 /// What is run where neither `VISUAL` nor `EDITOR` says what.
@@ -124,7 +125,7 @@ impl Edit {
         let diff = TextDiff::from_lines(&old.text, &edited.text);
         let mut unified = diff.unified_diff();
         unified.context_radius(CONTEXT_LINES).header(&format!("{name} (in force)"), name);
-        write!(out, "{unified}")?;
+        write!(out, "{}", escape::lines(&unified.to_string()))?;
         self.compare(sources, &set, (out, now))?;
         if self.dry_run {
             let (policies, rules) = (set.len(), set.rules());
@@ -206,7 +207,10 @@ impl Edit {
         let state = Config::find(self.config.as_deref())?.files.state;
         match changes::inventory(&state, now) {
             Ok(seen) => changes::write(engines, &seen, Output::Text, out),
-            Err(error) => Ok(writeln!(out, "no decisions are compared: {error:#}")?),
+            Err(error) => {
+                let why = format!("{error:#}");
+                Ok(writeln!(out, "no decisions are compared: {}", escape::lines(&why))?)
+            }
         }
     }
 }

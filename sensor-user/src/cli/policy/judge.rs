@@ -25,6 +25,7 @@ use crate::cli::policy::changes::is_open;
 use crate::cli::policy::changes::text;
 use crate::cli::policy::changes::write_open;
 use crate::cli::policy::known::Known;
+use crate::cli::policy::write::line;
 use crate::cli::policy::write::maker;
 use crate::cli::policy::write::object;
 use crate::policy;
@@ -38,6 +39,7 @@ use crate::policy::Set;
 use crate::policy::Severity;
 use crate::policy::Source;
 use crate::policy::rows;
+use crate::report::escape;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -47,13 +49,10 @@ fn problems(found: &[Problem], output: Output, out: &mut dyn Write) -> io::Resul
         if output == Output::Json {
             let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
             let place = (problem.line, problem.column);
-            writeln!(
-                out,
-                "{}",
-                json!({"file": problem.file, "line": place.0, "column": place.1, "severity": severity, "message": problem.message})
-            )?;
+            let object = json!({"file": problem.file, "line": place.0, "column": place.1, "severity": severity, "message": problem.message});
+            writeln!(out, "{}", line(&object))?;
         } else {
-            writeln!(out, "{problem}")?;
+            writeln!(out, "{}", escape::lines(&problem.to_string()))?;
         }
     }
     Ok(())
@@ -137,9 +136,11 @@ pub(super) fn test(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> an
         held = held.saturating_add(outcome.passed_allow).saturating_add(outcome.passed_deny);
     }
     if output == Output::Json {
-        writeln!(out, "{}", json!({"held": held, "good": good, "untested": untested}))?;
+        writeln!(out, "{}", line(&json!({"held": held, "good": good, "untested": untested})))?;
     } else {
-        untested.iter().try_for_each(|file| writeln!(out, "{file}: no rows beside it"))?;
+        for file in untested {
+            writeln!(out, "{}: no rows beside it", escape::plain(&file))?;
+        }
         writeln!(out, "{held} rows hold")?;
     }
     Ok(good)
@@ -196,7 +197,7 @@ pub(super) fn explain(
     let decision = engine.decide(&given.facts(), now);
     let outlook = engine.outlook(&given.facts(), now);
     if output == Output::Json {
-        writeln!(out, "{}", Value::Object(object(&decision)))?;
+        writeln!(out, "{}", line(&Value::Object(object(&decision))))?;
         return Ok(true);
     }
     let ruling = decision.told();
@@ -210,10 +211,10 @@ pub(super) fn explain(
         )?;
     }
     for (name, value) in &ruling.facts {
-        writeln!(out, "  because {} is {value}", name.as_str())?;
+        writeln!(out, "  because {} is {}", name.as_str(), escape::plain(value))?;
     }
     if let Some(reason) = &ruling.reason {
-        writeln!(out, "  reason: {reason}")?;
+        writeln!(out, "  reason: {}", escape::plain(reason))?;
     }
     if let Outlook::Open { on } = outlook {
         let names: Vec<_> = on.iter().map(policy::Attribute::as_str).collect();
@@ -259,12 +260,12 @@ fn row(
 ) -> io::Result<()> {
     let shown = ["time", "process.executable.path", "gen_ai.provider.name", "gen_ai.request.model"];
     if output == Output::Json {
-        let mut line = Map::new();
+        let mut row = Map::new();
         for name in shown {
-            line.extend(event.get(name).map(|value| (name.to_owned(), value.clone())));
+            row.extend(event.get(name).map(|value| (name.to_owned(), value.clone())));
         }
-        line.extend(object(decision));
-        return writeln!(out, "{}", Value::Object(line));
+        row.extend(object(decision));
+        return writeln!(out, "{}", line(&Value::Object(row)));
     }
     if decision.ruling.effect == Effect::Allow {
         return Ok(());

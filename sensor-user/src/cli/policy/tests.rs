@@ -152,6 +152,32 @@ fn rules_without_an_effect_are_warned_of() {
     }
 }
 
+#[test]
+fn texts_of_an_event_steer_no_terminal() {
+    const POLICY: &str = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  mode: observe\n  default: allow\n  reason: \"ask \\e[2J us\"\n  rules: [{name: a, action: deny, match: {model: \"*\"}}]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, event) = (folder.path().join("p.yaml"), folder.path().join("e.json"));
+    fs::write(&policy, POLICY).unwrap();
+    fs::write(
+        &event,
+        "{\"time\":\"2026-03-02T12:00:00Z\",\"event.name\":\"tollgate.call\",\"gen_ai.request.model\":\"\\u001b]0;x\\u0007\\u001b[2J\\u009b\",\"tollgate.coverage\":\"complete\"}\n",
+    )
+    .unwrap();
+    for output in [Output::Text, Output::Json] {
+        let (paths, fact, unknown) = (vec![policy.clone()], Vec::new(), Vec::new());
+        let event_of = Some(event.clone());
+        let explain =
+            PolicyAction::Explain { paths, fact, unknown, event: event_of, at: None, output };
+        let paths = vec![policy.clone()];
+        let replay = PolicyAction::Replay { events: event.clone(), paths, output };
+        for action in [explain, replay] {
+            let (_, said) = run(&action);
+            assert!(said.contains("deny"), "{said}");
+            assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        }
+    }
+}
+
 /// What the check says of a document.
 fn checked(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();

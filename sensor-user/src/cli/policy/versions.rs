@@ -15,6 +15,7 @@ use crate::policy::Set;
 use crate::policy::Source;
 use crate::policy::Title;
 use crate::policy::titled;
+use crate::report::escape;
 use crate::store::policies as store;
 use crate::store::policies::History;
 
@@ -75,7 +76,7 @@ pub(super) fn differences(
     if lines.is_empty() {
         lines.push("no document differs from those in force".to_owned());
     }
-    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    lines.iter().try_for_each(|line| writeln!(out, "{}", escape::plain(line)))?;
     Ok(())
 }
 

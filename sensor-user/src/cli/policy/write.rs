@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::policy::Decision;
 use crate::policy::Ruling;
+use crate::report::escape;
 
 /// The decision as JSON, with the names that events carry.
 pub(super) fn object(decision: &Decision) -> Map<String, Value> {
@@ -31,9 +32,15 @@ pub(super) fn object(decision: &Decision) -> Map<String, Value> {
 
 /// What made a decision, on one line.
 pub(super) fn maker(ruling: &Ruling) -> String {
-    match (ruling.policy.as_deref(), ruling.rule.as_deref()) {
+    let maker = match (ruling.policy.as_deref(), ruling.rule.as_deref()) {
         (Some(policy), Some(rule)) => format!("{policy}/{rule}"),
         (Some(policy), None) => format!("{policy} (default)"),
         (None, _) => "no policy".to_owned(),
-    }
+    };
+    escape::plain(&maker).into_owned()
+}
+
+/// A line of JSON whose texts steer no terminal, without its end.
+pub(super) fn line(value: &Value) -> String {
+    escape::json(&value.to_string()).into_owned()
 }

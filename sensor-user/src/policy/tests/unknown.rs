@@ -28,7 +28,7 @@ fn workload(about: Option<About>) -> Workload {
         executable: "/bin/x".to_owned(),
         command_line: Vec::new(),
         ancestors: Vec::new(),
-        uid: 0,
+        uid: "0".to_owned(),
         user: None,
         login_user: None,
         login_session: None,
@@ -147,6 +147,22 @@ fn recorded_call_tells_whether_its_name_was_hidden_or_leaves_it_unknown() {
         let text = format!("{{\"event.name\":\"tollgate.call\",{text}}}");
         let given = Given::of_event(&serde_json::from_str(&text).unwrap());
         assert_eq!(given.facts().transport(Transport::Ech), expected, "{text}");
+    }
+}
+
+#[test]
+fn user_without_a_name_is_its_id_live_and_recorded() {
+    for (name, expected) in [(None, "65532"), (Some("ana"), "ana")] {
+        let uid = "65532".to_owned();
+        let workload = Workload { uid, user: name.map(str::to_owned), ..workload(None) };
+        let mut live = Facts::default();
+        live.set_workload(&workload);
+        let name = name.map(|name| format!(",\"user.name\":{name:?}")).unwrap_or_default();
+        let text =
+            format!("{{\"process.executable.path\":\"/bin/x\",\"user.id\":\"65532\"{name}}}");
+        let recorded = Given::of_event(&serde_json::from_str(&text).unwrap());
+        assert_eq!(live.text(Attribute::User), Fact::Known(expected));
+        assert_eq!(recorded.facts().text(Attribute::User), Fact::Known(expected));
     }
 }
 

@@ -85,6 +85,7 @@ fn an_error_inside_a_stream_keeps_the_usage_so_far() {
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
     let call = Story::new(HOST, TARGET, ASKED, &[START, BLOCKS, error].concat()).call();
     assert_eq!((call.error_type.as_deref(), call.status), (Some("overloaded_error"), Some(200)));
+    assert!(call.failed(), "what began with 200 and ended with an error has failed");
     assert_eq!((call.usage_quality, call.usage.input_uncached), (UsageQuality::Partial, Some(100)));
 }
 

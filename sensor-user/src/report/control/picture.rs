@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Picture;
+use crate::report::escape;
 use crate::report::sinks::terminal::numbers;
 
 /// Width of an amount: no more digits than an estimate deserves.
@@ -20,7 +21,8 @@ impl Picture {
         let state = if self.missing.is_empty() {
             "ready".to_owned()
         } else {
-            format!("not ready: {}", self.missing.join("; "))
+            // A line each would look like lines of the picture.
+            format!("not ready: {}", self.missing.join("; ").replace('\n', "; "))
         };
         let up = span(now.saturating_sub(self.started));
         let lines = [
@@ -40,6 +42,11 @@ impl Picture {
         let policies = policies.map(|text| ("policies", text.clone()));
         let runtimes = self.runtimes.iter().map(|text| ("runtimes", text.clone()));
         for (name, value) in lines.into_iter().chain(unseen).chain(policies).chain(runtimes) {
+            // Problems of documents have a line each; what others have to say of themselves has none of its own.
+            let value = match name {
+                "policies" => escape::lines(&value),
+                _ => escape::plain(&value).into_owned(),
+            };
             // Writing into a string cannot fail.
             let _written = writeln!(out, "{name:<10}{value}");
         }
@@ -50,7 +57,7 @@ impl Picture {
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
         let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
-        let _written = writeln!(out, "{:<10}{lost}", "lost");
+        let _written = writeln!(out, "{:<10}{}", "lost", escape::plain(&lost));
         out
     }
 
@@ -97,6 +104,33 @@ fn span(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_of_themselves_steers_no_terminal() {
+        let evil = "1.0\u{1b}]0;x\u{7}\u{9b}2J\nlost      nothing";
+        let picture = Picture {
+            kernel: evil.to_owned(),
+            missing: vec!["policies: a.yaml:1:1: one\nb.yaml:2:2: two".to_owned()],
+            policies: "refused: a.yaml:1:1: \u{1b}[2J\nb.yaml:2:2: two".to_owned(),
+            runtimes: vec![format!("containerd {evil} answers")],
+            ..Picture::default()
+        };
+        let said = picture.text(0);
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        let names: Vec<_> = said.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        let expected = [
+            "agent",
+            "kernel",
+            "watching",
+            "coverage",
+            "policies",
+            "b.yaml:2:2:",
+            "runtimes",
+            "lost",
+        ];
+        assert_eq!(names, expected);
+        assert!(said.contains("not ready: policies: a.yaml:1:1: one; b.yaml:2:2: two\n"), "{said}");
+    }
 
     #[test]
     fn picture_says_what_is_missing_seen_and_lost() {

@@ -29,8 +29,7 @@ pub(super) struct CallMetrics {
     providers: Bounded,
     models: Bounded,
     fingerprints: Bounded,
-    ended: IntCounterVec,
-    retries: IntCounterVec,
+    ended: Ended,
     bindings: IntCounterVec,
     tokens: IntCounterVec,
     unknown_usage: IntCounterVec,
@@ -42,6 +41,36 @@ pub(super) struct CallMetrics {
     credential_cost: Dollars,
     unattributed: IntCounterVec,
     folded: IntCounterVec,
+}
+
+/// Calls that have ended.
+#[derive(Debug)]
+struct Ended {
+    all: IntCounterVec,
+    failed: IntCounterVec,
+    retries: IntCounterVec,
+}
+
+impl Ended {
+    fn new(r: &mut Registrar) -> Result<Self, Error> {
+        Ok(Self {
+            all: r.counter(
+                "tollgate_provider_calls_total",
+                "Calls to AI providers that have ended.",
+                &["provider", "operation", "model", "status", "coverage"],
+            )?,
+            failed: r.counter(
+                "tollgate_provider_failed_calls_total",
+                "Calls that failed: refused, unanswered, or with an error within an answer that had begun with 2xx.",
+                &["provider", "status"],
+            )?,
+            retries: r.counter(
+                "tollgate_provider_retries_total",
+                "Calls that said of themselves that they repeat a failed one.",
+                &["provider"],
+            )?,
+        })
+    }
 }
 
 /// How long calls take.
@@ -115,16 +144,7 @@ impl CallMetrics {
             providers: Bounded::new(values_max),
             models: Bounded::new(values_max),
             fingerprints: Bounded::new(values_max),
-            ended: r.counter(
-                "tollgate_provider_calls_total",
-                "Calls to AI providers that have ended.",
-                &["provider", "operation", "model", "status", "coverage"],
-            )?,
-            retries: r.counter(
-                "tollgate_provider_retries_total",
-                "Calls that said of themselves that they repeat a failed one.",
-                &["provider"],
-            )?,
+            ended: Ended::new(r)?,
             bindings: r.counter(
                 "tollgate_capture_bindings_total",
                 "Calls by how their TLS object was bound to its socket.",
@@ -137,7 +157,7 @@ impl CallMetrics {
             )?,
             unknown_usage: r.counter(
                 "tollgate_provider_unknown_usage_calls_total",
-                "Successful calls whose token counts are missing, or only lower bounds.",
+                "Calls answered with 2xx whose token counts are missing, or only lower bounds.",
                 &["provider", "quality"],
             )?,
             cost: Dollars::new(r.amount(
@@ -183,16 +203,15 @@ impl CallMetrics {
         let call = &event.call;
         let (provider, model) = self.names(event);
         let operation = call.operation.as_str();
-        let labels = [
-            provider.as_str(),
-            operation,
-            model.as_str(),
-            words::status_class(call.outcome()),
-            words::coverage(call.complete),
-        ];
-        self.ended.with_label_values(&labels).inc();
+        let status = words::status_class(call.outcome());
+        let coverage = words::coverage(call.complete);
+        let labels = [provider.as_str(), operation, model.as_str(), status, coverage];
+        self.ended.all.with_label_values(&labels).inc();
+        if call.failed() {
+            self.ended.failed.with_label_values(&[provider.as_str(), status]).inc();
+        }
         if call.retry_count.is_some_and(|count| count > 0) {
-            self.retries.with_label_values(&[&provider]).inc();
+            self.ended.retries.with_label_values(&[&provider]).inc();
         }
         self.bindings.with_label_values(&[event.binding.unwrap_or("unbound")]).inc();
         self.times

@@ -105,6 +105,23 @@ fn share_of_connections_seen_whole_is_that_of_their_verdicts() {
 }
 
 #[test]
+fn call_that_failed_within_its_answer_is_counted_as_failed() {
+    let metrics = Metrics::new(200).unwrap();
+    let mut event = sample::call();
+    metrics.observe(&Event::Call(Box::new(event.clone())));
+    event.call.error_type = Some("overloaded_error".to_owned());
+    metrics.observe(&Event::Call(Box::new(event)));
+    metrics.observe(&sample::bare());
+    let text = metrics.text().unwrap();
+    for status in ["2xx", "none"] {
+        let series = format!(
+            r#"tollgate_provider_failed_calls_total{{provider="openai",status="{status}"}}"#
+        );
+        assert_eq!(value(&text, &series), "1", "{status}");
+    }
+}
+
+#[test]
 fn models_beyond_the_bound_are_counted_as_other() {
     let metrics = Metrics::new(200).unwrap();
     let mut call = sample::call();

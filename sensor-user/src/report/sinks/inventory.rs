@@ -199,7 +199,7 @@ fn of_call(event: &CallEvent) -> (Use, Figures) {
         first_seen: at,
         last_seen: at,
         calls: 1,
-        errors: u64::from(call.outcome().is_none_or(|status| status >= 400)),
+        errors: u64::from(call.failed()),
         input_tokens: tokens.input.unwrap_or(0),
         output_tokens: tokens.output.unwrap_or(0),
         unpriced: u64::from(event.cost.picodollars.is_none()),
@@ -259,7 +259,7 @@ fn at(host: Option<&str>, provider: Option<&Provider>) -> Use {
 fn who(used: &mut Use, process: &Process) {
     let Some(workload) = process.workload.as_deref() else { return };
     words::file_name(&workload.executable).clone_into(&mut used.program);
-    used.user = workload.user.clone().unwrap_or_else(|| workload.uid.to_string());
+    workload.user_name().clone_into(&mut used.user);
     used.place = workload
         .container
         .as_ref()
@@ -282,7 +282,12 @@ fn place(container: &Container) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Attribute;
+    use crate::policy::Fact;
+    use crate::policy::Facts;
+    use crate::policy::Given;
     use crate::report::coverage::Estimate;
+    use crate::report::inventory::given;
     use crate::report::sinks::sample;
 
     fn inventory(folder: &std::path::Path) -> Inventory {
@@ -312,6 +317,30 @@ mod tests {
             include_str!("../../../../tests/golden/inventory.csv"),
             &String::from_utf8(rows).unwrap(),
         );
+    }
+
+    #[test]
+    fn call_that_failed_within_its_answer_is_an_error() {
+        let mut event = sample::call();
+        assert_eq!(of_call(&event).1.errors, 0);
+        event.call.error_type = Some("overloaded_error".to_owned());
+        assert_eq!((event.call.status, of_call(&event).1.errors), (Some(200), 1));
+    }
+
+    #[test]
+    fn user_without_a_name_is_judged_live_recorded_and_as_a_row_alike() {
+        let mut event = sample::call();
+        let mut workload = event.process.workload.as_deref().cloned().unwrap();
+        (workload.user, workload.uid) = (None, "65532".to_owned());
+        event.process.workload = Some(workload.into());
+        let mut live = Facts::default();
+        live.set_workload(event.process.workload.as_deref().unwrap());
+        let recorded = Given::of_event(&serde_json::from_str(&event.line("host")).unwrap());
+        let (used, figures) = of_call(&event);
+        let row = given(&Entry { used, figures, ..Entry::default() });
+        for facts in [live, recorded.facts(), row.facts()] {
+            assert_eq!(facts.text(Attribute::User), Fact::Known("65532"));
+        }
     }
 
     #[test]

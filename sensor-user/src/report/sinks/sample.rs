@@ -69,7 +69,7 @@ pub(crate) fn process() -> Process {
             .map(str::to_owned)
             .to_vec(),
         ancestors: vec![Ancestor { pid: 4700, executable: "/usr/bin/bash".to_owned() }],
-        uid: 1000,
+        uid: "1000".to_owned(),
         user: Some("ana".to_owned()),
         login_user: Some("ana".to_owned()),
         login_session: Some(7),

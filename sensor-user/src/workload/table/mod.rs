@@ -235,7 +235,7 @@ impl Table {
             start_ticks: facts.stat.start_ticks,
             executable: facts.executable,
             command_line: facts.command_line,
-            uid: facts.uid,
+            uid: facts.uid.to_string(),
             user: self.users.name(facts.uid),
             login_user: facts
                 .login

@@ -18,6 +18,7 @@ use crate::report::totals;
 use crate::report::words;
 use crate::spend::Basis;
 use crate::spend::Cost;
+use crate::workload::Workload;
 
 /// What stands for an unknown value.
 const UNKNOWN: &str = "-";
@@ -43,10 +44,7 @@ fn text(column: Column, width: usize, event: &CallEvent, look: &Look) -> String 
     match column {
         Column::Time => look.clock(event.time),
         Column::Process => process(event, width),
-        Column::User => workload.map_or_else(
-            || UNKNOWN.to_owned(),
-            |one| one.user.clone().unwrap_or_else(|| one.uid.to_string()),
-        ),
+        Column::User => known(workload.map(Workload::user_name)),
         Column::Place => known(totals::place(event).as_deref()),
         Column::Provider => call.provider.clone(),
         Column::Model => known(event.model().or(Some(call.operation.as_str()))),
