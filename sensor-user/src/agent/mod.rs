@@ -140,7 +140,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
     let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
-    let clock = Clock::read();
+    let clock = Clock::of_machine();
     say(&events, clock, "started");
     let mut telemetry = Telemetry {
         metrics: outputs_metrics,
@@ -189,7 +189,7 @@ fn tokio_on_this_thread() -> anyhow::Result<(tokio::runtime::Runtime, Signals)> 
 
 /// Says what the agent does; with a full queue or a dead reporter this line is the least of it.
 fn say(events: &SyncSender<Event>, clock: Clock, state: &'static str) {
-    let time = clock.wall(Clock::monotonic_ns());
+    let time = clock.now();
     let _sent = events.try_send(Event::Agent(setup::agent_event(time, state)));
 }
 

@@ -222,7 +222,7 @@ pub(super) fn stages(
         workloads: Arc::clone(&workloads),
         config: Arc::clone(&config),
         orders,
-        clock: Clock::read(),
+        clock: Clock::of_machine(),
     };
     if enforcer.is_some() {
         // Who runs already is not to be taken for unknown: what policies say of unknown ones may cut connections.
@@ -240,7 +240,7 @@ pub(super) fn stages(
         events,
         status: Arc::clone(&status),
         stacks: Arc::clone(&stacks),
-        clock: Clock::read(),
+        clock: Clock::of_machine(),
         shared: shared(&config, &catalogues),
         connections: HashMap::new(),
         parting: VecDeque::new(),

@@ -152,7 +152,7 @@ impl Telemetry {
         if now == before {
             return;
         }
-        let time = self.clock.wall(Clock::monotonic_ns());
+        let time = self.clock.now();
         let records = now.records.saturating_sub(before.records);
         let bytes = bytes.map(|bytes| bytes.saturating_sub(before.bytes));
         // With the queue full, the loss is said again a second later.

@@ -34,7 +34,7 @@ const PER_DOLLAR: i64 = 1_000_000_000_000;
 pub struct Config {
     /// Whether the inventory of used services, models and tools is kept.
     pub inventory: bool,
-    /// Days after which what was not seen again is forgotten.
+    /// Days after which what was not seen again is forgotten, counted from the newest sight at the latest.
     pub retention_days: u32,
 }
 
@@ -296,11 +296,12 @@ impl Store {
         Ok(refused)
     }
 
-    /// Forgets what was not seen since `before` (seconds since 1970); says how many rows that were.
-    pub fn forget(&mut self, before: i64) -> Result<usize, Error> {
+    /// Forgets what was not seen again for `keep` seconds before `now` (seconds since 1970); says how many rows that were.
+    /// `now` is at most the newest sight: a wall clock that jumps ahead says nothing of what is kept.
+    pub fn forget(&mut self, now: i64, keep: i64) -> Result<usize, Error> {
         let gone = self
             .connection
-            .execute("DELETE FROM inventory WHERE last_seen < ?1", params![before])
+            .execute(schema::FORGET, params![now, keep])
             .map_err(failed("pruning"))?;
         self.rows = count(&self.connection)?;
         Ok(gone)

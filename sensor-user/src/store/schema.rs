@@ -56,6 +56,11 @@ FROM inventory WHERE last_seen >= ?1
 ORDER BY dollars DESC, picodollars DESC, calls DESC, provider, host, model, program, user, place, credential
 ";
 
+pub(super) const FORGET: &str = "
+DELETE FROM inventory
+WHERE last_seen < min(?1, (SELECT coalesce(max(last_seen), 0) FROM inventory)) - ?2
+";
+
 const KNOWN: &str = "
 SELECT 1 FROM inventory WHERE provider = ?1 AND host = ?2 AND model = ?3 AND program = ?4
     AND user = ?5 AND place = ?6 AND credential = ?7

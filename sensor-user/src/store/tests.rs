@@ -116,8 +116,20 @@ fn dearest_comes_first_and_what_is_old_is_left_out_and_forgotten() {
     };
     assert_eq!(models(0), ["old", "dear", "cheap"]);
     assert_eq!(models(50), ["dear", "cheap"]);
-    assert_eq!(store.forget(50).unwrap(), 1);
+    assert_eq!(store.forget(200, 150).unwrap(), 1);
     assert_eq!(store.entries(0).unwrap().len(), 2);
+}
+
+#[test]
+fn clock_that_jumps_ahead_forgets_nothing() {
+    let days = |number: i64| number.saturating_mul(86_400);
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.forget(days(4_000), days(400)).unwrap(), 0, "nothing is there");
+    store.add(&[sighting("a", days(400), 1), sighting("b", days(500), 1)]).unwrap();
+    assert_eq!(store.forget(days(4_150), days(400)).unwrap(), 0);
+    assert_eq!(store.entries(0).unwrap().len(), 2);
+    assert_eq!(store.forget(days(500), days(99)).unwrap(), 1);
 }
 
 #[test]
