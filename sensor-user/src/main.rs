@@ -15,7 +15,7 @@ use sensor_user::report::doctor::{self, State};
 use sensor_user::report::sinks::terminal::Look;
 use sensor_user::report::sinks::{Inventory, JsonLines, Terminal};
 use sensor_user::report::{Metrics, Sink, inventory};
-use sensor_user::store::{Entry, Store};
+use sensor_user::store::Entry;
 use tracing_subscriber::EnvFilter;
 
 /// Exit status of a command that did not say all because nobody read on, as of a program that SIGPIPE ends.
@@ -99,8 +99,9 @@ fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let mut kept: Vec<Box<dyn Sink + Send>> = Vec::new();
     if config.store.inventory {
         agent::make_state_folder(&config)?;
-        let store = Store::open(&config.files.state)?;
-        kept.push(Box::new(Inventory::new(store, &config.store, Arc::clone(&metrics))));
+        if let Some(store) = agent::open_inventory(&config, &metrics)? {
+            kept.push(Box::new(Inventory::new(store, &config.store, Arc::clone(&metrics))));
+        }
     }
     let outputs = Outputs {
         sinks: vec![sink],

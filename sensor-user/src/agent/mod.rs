@@ -12,6 +12,7 @@
 
 mod admission;
 mod alarm;
+mod aside;
 mod attached;
 mod blind;
 mod catalogues;
@@ -70,6 +71,7 @@ use crate::report::Event;
 use crate::report::server::Readiness;
 
 pub use self::alarm::alarm;
+pub use self::aside::open_inventory;
 use self::clock::Clock;
 pub use self::doctor::{check_machine, examine};
 use self::intent::{Intent, LOOK_OVER};

@@ -16,7 +16,6 @@ use crate::bpf::Hurry;
 use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings, give_memory_back};
 use crate::config::Config;
 use crate::credential::Keyring;
-use crate::probes::learned::Learned;
 use crate::probes::offsets::Offsets;
 use crate::probes::search::Searcher;
 use crate::probes::{Planner, Registry};
@@ -26,6 +25,7 @@ use crate::spend::{Prices, Repeats};
 use crate::workload;
 use crate::workload::runtime::Index;
 
+use super::aside::open_memory;
 use super::blind::Blind;
 use super::catalogues::Catalogues;
 use super::clock::Clock;
@@ -104,8 +104,8 @@ pub(super) fn stages(
     let config = Arc::new(config);
     make_state_folder(&config)?;
     let state = &config.files.state;
-    let learned =
-        Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
+    let status = Arc::new(Status::default());
+    let learned = open_memory(state, &status)?;
     let catalogues = Arc::new(Catalogues::new(&config.files.providers)?);
     let policies = Arc::new(Policies::new(config.policy.folder.clone(), Arc::clone(&catalogues)));
     policies.add_providers();
@@ -132,7 +132,6 @@ pub(super) fn stages(
     kernel.attach_machine()?;
     let registry = warm_registry(planner(&config, searcher)?);
     let (event_ring, data_ring, counters) = outlets(&mut kernel)?;
-    let status = Arc::new(Status::default());
     let workloads = Arc::new(Mutex::new(workload::Table::new(
         workload::Roots::default(),
         config.workload.clone(),

@@ -78,6 +78,9 @@ impl Telemetry {
                 self.report_loss(name, count, None);
             }
         }
+        for (name, count) in self.metrics.counted_by("store") {
+            counters.insert(format!("store.{name}"), count);
+        }
         let reassembly = self.status.stages().reassembly;
         let evicted = reassembly.evicted_over_connections.saturating_add(reassembly.evicted_idle);
         if reassembly.evicted_bytes != 0 {
