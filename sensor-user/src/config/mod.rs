@@ -3,6 +3,8 @@
 mod explain;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod unit;
 mod sections;
 
 pub use sections::Attach;
