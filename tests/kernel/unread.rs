@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::fs::File;
-use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 
 use tollgate_tests::harness::temp_folder;
@@ -20,11 +22,11 @@ fn run(arguments: &[&str], out: impl Into<Stdio>) -> Output {
     command.spawn().unwrap().wait_with_output().unwrap()
 }
 
-/// The end of a pipe that nobody reads.
-fn unread() -> io::PipeWriter {
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    writer
+/// An output that nobody reads. Of a pipe, a child that another test starts at that moment would hold the other end too.
+fn unread() -> OwnedFd {
+    let (output, reader) = UnixStream::pair().unwrap();
+    reader.shutdown(Shutdown::Both).unwrap();
+    output.into()
 }
 
 #[test]

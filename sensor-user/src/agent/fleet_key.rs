@@ -43,12 +43,15 @@ fn read(path: &Path) -> anyhow::Result<FleetKey> {
 }
 
 fn read_own(path: &Path) -> anyhow::Result<FleetKey> {
-    read(path).map_err(|error| match error.downcast_ref::<credential::Error>() {
-        Some(credential::Error::Empty) => anyhow::anyhow!(
+    read(path).map_err(|error| {
+        let refused = error.downcast_ref::<credential::Error>();
+        if refused != Some(&credential::Error::Empty) {
+            return error;
+        }
+        anyhow::anyhow!(
             "the fleet key {} is empty: delete it, and a new key is made (fingerprints change)",
             path.display()
-        ),
-        _ => error,
+        )
     })
 }
 

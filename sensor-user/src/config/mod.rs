@@ -3,9 +3,9 @@
 mod explain;
 #[cfg(test)]
 mod sample;
+mod sections;
 #[cfg(test)]
 mod unit;
-mod sections;
 
 pub use sections::Attach;
 pub use sections::Capture;

@@ -29,11 +29,16 @@ fn words(directive: &str) -> Vec<&'static str> {
 fn paths(key: &str, value: &Value, found: &mut Vec<(String, PathBuf)>) {
     match value {
         Value::String(text) if text.starts_with('/') => found.push((key.to_owned(), text.into())),
-        Value::Array(values) => values.iter().for_each(|value| paths(key, value, found)),
+        Value::Array(values) => {
+            for value in values {
+                paths(key, value, found);
+            }
+        }
         Value::Table(values) => {
-            let joined =
-                |name: &str| if key.is_empty() { name.into() } else { format!("{key}.{name}") };
-            values.iter().for_each(|(name, value)| paths(&joined(name), value, found));
+            for (name, value) in values {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                paths(&key, value, found);
+            }
         }
         _ => {}
     }
