@@ -15,11 +15,20 @@ use sensor_user::report::doctor::{self, State};
 use sensor_user::report::sinks::terminal::Look;
 use sensor_user::report::sinks::{Inventory, JsonLines, Terminal};
 use sensor_user::report::{Metrics, Sink, escape, inventory};
-use sensor_user::store::{Entry, Store};
+use sensor_user::store::Entry;
 use tracing_subscriber::EnvFilter;
 
+/// Exit status of a command that did not say all because nobody read on, as of a program that SIGPIPE ends.
+const UNREAD: u8 = 141;
+
 fn main() -> ExitCode {
-    carry_out().unwrap_or_else(|error| {
+    let command = Cli::parse().command;
+    // It watches until its reader has enough; what others say is cut short by that.
+    let unread = if matches!(command, Command::Run(_)) { 0 } else { UNREAD };
+    carry_out(command).unwrap_or_else(|error| {
+        if has_no_reader(&error) {
+            return ExitCode::from(unread);
+        }
         // Not as a result of `main`: where `RUST_BACKTRACE` is set, a line about a typing error would have a stack below it.
         let said = escape::lines(&format!("{error:#}"));
         let _nobody_reads = writeln!(io::stderr(), "Error: {said}");
@@ -27,8 +36,14 @@ fn main() -> ExitCode {
     })
 }
 
-fn carry_out() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+/// Whether whoever read standard output has gone, as `head` does: nothing is wrong then.
+fn has_no_reader(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(options) => run(&options),
         Command::Doctor { config, output } => examine(config.as_deref(), output),
         Command::Status { ask, output } => status(&ask, output),
@@ -62,7 +77,8 @@ fn carry_out() -> anyhow::Result<ExitCode> {
 }
 
 fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
-    io::stdout().write_all(text).context("writing to standard output")?;
+    let mut out = io::stdout();
+    out.write_all(text).and_then(|()| out.flush()).context("writing to standard output")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,8 +100,9 @@ fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let mut kept: Vec<Box<dyn Sink + Send>> = Vec::new();
     if config.store.inventory {
         agent::make_state_folder(&config)?;
-        let store = Store::open(&config.files.state)?;
-        kept.push(Box::new(Inventory::new(store, &config.store, Arc::clone(&metrics))));
+        if let Some(store) = agent::open_inventory(&config, &metrics)? {
+            kept.push(Box::new(Inventory::new(store, &config.store, Arc::clone(&metrics))));
+        }
     }
     let outputs = Outputs {
         sinks: vec![sink],
@@ -130,6 +147,7 @@ fn report(options: &ReportOptions) -> anyhow::Result<ExitCode> {
             out.write_all(inventory::html(&entries, &agent::host_name(), &made)?.as_bytes())?;
         }
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

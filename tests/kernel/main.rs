@@ -57,4 +57,6 @@ mod stacks;
 #[cfg(test)]
 mod unnamed;
 #[cfg(test)]
+mod unread;
+#[cfg(test)]
 mod websocket;

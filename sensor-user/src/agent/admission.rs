@@ -50,7 +50,7 @@ impl Intent {
         let mut facts = Facts::default();
         facts.set_workload(&workload);
         let catalogue = self.catalogues.now();
-        let told = Teller::new(&engine, &catalogue, Clock::read().wall(now)).told(&facts);
+        let told = Teller::new(&engine, &catalogue, Clock::of_machine().now()).told(&facts);
         let Some(enforcer) = &mut self.enforcer else { return };
         if let Err(error) = enforcer.tell(pid, &told) {
             let error = super::chain(&error);

@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_who_ran_at_the_time_is_killed() {
-        let clock = Clock::read();
+        let clock = Clock::of_machine();
         let mut child = Command::new("sleep").arg("600").spawn().unwrap();
         assert!(!kill(clock, child.id(), Timestamp::UNIX_EPOCH));
         assert!(child.try_wait().unwrap().is_none());

@@ -12,6 +12,7 @@
 
 mod admission;
 mod alarm;
+mod aside;
 mod attached;
 mod blind;
 mod catalogues;
@@ -21,6 +22,7 @@ mod counted;
 mod coverage;
 mod doctor;
 mod doubt;
+mod fleet_key;
 mod gate;
 mod intent;
 mod judge;
@@ -33,6 +35,7 @@ mod news;
 mod notice;
 mod open_hosts;
 mod openings;
+mod outputs;
 mod pipeline;
 mod policies;
 mod proofs;
@@ -68,15 +71,16 @@ use crate::report::Event;
 use crate::report::server::Readiness;
 
 pub use self::alarm::alarm;
+pub use self::aside::open_inventory;
 use self::clock::Clock;
 pub use self::doctor::{check_machine, examine};
 use self::intent::{Intent, LOOK_OVER};
 use self::notice::{FromPipeline, ToPipeline};
+pub use self::outputs::Outputs;
 use self::pipeline::Pipeline;
 use self::proofs::Proofs;
 use self::runtimes::{Asker, Runtimes};
 use self::serving::Signals;
-pub use self::setup::Outputs;
 use self::setup::Stages;
 pub use self::setup::make_state_folder;
 use self::status::{DATA_RING, EVENT_RING};
@@ -101,6 +105,8 @@ const SHORT_SLEEP: Duration = Duration::from_millis(5);
 const QUIET_ROUNDS: u32 = 8;
 /// How often what the stages count is summed up.
 const PUBLISH: Duration = Duration::from_secs(1);
+/// Name of the thread that hands events out.
+const REPORTER: &str = "reporter";
 /// Records decoded between two looks at the clock and the notices.
 const BATCH: usize = 512;
 
@@ -123,8 +129,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let outputs_metrics = Arc::clone(&outputs.metrics);
     let wants_totals = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&wants_totals);
-    let reporter =
-        spawn("reporter", watch("reporter"), move || outputs.report(&events_out, &flag))?;
+    let reporter = spawn(REPORTER, watch(REPORTER), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
     let search =
         spawn("search", watch("search"), move || search::run(&requests, &answers, tell_spent))?;
@@ -140,7 +145,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let watcher = spawn("gate", watch("gate"), move || gate_watch.run(&told, &flag))?;
     let (flag, told) = (Arc::clone(&stop), events.clone());
     let ruler = spawn("policies", watch("policies"), move || ruling.run(&told, &flag))?;
-    let clock = Clock::read();
+    let clock = Clock::of_machine();
     say(&events, clock, "started");
     let mut telemetry = Telemetry {
         metrics: outputs_metrics,
@@ -175,7 +180,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     telemetry.publish();
     say(&events, clock, "stopped");
     drop((events, telemetry));
-    let reported = join("reporter", reporter);
+    let reported = join(REPORTER, reporter).and_then(|done| done.map_err(anyhow::Error::from));
     outcome.and(joined.into_iter().collect::<anyhow::Result<()>>()).and(reported)
 }
 
@@ -189,7 +194,7 @@ fn tokio_on_this_thread() -> anyhow::Result<(tokio::runtime::Runtime, Signals)> 
 
 /// Says what the agent does; with a full queue or a dead reporter this line is the least of it.
 fn say(events: &SyncSender<Event>, clock: Clock, state: &'static str) {
-    let time = clock.wall(Clock::monotonic_ns());
+    let time = clock.now();
     let _sent = events.try_send(Event::Agent(setup::agent_event(time, state)));
 }
 

@@ -241,7 +241,7 @@ impl Pipeline {
         peer: Option<SocketAddr>,
     ) {
         let server = Server { name: named.names.best().map(str::to_owned), peer };
-        let time = self.clock.wall(Clock::monotonic_ns());
+        let time = self.clock.now();
         let (kind, named) = (kind.as_str(), Box::new(named));
         self.send(Event::Finding(Finding { time, process, server, kind, named, imitates }));
     }

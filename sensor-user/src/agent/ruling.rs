@@ -62,12 +62,13 @@ impl Ruling {
         // Until it is done, what is forbidden leaves.
         threads::hurry();
         let (folder, rows) = (self.policies.folder(), self.catalogues.rows());
-        let followed = folder.is_some() || rows.is_some();
+        let (judged, followed) = (folder.is_some(), folder.is_some() || rows.is_some());
         let mut news = News::about(folder.map(PathBuf::as_path), rows);
         if let Err(error) = &news {
             tracing::warn!(%error, "changes of policies and providers are not noticed until the agent starts again");
         }
         // What changed before the watch stood is read here.
+        let mut seen = self.clock.now();
         let mut next = followed.then(|| self.reload(events)).flatten();
         while !stop.load(Ordering::Relaxed) {
             let changed = if let (true, Ok(news)) = (followed, &mut news) {
@@ -76,18 +77,16 @@ impl Ruling {
                 std::thread::sleep(SLEEP);
                 false
             };
+            let now = self.clock.now();
             if changed {
                 next = self.reload(events);
-            } else if next.is_some_and(|next| self.now() >= next) {
+            } else if judged && is_due(next, seen, now) {
                 let engine = self.policies.engine();
                 self.apply(&engine);
-                next = engine.next_change(self.now());
+                next = engine.next_change(self.clock.now());
             }
+            seen = now;
         }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.wall(Clock::monotonic_ns())
     }
 
     /// Reads all again that was followed; gives the time at which the policies say something else by themselves.
@@ -118,11 +117,11 @@ impl Ruling {
             }
         };
         self.tell(state, events);
-        self.policies.engine().next_change(self.now())
+        self.policies.engine().next_change(self.clock.now())
     }
 
     fn tell(&self, state: &'static str, events: &SyncSender<Event>) {
-        let told = setup::agent_event(self.now(), state);
+        let told = setup::agent_event(self.clock.now(), state);
         // With the queue full, metrics and status still say it.
         let _sent = events.try_send(Event::Agent(told));
     }
@@ -170,7 +169,7 @@ impl Ruling {
     /// Who is told what: everybody what is certain whoever it is, each running process what is settled for it.
     fn plan(&self, engine: &Engine) -> Plan {
         let catalogue = self.catalogues.now();
-        let teller = Teller::new(engine, &catalogue, self.now());
+        let teller = Teller::new(engine, &catalogue, self.clock.now());
         let leads = teller.leads();
         if leads.left != 0 {
             let left = leads.left;
@@ -205,6 +204,12 @@ impl Ruling {
         };
         connections::process_ids().into_iter().filter_map(found).collect()
     }
+}
+
+/// Whether policies may say something else than they did: their time has come, or the wall clock was set back, to before
+/// a window or an end that had passed.
+fn is_due(next: Option<Timestamp>, seen: Timestamp, now: Timestamp) -> bool {
+    now < seen || next.is_some_and(|next| now >= next)
 }
 
 /// Whether any policy is in mode `enforce`.
@@ -244,4 +249,25 @@ fn spare(enforcer: &mut Enforcer, plan: &Plan, hosts: &OpenHosts) -> Vec<(u64, u
         }
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_told_anew_at_their_time_and_when_the_clock_goes_back() {
+        const CASES: [(Option<i64>, i64, i64, bool); 6] = [
+            (Some(100), 50, 51, false),
+            (Some(100), 99, 100, true),
+            (Some(100), 50, 5_000, true),
+            (Some(100), 50, 49, true),
+            (None, 50, 49, true),
+            (None, 50, 50, false),
+        ];
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (next, seen, now, due) in CASES {
+            assert_eq!(is_due(next.map(at), at(seen), at(now)), due, "{next:?} {seen} {now}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::report::server;
 use super::clock::Clock;
 use super::status::{DATA_RING, EVENT_RING};
 use super::telemetry::Telemetry;
-use super::{SLEEP, setup};
+use super::{REPORTER, SLEEP, setup};
 
 /// The signals that the agent hears.
 pub(super) struct Signals {
@@ -70,7 +70,7 @@ pub(super) async fn serve(
             _ = signals.interrupt.recv() => break Ok(()),
             _ = signals.terminate.recv() => break Ok(()),
             _ = signals.totals.recv() => wants_totals.store(true, Ordering::Relaxed),
-            Some(name) = ends.recv() => break Err(anyhow::anyhow!("the {name} thread has ended; the log says why")),
+            Some(name) = ends.recv() => break ended(name),
             _ = second.tick() => telemetry.publish(),
         }
     };
@@ -87,6 +87,13 @@ pub(super) async fn serve(
         let _finished = tokio::time::timeout(SLEEP, server).await;
     }
     outcome
+}
+
+/// What the end of a thread means. That of the reporter is an output's, which tells by itself why.
+fn ended(name: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(name == REPORTER, "the {name} thread has ended; the log says why");
+    tracing::info!("an output has ended, and the agent with it");
+    Ok(())
 }
 
 /// Opens the control socket, where one is wanted.

@@ -2,13 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::BytesMut;
@@ -17,24 +15,24 @@ use jiff::Timestamp;
 use crate::bpf::Hurry;
 use crate::bpf::{Counters, Kernel, ProbeLink, Ring, Settings, give_memory_back};
 use crate::config::Config;
-use crate::credential::{FleetKey, Keyring};
-use crate::probes::learned::Learned;
+use crate::credential::Keyring;
 use crate::probes::offsets::Offsets;
 use crate::probes::search::Searcher;
 use crate::probes::{Planner, Registry};
 use crate::reassembly::Table;
-use crate::report;
-use crate::report::{Event, Filter, Metrics, Sink, event};
+use crate::report::{Event, event};
 use crate::spend::{Prices, Repeats};
 use crate::workload;
 use crate::workload::runtime::Index;
 
+use super::aside::open_memory;
 use super::blind::Blind;
 use super::catalogues::Catalogues;
 use super::clock::Clock;
 use super::connection::Shared;
 use super::counted::Counted;
 use super::coverage::Models;
+use super::fleet_key::fleet_key;
 use super::gate;
 use super::intent::Intent;
 use super::listening::Listening;
@@ -61,8 +59,6 @@ const WELL_KNOWN: [&str; 6] = [
 
 /// Longest wait for what container runtimes list, at the start of an agent that enforces.
 const FIRST_LISTS: Duration = Duration::from_secs(3);
-/// How often the reporter looks whether totals are wanted.
-const TOTALS_LOOK: Duration = Duration::from_millis(200);
 
 /// The sending ends of all channels.
 pub(super) type Senders = (
@@ -87,74 +83,6 @@ pub(super) struct Stages {
     pub(super) config: Arc<Config>,
 }
 
-/// Where events go.
-pub struct Outputs {
-    /// Each gets every event that passes the filter.
-    pub sinks: Vec<Box<dyn Sink + Send>>,
-    /// Each gets every event.
-    pub kept: Vec<Box<dyn Sink + Send>>,
-    /// Which calls are shown.
-    pub filter: Filter,
-    /// Counts every event, shown or not.
-    pub metrics: Arc<Metrics>,
-    /// How often the totals are shown; on SIGUSR1 and at the end in any case.
-    pub totals_every: Option<Duration>,
-}
-
-impl Outputs {
-    /// Hands events out until their channel ends, or an output does.
-    pub(super) fn report(mut self, events: &Receiver<Event>, wants_totals: &AtomicBool) {
-        let mut shown = Instant::now();
-        loop {
-            let event = match events.recv_timeout(TOTALS_LOOK) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let due = self.totals_every.is_some_and(|every| shown.elapsed() >= every);
-            let totals = wants_totals.swap(false, Ordering::Relaxed) || due;
-            if totals {
-                shown = Instant::now();
-            }
-            if let Err(error) = self.write(event.as_ref(), totals) {
-                tracing::error!(error = %super::chain(&error), "an output has ended, and the agent with it");
-                return;
-            }
-        }
-        if let Err(error) = self.write(None, true) {
-            tracing::error!(error = %super::chain(&error), "the totals could not be written");
-        }
-    }
-
-    fn write(&mut self, event: Option<&Event>, totals: bool) -> Result<(), report::Error> {
-        if let Some(event) = event {
-            self.metrics.observe(event);
-        }
-        let shown = event.filter(|event| match event {
-            Event::Call(call) => self.filter.matches(call),
-            _ => true,
-        });
-        for sink in &mut self.sinks {
-            if let Some(event) = shown {
-                sink.take(event)?;
-            }
-            if totals {
-                sink.totals()?;
-            }
-        }
-        for sink in &mut self.kept {
-            if let Some(event) = event {
-                sink.take(event)?;
-            }
-            if totals {
-                sink.totals()?;
-            }
-            sink.tick()?;
-        }
-        Ok(())
-    }
-}
-
 /// Makes the folder for what outlives the agent, for its owner alone.
 pub fn make_state_folder(config: &Config) -> anyhow::Result<()> {
     let state = &config.files.state;
@@ -176,13 +104,13 @@ pub(super) fn stages(
     let config = Arc::new(config);
     make_state_folder(&config)?;
     let state = &config.files.state;
-    let learned =
-        Learned::open(&state.join("learned.json")).context("reading the learnt programs")?;
+    let status = Arc::new(Status::default());
+    let learned = open_memory(state, &status)?;
     let catalogues = Arc::new(Catalogues::new(&config.files.providers)?);
     let policies = Arc::new(Policies::new(config.policy.folder.clone(), Arc::clone(&catalogues)));
     policies.add_providers();
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
-    let fleet_key = fleet_key(&config)?;
+    let fleet_key = fleet_key(&config.files)?;
     let keyring = Keyring::new(fleet_key.clone());
     let settings = Settings {
         data_ring_bytes: config.capture.ring_bytes,
@@ -204,7 +132,6 @@ pub(super) fn stages(
     kernel.attach_machine()?;
     let registry = warm_registry(planner(&config, searcher)?);
     let (event_ring, data_ring, counters) = outlets(&mut kernel)?;
-    let status = Arc::new(Status::default());
     let workloads = Arc::new(Mutex::new(workload::Table::new(
         workload::Roots::default(),
         config.workload.clone(),
@@ -222,7 +149,7 @@ pub(super) fn stages(
         workloads: Arc::clone(&workloads),
         config: Arc::clone(&config),
         orders,
-        clock: Clock::read(),
+        clock: Clock::of_machine(),
     };
     if enforcer.is_some() {
         // Who runs already is not to be taken for unknown: what policies say of unknown ones may cut connections.
@@ -240,7 +167,7 @@ pub(super) fn stages(
         events,
         status: Arc::clone(&status),
         stacks: Arc::clone(&stacks),
-        clock: Clock::read(),
+        clock: Clock::of_machine(),
         shared: shared(&config, &catalogues),
         connections: HashMap::new(),
         parting: VecDeque::new(),
@@ -335,40 +262,6 @@ pub(super) fn read_optional(path: &Path) -> anyhow::Result<String> {
         return Ok(String::new());
     }
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
-}
-
-/// Reads the key of fingerprints, or makes one at first start.
-fn fleet_key(config: &Config) -> anyhow::Result<FleetKey> {
-    let configured = &config.files.fleet_key;
-    let own = config.files.state.join("fleet.key");
-    let path = if configured.as_os_str().is_empty() { &own } else { configured };
-    match fs::read_to_string(path) {
-        Ok(text) => FleetKey::parse(&text)
-            .with_context(|| format!("reading the fleet key {}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path == &own => {
-            new_fleet_key(path)
-        }
-        Err(error) => {
-            Err(error).with_context(|| format!("reading the fleet key {}", path.display()))
-        }
-    }
-}
-
-fn new_fleet_key(path: &PathBuf) -> anyhow::Result<FleetKey> {
-    let mut bytes = [0u8; 32];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .context("asking for random bytes")?;
-    let key = FleetKey::new(bytes);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("making the fleet key {}", path.display()))?;
-    file.write_all(key.to_text().expose())
-        .and_then(|()| file.sync_all())
-        .context("writing the fleet key")?;
-    Ok(key)
 }
 
 /// Release of the running kernel.

@@ -27,7 +27,7 @@ pub(super) struct Status {
 }
 
 /// What is counted, in the order of `Count`.
-const COUNTERS: [&str; 16] = [
+const COUNTERS: [&str; 17] = [
     "attach_failed",
     "unattributed",
     "notice_dropped",
@@ -44,6 +44,7 @@ const COUNTERS: [&str; 16] = [
     "hello_not_read",
     "killed",
     "answer_dropped",
+    "memory_damaged",
 ];
 
 #[derive(Clone, Copy)]
@@ -64,6 +65,7 @@ enum Count {
     HelloNotRead,
     Killed,
     AnswerDropped,
+    MemoryDamaged,
 }
 
 impl Status {
@@ -143,6 +145,11 @@ impl Status {
     /// Too many connections to name servers had an answer under way.
     pub(super) fn answer_dropped(&self) {
         self.count(Count::AnswerDropped);
+    }
+
+    /// What was remembered of programs could not be read, and is begun anew.
+    pub(super) fn memory_damaged(&self) {
+        self.count(Count::MemoryDamaged);
     }
 
     /// A record of the kernel half was malformed.

@@ -78,6 +78,9 @@ impl Telemetry {
                 self.report_loss(name, count, None);
             }
         }
+        for (name, count) in self.metrics.counted_by("store") {
+            counters.insert(format!("store.{name}"), count);
+        }
         let reassembly = self.status.stages().reassembly;
         let evicted = reassembly.evicted_over_connections.saturating_add(reassembly.evicted_idle);
         if reassembly.evicted_bytes != 0 {
@@ -152,7 +155,7 @@ impl Telemetry {
         if now == before {
             return;
         }
-        let time = self.clock.wall(Clock::monotonic_ns());
+        let time = self.clock.now();
         let records = now.records.saturating_sub(before.records);
         let bytes = bytes.map(|bytes| bytes.saturating_sub(before.bytes));
         // With the queue full, the loss is said again a second later.

@@ -28,14 +28,14 @@ impl Drop for Watched {
 }
 
 /// Starts a thread that is watched.
-pub(super) fn spawn(
+pub(super) fn spawn<T: Send + 'static>(
     name: &str,
     watched: Watched,
-    work: impl FnOnce() + Send + 'static,
-) -> anyhow::Result<JoinHandle<()>> {
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<JoinHandle<T>> {
     let guarded = move || {
         let _watched = watched;
-        work();
+        work()
     };
     thread::Builder::new()
         .name(name.to_owned())
@@ -43,7 +43,7 @@ pub(super) fn spawn(
         .with_context(|| format!("starting the {name} thread"))
 }
 
-/// Waits for a thread's end; a panic of it is an error.
-pub(super) fn join(name: &str, handle: JoinHandle<()>) -> anyhow::Result<()> {
+/// Waits for a thread's end, and gives what came of its work; a panic of it is an error.
+pub(super) fn join<T>(name: &str, handle: JoinHandle<T>) -> anyhow::Result<T> {
     handle.join().map_err(|_panic| anyhow::anyhow!("the {name} thread panicked"))
 }

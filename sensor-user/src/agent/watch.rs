@@ -61,7 +61,7 @@ impl Watch {
             folder,
             status,
             refused,
-            clock: Clock::read(),
+            clock: Clock::of_machine(),
         }
     }
 

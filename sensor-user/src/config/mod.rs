@@ -6,6 +6,8 @@ mod named;
 #[cfg(test)]
 mod sample;
 mod sections;
+#[cfg(test)]
+mod unit;
 
 pub use sections::Attach;
 pub use sections::Capture;

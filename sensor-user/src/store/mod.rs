@@ -4,11 +4,14 @@ pub mod policies;
 mod schema;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::ErrorCode;
 use rusqlite::OpenFlags;
 use rusqlite::Row;
 use rusqlite::params;
@@ -34,7 +37,7 @@ const PER_DOLLAR: i64 = 1_000_000_000_000;
 pub struct Config {
     /// Whether the inventory of used services, models and tools is kept.
     pub inventory: bool,
-    /// Days after which what was not seen again is forgotten, at least 1: for no limit write 36500, a hundred years.
+    /// Days after which what was not seen again, counted from the newest sight at the latest, is forgotten; at least 1 (36500: a hundred years).
     pub retention_days: u32,
 }
 
@@ -48,22 +51,45 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database refused.
-    #[error("{doing} the inventory")]
+    #[error("{doing} the inventory {}", path.display())]
     Database {
         /// What was being done.
         doing: &'static str,
+        /// Its file.
+        path: PathBuf,
         /// Why not.
         #[source]
         source: rusqlite::Error,
     },
+    /// The file is no database, or a broken one.
+    #[error(
+        "the inventory {} is damaged; what to do: start the agent again, which sets it aside and begins a new one",
+        path.display()
+    )]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// What the database says of it.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// The file's mode could not be set.
-    #[error("protecting the inventory")]
-    Mode(#[source] std::io::Error),
+    #[error("protecting the inventory {}", path.display())]
+    Mode {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A newer agent wrote it.
     #[error(
-        "the inventory has schema {found}, and this version knows {known}: use the newer version, or move the file away"
+        "the inventory {} has schema {found}, and this version knows {known}: use the newer version, or move the file away",
+        path.display()
     )]
     Newer {
+        /// Its file.
+        path: PathBuf,
         /// Version in the file.
         found: u32,
         /// Version of this agent.
@@ -71,8 +97,16 @@ pub enum Error {
     },
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
-    move |source| Error::Database { doing, source }
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Error {
+    move |source| {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Error::Damaged { path, source }
+            }
+            _ => Error::Database { doing, path, source },
+        }
+    }
 }
 
 /// One use of AI, as it is told apart from others; empty texts are unknown.
@@ -241,6 +275,7 @@ impl Figures {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    path: PathBuf,
     rows: u64,
 }
 
@@ -248,33 +283,51 @@ impl Store {
     /// Opens the database of the state folder, made at first use with mode 0600.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(FILE_NAME);
-        let connection = Connection::open(&path).map_err(failed("opening"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(Error::Mode)?;
-        connection.busy_timeout(BUSY).map_err(failed("opening"))?;
-        schema::prepare(&connection)?;
-        let rows = count(&connection)?;
-        Ok(Self { connection, rows })
+        let connection = Connection::open(&path).map_err(failed("opening", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(|source| Error::Mode { path: path.clone(), source })?;
+        connection.busy_timeout(BUSY).map_err(failed("opening", &path))?;
+        schema::prepare(&connection, &path)?;
+        let rows = count(&connection, &path)?;
+        Ok(Self { connection, path, rows })
     }
 
     /// Opens the database for reading beside a running agent.
     pub fn open_to_read(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(folder.join(FILE_NAME), flags)
-            .map_err(failed("opening"))?;
-        connection.busy_timeout(BUSY).map_err(failed("opening"))?;
-        Ok(Self { connection, rows: 0 })
+        let connection =
+            Connection::open_with_flags(&path, flags).map_err(failed("opening", &path))?;
+        connection.busy_timeout(BUSY).map_err(failed("opening", &path))?;
+        Ok(Self { connection, path, rows: 0 })
+    }
+
+    /// Renames the database of the state folder, and what `SQLite` keeps beside it, to names that end in `mark`; says where
+    /// the database is then.
+    pub fn set_aside(folder: &Path, mark: &str) -> io::Result<PathBuf> {
+        // The log goes first: a new database must never find the old one's.
+        for kept in ["-wal", "-shm"] {
+            let name = format!("{FILE_NAME}{kept}");
+            match fs::rename(folder.join(&name), folder.join(format!("{name}{mark}"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let aside = folder.join(format!("{FILE_NAME}{mark}"));
+        fs::rename(folder.join(FILE_NAME), &aside).map(|()| aside)
     }
 
     /// Adds what was seen since the last time, all of it or nothing, but for rows that the table refuses; says how many
     /// these were.
     pub fn add(&mut self, entries: &[Entry]) -> Result<u64, Error> {
+        let path = &self.path;
         let full =
             self.rows.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX)) > ROWS_MAX;
-        let transaction = self.connection.transaction().map_err(failed("writing"))?;
+        let transaction = self.connection.transaction().map_err(failed("writing", path))?;
         let mut refused = 0_u64;
         for entry in entries {
-            let known =
-                !full || schema::knows(&transaction, &entry.used).map_err(failed("reading"))?;
+            let known = !full
+                || schema::knows(&transaction, &entry.used).map_err(failed("reading", path))?;
             let put = if known {
                 schema::put(&transaction, entry)
             } else {
@@ -288,31 +341,34 @@ impl Store {
             match put {
                 // It would be refused at every later try too, and the others with it.
                 Err(error) if schema::refuses_row(&error) => refused = refused.saturating_add(1),
-                put => put.map_err(failed("writing"))?,
+                put => put.map_err(failed("writing", path))?,
             }
         }
-        transaction.commit().map_err(failed("writing"))?;
-        self.rows = count(&self.connection)?;
+        transaction.commit().map_err(failed("writing", path))?;
+        self.rows = count(&self.connection, path)?;
         Ok(refused)
     }
 
-    /// Forgets what was not seen since `before` (seconds since 1970); says how many rows that were.
-    pub fn forget(&mut self, before: i64) -> Result<usize, Error> {
+    /// Forgets what was not seen again for `keep` seconds before `now` (seconds since 1970); says how many rows that were.
+    /// `now` is at most the newest sight: a wall clock that jumps ahead says nothing of what is kept.
+    pub fn forget(&mut self, now: i64, keep: i64) -> Result<usize, Error> {
         let gone = self
             .connection
-            .execute("DELETE FROM inventory WHERE last_seen < ?1", params![before])
-            .map_err(failed("pruning"))?;
-        self.rows = count(&self.connection)?;
+            .execute(schema::FORGET, params![now, keep])
+            .map_err(failed("pruning", &self.path))?;
+        self.rows = count(&self.connection, &self.path)?;
         Ok(gone)
     }
 
     /// Everything seen since a time (seconds since 1970), dearest first.
     pub fn entries(&self, since: i64) -> Result<Vec<Entry>, Error> {
-        let mut statement = self.connection.prepare(schema::SELECT).map_err(failed("reading"))?;
+        let path = &self.path;
+        let mut statement =
+            self.connection.prepare(schema::SELECT).map_err(failed("reading", path))?;
         let rows = statement
             .query_map(params![since], |row: &Row<'_>| schema::entry(row))
-            .map_err(failed("reading"))?;
-        rows.collect::<Result<_, _>>().map_err(failed("reading"))
+            .map_err(failed("reading", path))?;
+        rows.collect::<Result<_, _>>().map_err(failed("reading", path))
     }
 }
 
@@ -331,10 +387,10 @@ fn folded(used: &Use) -> Use {
     }
 }
 
-fn count(connection: &Connection) -> Result<u64, Error> {
+fn count(connection: &Connection, path: &Path) -> Result<u64, Error> {
     let rows: i64 = connection
         .query_row("SELECT count(*) FROM inventory", [], |row| row.get(0))
-        .map_err(failed("reading"))?;
+        .map_err(failed("reading", path))?;
     Ok(u64::try_from(rows).unwrap_or(0))
 }
 

@@ -1,5 +1,7 @@
 //! Rows of the inventory come in and go out as SQL; the one place that knows tables and columns.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 use rusqlite::ErrorCode;
 use rusqlite::OptionalExtension;
@@ -56,6 +58,11 @@ FROM inventory WHERE last_seen >= ?1
 ORDER BY dollars DESC, picodollars DESC, calls DESC, provider, host, model, program, user, place, credential
 ";
 
+pub(super) const FORGET: &str = "
+DELETE FROM inventory
+WHERE last_seen < min(?1, (SELECT coalesce(max(last_seen), 0) FROM inventory)) - ?2
+";
+
 const KNOWN: &str = "
 SELECT 1 FROM inventory WHERE provider = ?1 AND host = ?2 AND model = ?3 AND program = ?4
     AND user = ?5 AND place = ?6 AND credential = ?7
@@ -88,23 +95,23 @@ ON CONFLICT DO UPDATE SET
 ";
 
 /// Makes the tables of a new file, and refuses those of a newer version.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
+pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     // Readers go on while the agent writes, and a power cut loses the last second at most, never the file.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-        .map_err(failed("opening"))?;
+        .map_err(failed("opening", path))?;
     let found: u32 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(failed("reading"))?;
+        .map_err(failed("reading", path))?;
     match found {
         0 => connection
             .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
-            .map_err(failed("making")),
+            .map_err(failed("making", path)),
         1 => connection
             .execute_batch(&format!("BEGIN; {SECOND} PRAGMA user_version = {VERSION}; COMMIT;"))
-            .map_err(failed("renewing")),
+            .map_err(failed("renewing", path)),
         VERSION => Ok(()),
-        _ => Err(Error::Newer { found, known: VERSION }),
+        _ => Err(Error::Newer { path: path.to_owned(), found, known: VERSION }),
     }
 }
 

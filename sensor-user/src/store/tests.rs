@@ -116,8 +116,20 @@ fn dearest_comes_first_and_what_is_old_is_left_out_and_forgotten() {
     };
     assert_eq!(models(0), ["old", "dear", "cheap"]);
     assert_eq!(models(50), ["dear", "cheap"]);
-    assert_eq!(store.forget(50).unwrap(), 1);
+    assert_eq!(store.forget(200, 150).unwrap(), 1);
     assert_eq!(store.entries(0).unwrap().len(), 2);
+}
+
+#[test]
+fn clock_that_jumps_ahead_forgets_nothing() {
+    let days = |number: i64| number.saturating_mul(86_400);
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.forget(days(4_000), days(400)).unwrap(), 0, "nothing is there");
+    store.add(&[sighting("a", days(400), 1), sighting("b", days(500), 1)]).unwrap();
+    assert_eq!(store.forget(days(4_150), days(400)).unwrap(), 0);
+    assert_eq!(store.entries(0).unwrap().len(), 2);
+    assert_eq!(store.forget(days(500), days(99)).unwrap(), 1);
 }
 
 #[test]
@@ -173,14 +185,41 @@ fn file_of_a_newer_version_is_left_alone() {
     store.connection.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(store);
     let error = Store::open(folder.path()).unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 99, known: 2 }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error}");
 }
 
 #[test]
-fn file_that_is_no_database_is_an_error_and_stays() {
+fn file_that_is_no_database_is_damaged_and_stays_until_it_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE_NAME);
     fs::write(&path, [b'x'; 4096]).unwrap();
-    assert!(Store::open(folder.path()).is_err());
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     assert_eq!(fs::read(&path).unwrap(), [b'x'; 4096]);
+    let wal = folder.path().join("inventory.db-wal");
+    fs::write(&wal, "y").unwrap();
+    let aside = Store::set_aside(folder.path(), ".broken-1").unwrap();
+    assert_eq!(aside, folder.path().join("inventory.db.broken-1"));
+    assert_eq!(fs::read(aside).unwrap(), [b'x'; 4096]);
+    assert!(!wal.exists());
+    let mut store = Store::open(folder.path()).unwrap();
+    store.add(&[sighting("a", 1, 1)]).unwrap();
+    assert_eq!(store.entries(0).unwrap().len(), 1);
+}
+
+#[test]
+fn file_that_is_in_use_is_not_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let other = Store::open(folder.path()).unwrap();
+    other.connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    store.connection.busy_timeout(Duration::ZERO).unwrap();
+    let error = store.add(&[sighting("a", 1, 1)]).unwrap_err();
+    assert!(matches!(error, Error::Database { .. }), "{error}");
+    // A folder in its place cannot be opened; nothing says that it is broken.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(FILE_NAME)).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Database { doing: "opening", .. }), "{error}");
 }

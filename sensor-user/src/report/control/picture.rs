@@ -10,8 +10,19 @@ use crate::report::sinks::terminal::numbers;
 const AMOUNT_WIDTH: usize = 8;
 
 /// Counters that tell of something lost, by the end of their name.
-const LOSSES: [&str; 6] =
-    ["_no_room", "unreadable", "_table_full", "_over_limit", "_dropped", "without_entry"];
+const LOSSES: [&str; 11] = [
+    "_no_room",
+    "unreadable",
+    "_table_full",
+    "_over_limit",
+    "_dropped",
+    "without_entry",
+    "write_failed",
+    "row_refused",
+    "folded",
+    "damaged",
+    "not_kept",
+];
 const SECONDS: [(&str, i64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
 
 impl Picture {
@@ -130,6 +141,16 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert!(said.contains("not ready: policies: a.yaml:1:1: one; b.yaml:2:2: two\n"), "{said}");
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_lost() {
+        for lost in ["store.write_failed", "store.folded", "store.damaged", "agent.memory_damaged"]
+        {
+            let counters = [(lost.to_owned(), 2), ("agent.blind".to_owned(), 1)].into();
+            let said = Picture { counters, ..Picture::default() }.text(0);
+            assert!(said.ends_with(&format!("lost      {lost} 2\n")), "{said}");
+        }
     }
 
     #[test]

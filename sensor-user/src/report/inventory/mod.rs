@@ -118,7 +118,13 @@ pub fn json(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
 /// A header and one record a row (RFC 4180), with texts that steer neither a terminal nor a spreadsheet.
 pub fn csv(entries: &[Entry], out: &mut impl Write) -> Result<(), Error> {
     let mut writer = ::csv::Writer::from_writer(out);
-    let failed = |error: ::csv::Error| Error::Render(error.to_string());
+    let failed = |error: ::csv::Error| {
+        let text = error.to_string();
+        match error.into_kind() {
+            ::csv::ErrorKind::Io(error) => Error::Write(error),
+            _ => Error::Render(text),
+        }
+    };
     for entry in entries {
         let mut safe = entry.clone();
         let used = &mut safe.used;

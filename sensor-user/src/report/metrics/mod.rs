@@ -177,6 +177,13 @@ impl Metrics {
         self.stage_events.with_label_values(&[stage, event]).inc_by(more);
     }
 
+    /// What a stage, or the kernel half, has counted so far, by event.
+    pub fn counted_by(&self, stage: &str) -> Vec<(&'static str, u64)> {
+        let absolutes = locked(&self.absolutes);
+        let own = absolutes.iter().filter(|((kind, of, _), _)| (*kind, *of) == ("stage", stage));
+        own.map(|((_, _, event), absolute)| (*event, *absolute)).collect()
+    }
+
     /// Brings what the stages count up to its absolute values.
     pub fn set_stages(&self, stages: &StageMetrics) {
         locked(&self.stages).set(stages);

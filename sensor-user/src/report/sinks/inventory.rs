@@ -129,9 +129,8 @@ impl Inventory {
 
     fn forget(&mut self, now: Instant) {
         self.forget_due = later(now, FORGET_EVERY);
-        let days = i64::from(self.retention_days).saturating_mul(SECONDS_PER_DAY);
-        let before = Timestamp::now().as_second().saturating_sub(days);
-        if let Err(error) = self.store.forget(before) {
+        let keep = i64::from(self.retention_days).saturating_mul(SECONDS_PER_DAY);
+        if let Err(error) = self.store.forget(Timestamp::now().as_second(), keep) {
             self.failed(&error);
         }
     }
