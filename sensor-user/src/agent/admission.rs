@@ -39,6 +39,24 @@ impl Intent {
         }
     }
 
+    /// Looks whether a process that is about to call has another user by now: root is dropped without a new program. A short
+    /// program may be over before its call is reported.
+    pub(super) fn follow_user(&mut self, pid: u32, now: u64) {
+        self.workloads().follow_user(pid, now);
+        self.tell_changed();
+    }
+
+    /// Tells the gate again about processes whose user has changed.
+    pub(super) fn tell_changed(&mut self) {
+        let changed = self.workloads().take_changed();
+        if self.policies.folder().is_none() {
+            return;
+        }
+        for pid in changed {
+            self.tell(pid);
+        }
+    }
+
     /// Tells the gate what is certain by the policies about a process.
     pub(super) fn tell(&mut self, pid: u32) {
         let engine = self.policies.engine();

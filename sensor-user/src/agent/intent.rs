@@ -149,6 +149,7 @@ impl Intent {
         } else {
             self.attach(pid, why, now);
         }
+        self.follow_user(pid, now);
     }
 
     /// Looks for a TLS library among all files of a process: it said hello by one that nobody knows.

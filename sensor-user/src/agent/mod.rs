@@ -266,6 +266,7 @@ fn attach(mut intent: Intent, mut ring: Ring, notices: &Receiver<FromPipeline>, 
         intent.follow_policies();
         intent.try_again(now);
         intent.tell_resolved();
+        intent.tell_changed();
         if looked.elapsed() >= LOOK_OVER {
             looked = Instant::now();
             intent.look_over(now);

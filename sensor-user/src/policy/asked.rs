@@ -158,7 +158,8 @@ fn check_host(text: &At<String>, notes: &mut Notes<'_>) {
 }
 
 /// Container runtimes that are told apart.
-const RUNTIMES: [&str; 6] = ["containerd", "cri-o", "docker", "podman", "lxc", "unknown"];
+const RUNTIMES: [&str; 7] =
+    ["containerd", "cri-o", "docker", "podman", "lxc", "systemd-nspawn", "unknown"];
 
 fn operations() -> Vec<&'static str> {
     Operation::all().map(Operation::as_str).collect()

@@ -36,7 +36,7 @@ pub struct Ancestor {
 pub struct Container {
     /// Full container id.
     pub id: String,
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, or `unknown`, as its cgroup says.
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `systemd-nspawn`, or `unknown`, as its cgroup says.
     runtime: &'static str,
     /// What its runtime says of it, as soon as it does.
     about: Cell,

@@ -123,6 +123,11 @@ fn of_login(path: &Path) -> Option<u32> {
     text(path)?.trim().parse().ok().filter(|number| *number != LOGIN_UNSET)
 }
 
+/// Reads the effective user of a process; `None` where the process has gone.
+pub(super) fn effective_user_of(proc: &Path, pid: u32) -> Option<u32> {
+    effective_user(&text(&proc.join(pid.to_string()).join("status"))?)
+}
+
 /// Second number of the `Uid:` line: real, effective, saved, file system.
 fn effective_user(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

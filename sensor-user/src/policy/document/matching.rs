@@ -38,7 +38,7 @@ pub struct Subject {
     /// Container image.
     #[serde(default, deserialize_with = "given")]
     pub image: Option<At<Values>>,
-    /// Container runtime: `containerd`, `cri-o`, `docker`, `podman`, `lxc`.
+    /// Container runtime: `containerd`, `cri-o`, `docker`, `podman`, `lxc`, `systemd-nspawn`.
     #[serde(default, deserialize_with = "given")]
     pub runtime: Option<At<Values>>,
     /// Kubernetes namespace.
@@ -83,7 +83,7 @@ pub struct Match {
     /// Container image.
     #[serde(default, deserialize_with = "given")]
     pub image: Option<At<Values>>,
-    /// Container runtime: `containerd`, `cri-o`, `docker`, `podman`, `lxc`.
+    /// Container runtime: `containerd`, `cri-o`, `docker`, `podman`, `lxc`, `systemd-nspawn`.
     #[serde(default, deserialize_with = "given")]
     pub runtime: Option<At<Values>>,
     /// Kubernetes namespace.

@@ -1,6 +1,19 @@
 //! The bytes of `/proc/PID/cmdline` come in; a bounded list of arguments without keys, prompts and code goes out.
 
+mod options;
+mod prompts;
+
+use std::borrow::Cow;
+
 use crate::redact::is_key;
+use crate::workload::arguments::options::PROMPT_OPTIONS;
+use crate::workload::arguments::options::TEXT_OPTIONS;
+use crate::workload::arguments::options::VALUE_OPTIONS;
+use crate::workload::arguments::options::is_number;
+use crate::workload::arguments::options::is_password;
+use crate::workload::arguments::options::is_port;
+use crate::workload::arguments::options::takes_secret;
+use crate::workload::arguments::prompts::Expects;
 
 /// What stands in place of a secret.
 const REDACTED: &str = "[redacted]";
@@ -9,84 +22,19 @@ const ARGUMENTS_MAX: usize = 48;
 /// Bytes kept of one argument.
 const ARGUMENT_BYTES_MAX: usize = 256;
 
-/// Parts of a name behind which a secret stands.
-const SECRET_NAMES: [&str; 22] = [
-    "key",
-    "apikey",
-    "keys",
-    "token",
-    "secret",
-    "secrets",
-    "password",
-    "passwd",
-    "passphrase",
-    "pass",
-    "pwd",
-    "credential",
-    "credentials",
-    "auth",
-    "authorization",
-    "bearer",
-    "cookie",
-    "cookies",
-    "session",
-    "signature",
-    "sig",
-    "jwt",
-];
-
-/// Options whose value is text for a model or a server: a prompt, a body, a header, code.
-const TEXT_OPTIONS: [&str; 28] = [
-    "-d",
-    "-F",
-    "-H",
-    "-p",
-    "-b",
-    "-e",
-    "--data",
-    "--data-raw",
-    "--data-binary",
-    "--data-urlencode",
-    "--data-ascii",
-    "--json",
-    "--form",
-    "--form-string",
-    "--header",
-    "--proxy-header",
-    "--prompt",
-    "--print",
-    "--message",
-    "--messages",
-    "--system",
-    "--system-prompt",
-    "--append-system-prompt",
-    "--input",
-    "--text",
-    "--query",
-    "--eval",
-    "--instructions",
-];
-
-/// Options behind which a prompt may go on without quotes, word by word.
-const PROMPT_OPTIONS: [&str; 7] =
-    ["-p", "--prompt", "--print", "--message", "--query", "--text", "--instructions"];
-
-/// Options whose value is no part of a prompt.
-const VALUE_OPTIONS: [&str; 6] =
-    ["-m", "--model", "--output-format", "--max-tokens", "--temperature", "--host"];
-
-/// Options whose value is a user, with a password behind a colon.
-const USER_OPTIONS: [&str; 3] = ["--user", "--proxy-user", "-U"];
-
 /// Redacts the arguments of a process. What is written as a text (with blanks, quotes, brackets) is taken out as a
-/// whole: it may be a prompt. What is left may hold control characters; a sink escapes them.
+/// whole: it may be a prompt; so are words in a row that read like one. What is left may hold control characters; a sink
+/// escapes them.
 pub(super) fn redact(cmdline: &[u8]) -> Vec<String> {
     let mut arguments = cmdline.strip_suffix(b"\0").unwrap_or(cmdline).split(|byte| *byte == 0);
     let Some(program) = arguments.next().filter(|_| !cmdline.is_empty()) else { return Vec::new() };
-    let mut kept = vec![bounded(title(&String::from_utf8_lossy(program)))];
+    let program = String::from_utf8_lossy(program);
+    let mut kept = vec![bounded(title(&program))];
     let mut words = Words::default();
-    let shown = arguments.by_ref().take(ARGUMENTS_MAX);
-    kept.extend(shown.map(|argument| bounded(words.take(&String::from_utf8_lossy(argument)))));
+    // Its name says what the others are; how it is shown is the title's.
+    let _shown = words.take(without_dash(&program).1.split(' ').next().unwrap_or_default());
+    let shown = arguments.by_ref().take(ARGUMENTS_MAX).map(String::from_utf8_lossy).collect();
+    kept.extend(words.take_all(shown).into_iter().map(bounded));
     if arguments.next().is_some() {
         kept.push("…".to_owned());
     }
@@ -95,11 +43,17 @@ pub(super) fn redact(cmdline: &[u8]) -> Vec<String> {
 
 /// The first argument: many programs write a title with blanks over it, some of them their whole command line.
 fn title(program: &str) -> String {
+    let (dash, rest) = without_dash(program);
+    let mut parts = rest.split(' ').map(Cow::Borrowed);
     let mut words = Words::default();
-    // The name of a login shell begins with `-`.
-    let (dash, rest) = program.strip_prefix('-').map_or(("", program), |rest| ("-", rest));
-    let kept: Vec<_> = rest.split(' ').map(|word| words.take(word)).collect();
+    let mut kept = vec![words.take(&parts.next().unwrap_or_default())];
+    kept.extend(words.take_all(parts.collect()));
     format!("{dash}{}", kept.join(" "))
+}
+
+/// The name of a login shell begins with `-`.
+fn without_dash(program: &str) -> (&str, &str) {
+    program.strip_prefix('-').map_or(("", program), |rest| ("-", rest))
 }
 
 /// What the words so far say of the next one.
@@ -109,16 +63,30 @@ struct Words {
     option: String,
     /// An option said that a prompt follows.
     is_prompt: bool,
+    /// What the program does with words.
+    expects: Expects,
 }
 
 impl Words {
+    fn take_all(&mut self, words: Vec<Cow<'_, str>>) -> Vec<String> {
+        let mut taken: Vec<_> = words
+            .into_iter()
+            .map(|word| {
+                let kept = self.take(&word);
+                (word, kept)
+            })
+            .collect();
+        prompts::take_out_sentences(&mut taken);
+        taken.into_iter().map(|(_, kept)| kept).collect()
+    }
+
     fn take(&mut self, word: &str) -> String {
         let before = std::mem::take(&mut self.option);
         if word.starts_with('-') && word.len() > 1 {
             let name = word.split('=').next().unwrap_or(word);
             self.is_prompt |= PROMPT_OPTIONS.contains(&name);
             if name == word {
-                word.clone_into(&mut self.option);
+                options::last_of(word).clone_into(&mut self.option);
             }
             return one(word);
         }
@@ -126,10 +94,23 @@ impl Words {
         if before == "-p" && is_port(word) {
             self.is_prompt = false;
         }
-        let is_value = takes_secret(&before, word);
-        let is_prompt = self.is_prompt && !VALUE_OPTIONS.contains(&before.as_str());
-        let is_secret = (is_value || is_prompt) && !is_number(word);
-        if is_secret && !word.is_empty() { REDACTED.to_owned() } else { one(word) }
+        if !word.is_empty() && takes_secret(&before, word) {
+            return REDACTED.to_owned();
+        }
+        if self.may_be_prompt(word, &before) && !is_number(word) {
+            return REDACTED.to_owned();
+        }
+        one(word)
+    }
+
+    fn may_be_prompt(&mut self, word: &str, before: &str) -> bool {
+        let is_value = VALUE_OPTIONS.contains(&before);
+        // `python3 -m llm` names a program.
+        if is_value && self.expects != Expects::Anything {
+            return false;
+        }
+        let is_expected = self.expects.take(word, !before.is_empty());
+        is_expected || (self.is_prompt && !is_value)
     }
 }
 
@@ -143,20 +124,23 @@ fn one(argument: &str) -> String {
     if argument.contains("://") { links(argument) } else { pairs(argument) }
 }
 
-/// An option of one letter with its value behind it: curl's header, body and user.
+/// An option of one letter with its value behind it: curl's header, body, user and certificate, a password of MySQL.
 fn joined(argument: &str) -> Option<String> {
-    let (option, value) = argument.split_at_checked(2).filter(|(_, value)| !value.is_empty())?;
-    match option {
-        "-H" => {
+    let (option, value) = options::joined(argument)?;
+    let redacted = || Some(format!("{option}{REDACTED}"));
+    match option.chars().next_back()? {
+        'H' => {
             let letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
             let header = value.split_once(':').filter(|(header, _)| header.chars().all(letter));
-            Some(header.map_or_else(
-                || format!("{option}{REDACTED}"),
-                |(header, _)| format!("{option}{}:{REDACTED}", word(header)),
-            ))
+            let Some((header, _)) = header else { return redacted() };
+            Some(format!("{option}{}:{REDACTED}", word(header)))
         }
-        "-d" if !is_number(value) => Some(format!("{option}{REDACTED}")),
-        "-u" | "-U" if value.contains(':') => Some(format!("{option}{REDACTED}")),
+        'd' if !is_number(value) => redacted(),
+        'F' if value.contains('=') => redacted(),
+        'u' | 'U' | 'E' if value.contains(':') => redacted(),
+        // `-agentlib:` is Java's.
+        'a' if value.contains(':') && !value.starts_with("gent") => redacted(),
+        'p' if option == "-p" && is_password(argument, value) => redacted(),
         _ => None,
     }
 }
@@ -263,38 +247,6 @@ fn is_path(argument: &str) -> bool {
     let begins = |text: &str| ["/", "./", "../", "~"].iter().any(|start| text.starts_with(start));
     let set = argument.split_once('=').filter(|(name, _)| name.is_ascii());
     begins(argument) || set.is_some_and(|(_, value)| begins(value))
-}
-
-fn takes_secret(option: &str, value: &str) -> bool {
-    TEXT_OPTIONS.contains(&option)
-        || is_secret_name(option)
-        || option == "-u"
-        || (USER_OPTIONS.contains(&option) && value.contains(':'))
-}
-
-/// `--api-key`, `OPENAI_API_KEY`, `apiKey`, `x-api-key`; but not `--max-tokens`, `--keyboard`, `--author`.
-fn is_secret_name(name: &str) -> bool {
-    let mut spaced = String::with_capacity(name.len());
-    let mut before_is_lower = false;
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && before_is_lower {
-            spaced.push('-');
-        }
-        before_is_lower = c.is_ascii_lowercase();
-        spaced.push(c.to_ascii_lowercase());
-    }
-    spaced
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|part| SECRET_NAMES.contains(&part) || part.ends_with("apikey"))
-}
-
-fn is_number(text: &str) -> bool {
-    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A port, or several: `8080`, `127.0.0.1:8080:80`, `8000-8010`.
-fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || b":.-".contains(&byte))
 }
 
 fn bounded(mut text: String) -> String {

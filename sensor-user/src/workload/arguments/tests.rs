@@ -96,6 +96,63 @@ const CASES: &[(&str, &str)] = &[
     ("bash|-c|exec\u{a0}x", "bash|-c|[redacted]"),
     ("llm|日本語の質問", "llm|[redacted]"),
     ("x|/home/zoë/app", "x|/home/zoë/app"),
+    // A password behind a group of letters, with or without a blank, and behind others of curl's and of httpie's.
+    ("curl|-sSu|ana:hunter2|https://h", "curl|-sSu|[redacted]|https://h"),
+    ("curl|-sSuana:hunter2|-kHX-Api-Key:hunter2", "curl|-sSu[redacted]|-kHX-Api-Key:[redacted]"),
+    (
+        "curl|-sSd|hunter2|-sF|a=hunter2|-sFa=hunter2",
+        "curl|-sSd|[redacted]|-sF|[redacted]|-sF[redacted]",
+    ),
+    ("http|-a|ana:hunter2|-aana:hunter2|GET", "http|-a|[redacted]|-a[redacted]|GET"),
+    (
+        "curl|--cert|c.pem:hunter2|-E|c.pem:hunter2|-Ec.pem:hunter2|--cert=c.pem:hunter2",
+        "curl|--cert|[redacted]|-E|[redacted]|-E[redacted]|--cert=[redacted]",
+    ),
+    ("curl|--cert|/etc/c.pem|-sSfL|https://h", "curl|--cert|/etc/c.pem|-sSfL|https://h"),
+    ("tool|-passwd|12345|-agentlib:jdwp=x", "tool|-passwd|[redacted]|-agentlib:jdwp=x"),
+    ("sshpass|-phunter2|ssh|h", "sshpass|-p[redacted]|ssh|h"),
+    ("mysql|-uroot|-phunter2", "mysql|-uroot|-p[redacted]"),
+    ("x|-p2222|-p8080:80|-pv|-print|-port=3000", "x|-p2222|-p8080:80|-pv|-print|-port=3000"),
+    // Names run together, and numbers for passwords.
+    ("env|PGPASSWORD=hunter2|x", "env|PGPASSWORD=[redacted]|x"),
+    (
+        "x|--authtoken|hunter2|--dbpassword=hunter2|--pat|hunter2|--path|/x",
+        "x|--authtoken|[redacted]|--dbpassword=[redacted]|--pat|[redacted]|--path|/x",
+    ),
+    ("tool|--password|12345|--message|12345", "tool|--password|[redacted]|--message|12345"),
+    ("tool|--max-tokens|512|--n-tokens=7", "tool|--max-tokens|512|--n-tokens=7"),
+    // Prompts without quotes: of programs that take them, whatever the words; of others, where they read like a sentence.
+    ("/usr/bin/llm|merger", "/usr/bin/llm|[redacted]"),
+    ("llm|-m|gpt-4o|tell|me|list", "llm|-m|gpt-4o|[redacted]|[redacted]|[redacted]"),
+    ("python3|-m|llm|acme|merger", "python3|-m|llm|[redacted]|[redacted]"),
+    ("node|/usr/bin/codex|exec|acme", "node|/usr/bin/codex|exec|[redacted]"),
+    (
+        "node|/usr/lib/node_modules/@google/gemini-cli/dist/index.js|acme",
+        "node|/usr/lib/node_modules/@google/gemini-cli/dist/index.js|[redacted]",
+    ),
+    ("claude|mcp|list", "claude|mcp|list"),
+    (
+        "ollama|run|llama3.2:1b|--verbose|acme|run",
+        "ollama|run|llama3.2:1b|--verbose|[redacted]|[redacted]",
+    ),
+    ("ollama|serve", "ollama|serve"),
+    ("llm tell merger|acme", "llm [redacted] [redacted]|[redacted]"),
+    (
+        "ask|--fast|tell|me|about|the|3|mergers,|now",
+        "ask|--fast|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]",
+    ),
+    (
+        "ask|raconte|moi|une|longue|histoire",
+        "ask|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]",
+    ),
+    ("ask|Write|a|poem|x.txt", "ask|[redacted]|[redacted]|[redacted]|x.txt"),
+    // Commands stay readable.
+    ("python3|-m|pkg.mod|run|all", "python3|-m|pkg.mod|run|all"),
+    ("npm|run|build", "npm|run|build"),
+    ("java|-cp|a|Main|x|y", "java|-cp|a|Main|x|y"),
+    ("docker|compose|up|web|db", "docker|compose|up|web|db"),
+    ("git|push|origin|main", "git|push|origin|main"),
+    ("cp|a|b|c", "cp|a|b|c"),
     // Random looking words.
     ("tool|0123456789abcdef0123456789abcdef", "tool|[redacted]"),
     ("tool|Zm9vYmFy_0aB1cD2eF3-gH4iJ5kL6mN7oP8", "tool|[redacted]"),

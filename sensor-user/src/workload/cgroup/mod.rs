@@ -31,8 +31,8 @@ pub struct Place {
     pub cgroup: String,
     /// Innermost container.
     pub container: Option<Container>,
-    /// Innermost systemd unit within the container, or of the host where there is none; that of a user's manager is
-    /// `user@1000.service/app.service`: whoever is logged in may give it any name.
+    /// Outermost systemd unit within the container, or of the host where there is none or one of systemd-nspawn; that of a
+    /// user's manager is `user@1000.service/app.service`: whoever is logged in may give it any name.
     pub unit: Option<String>,
 }
 
@@ -46,7 +46,8 @@ impl Place {
         let found = paths.iter().find_map(|(_, path)| container(path).map(|found| (*path, found)));
         let Some((path, (container, inside))) = found else {
             let cgroup = first().unwrap_or("/");
-            return Self { cgroup: cgroup.to_owned(), container: None, unit: unit(cgroup) };
+            let (container, unit) = (machine(cgroup), unit(cgroup));
+            return Self { cgroup: cgroup.to_owned(), container, unit };
         };
         Self { cgroup: path.to_owned(), container: Some(container), unit: unit(inside) }
     }
@@ -134,12 +135,49 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The innermost unit of a path; systemd puts `_` before names that the kernel could take for its own files.
+/// The container of systemd-nspawn that a path is in, by the outermost unit: what is below it is its owner's.
+fn machine(path: &str) -> Option<Container> {
+    let mut names = path.split('/').skip_while(|name| !is_unit(name));
+    let unit = names.next()?;
+    let named = |start: &str, end: &str| unit.strip_prefix(start)?.strip_suffix(end);
+    let name = named("systemd-nspawn@", ".service").or_else(|| named("machine-", ".scope"))?;
+    let name = unescaped(name);
+    // A virtual machine of libvirt, `qemu-1-web`, is no container; nor is what watches over one in it.
+    let number = name.strip_prefix("qemu-").and_then(|rest| rest.bytes().next());
+    let is_virtual = number.is_some_and(|digit| digit.is_ascii_digit());
+    let is_inside = !name.is_empty() && !is_virtual && names.next() != Some("supervisor");
+    is_inside.then(|| Container::new(name, "systemd-nspawn"))
+}
+
+/// A name as it was before systemd escaped it: `my\x2dweb` is `my-web`.
+fn unescaped(name: &str) -> String {
+    let mut parts = name.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escaped = part.split_at_checked(2);
+        let byte = escaped.and_then(|(hex, _)| u8::from_str_radix(hex, 16).ok());
+        if let (Some(byte), Some((_, rest))) = (byte, escaped) {
+            bytes.push(byte);
+            bytes.extend_from_slice(rest.as_bytes());
+        } else {
+            bytes.extend_from_slice(b"\\x");
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The outermost unit of a path, which systemd made: who owns a unit may call what is below it like any other. Below the
+/// manager of a user's units it is the first one behind that. systemd puts `_` before names that the kernel could take for
+/// its own files.
 fn unit(path: &str) -> Option<String> {
-    let name = path.rsplit('/').find(|name| is_unit(name))?;
-    let manager = path.split('/').find(|name| is_manager(name)).filter(|manager| *manager != name);
-    let name = name.strip_prefix('_').unwrap_or(name);
-    Some(manager.map_or_else(|| name.to_owned(), |manager| format!("{manager}/{name}")))
+    let mut units = path.split('/').filter(|name| is_unit(name));
+    let plain = |name: &str| name.strip_prefix('_').unwrap_or(name).to_owned();
+    let first = units.next()?;
+    if !is_manager(first) {
+        return Some(plain(first));
+    }
+    Some(units.next().map_or_else(|| first.to_owned(), |name| format!("{first}/{}", plain(name))))
 }
 
 /// Whether a unit is the manager of a user's own units: `user@1000.service`.

@@ -95,7 +95,17 @@ const CASES: &[(&str, Option<&str>, Option<&str>)] = &[
         Some("user@1000.service/user@0.service"),
     ),
     ("/user.slice/user-1000.slice/user@1000.service", None, Some("user@1000.service")),
-    ("/system.slice/user@x.service/batch.service", None, Some("batch.service")),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/run.service/user@0.service",
+        None,
+        Some("user@1000.service/run.service"),
+    ),
+    // So may who was given what is below a unit.
+    ("/system.slice/user@x.service/batch.service", None, Some("user@x.service")),
+    ("/system.slice/runner.service/batch.service", None, Some("runner.service")),
+    ("/system.slice/runner.service/user@1000.service/batch.service", None, Some("runner.service")),
+    ("/system.slice/runner.service/machine.slice/machine-web.scope", None, Some("runner.service")),
+    ("/system.slice/docker-ID.scope/a.service/batch.service", Some("docker"), Some("a.service")),
     (
         "/system.slice/system-my\\x2dapp.slice/my\\x2dapp@1.service",
         None,
@@ -137,6 +147,45 @@ fn other_kinds_of_container_keep_their_own_ids() {
     for (path, id, runtime) in cases {
         let place = Place::parse(&format!("0::{path}"));
         assert_eq!(place.container, Some(Container::new(id, runtime)), "{path}");
+    }
+}
+
+#[test]
+fn container_of_systemd_nspawn_is_named_by_the_unit_that_the_host_made() {
+    // Path; the name of the container; the unit.
+    const CASES: &[(&str, Option<&str>, &str)] = &[
+        (
+            "/machine.slice/systemd-nspawn@web.service/payload/system.slice/batch.service",
+            Some("web"),
+            "systemd-nspawn@web.service",
+        ),
+        (
+            "/machine.slice/systemd-nspawn@my-web.service/payload",
+            Some("my-web"),
+            "systemd-nspawn@my-web.service",
+        ),
+        (
+            "/machine.slice/machine-web.scope/payload/system.slice/batch.service",
+            Some("web"),
+            "machine-web.scope",
+        ),
+        (
+            "/machine.slice/machine-my\\x2dweb\\xzz\\x2.scope/init.scope",
+            Some("my-web\\xzz\\x2"),
+            "machine-my\\x2dweb\\xzz\\x2.scope",
+        ),
+        ("/machine.slice/machine-web.scope/supervisor", None, "machine-web.scope"),
+        (
+            "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator",
+            None,
+            "machine-qemu\\x2d1\\x2dweb.scope",
+        ),
+        ("/machine.slice/machine-.scope", None, "machine-.scope"),
+    ];
+    for (path, name, unit) in CASES {
+        let place = Place::parse(&format!("0::{path}\n"));
+        let expected = name.map(|name| Container::new(name, "systemd-nspawn"));
+        assert_eq!((place.container, place.unit.as_deref()), (expected, Some(*unit)), "{path}");
     }
 }
 

@@ -111,9 +111,9 @@ impl Source {
         Self { kind, path, standing, containers: 0, lists: 0, connections: 0 }
     }
 
-    /// Whether it may know a container.
+    /// Whether it may know a container. Podman's first one is there as soon as its files are, in a home too.
     fn is_asked(&self) -> bool {
-        self.standing != Standing::Absent
+        self.standing != Standing::Absent || self.kind == "podman"
     }
 
     /// The user whose runtime it is: who owns the folder of a socket may say anything there.
@@ -157,7 +157,10 @@ pub async fn follow(config: Config, users: PathBuf, index: Arc<Index>) {
         match source.kind {
             "cri" => tasks.spawn(session::follow(source.path, (at, index), every)),
             "docker" => tasks.spawn(docker::follow(source.path, (at, index), every)),
-            _ => tasks.spawn(podman::follow((config.podman.clone(), users.clone()), (at, index))),
+            _ => {
+                let places = (config.podman.clone(), users.clone());
+                tasks.spawn(podman::follow(places, (at, index), every))
+            }
         };
     }
     // Without any source there is nothing to do, ever.

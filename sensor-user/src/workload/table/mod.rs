@@ -1,7 +1,9 @@
 //! Starts, forks and ends of processes come in; who a process is, or was, goes out.
 
+mod images;
+
 use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +20,12 @@ use crate::workload::procfs;
 use crate::workload::procfs::Facts;
 use crate::workload::procfs::Stat;
 use crate::workload::runtime::Index;
+use crate::workload::table::images::Image;
+use crate::workload::table::images::Process;
 use crate::workload::users::Users;
 
 /// Ancestors kept of a process.
 const ANCESTORS_MAX: usize = 8;
-/// Programs remembered of one process: the running one, and the one before it for calls that are just ending.
-const IMAGES_MAX: usize = 2;
 /// Share of the table that is freed at once when it is full, so that a full table is not searched at each insertion.
 const EVICTED_SHARE: usize = 16;
 /// Nanoseconds in a second.
@@ -36,22 +38,6 @@ struct Key {
     start_ticks: u64,
 }
 
-/// One program that a process executed.
-#[derive(Debug)]
-struct Image {
-    since_ns: u64,
-    /// `None`: a program was executed, but the process ended before it could be read.
-    workload: Option<Arc<Workload>>,
-}
-
-#[derive(Debug, Default)]
-struct Process {
-    /// Oldest first.
-    images: VecDeque<Image>,
-    touched_ns: u64,
-    ended_ns: Option<u64>,
-}
-
 /// Remembers processes, so that a call is attributed although its process has ended.
 #[derive(Debug)]
 pub struct Table {
@@ -60,6 +46,8 @@ pub struct Table {
     users: Users,
     containers: Arc<Index>,
     processes: BTreeMap<Key, Process>,
+    /// Processes whose user has changed since this was last asked.
+    changed: BTreeSet<u32>,
     metrics: Metrics,
 }
 
@@ -67,19 +55,20 @@ impl Table {
     /// Makes an empty table, which knows of containers what `containers` does.
     pub fn new(roots: Roots, config: Config, containers: Arc<Index>) -> Self {
         let users = Users::new(roots.users.clone());
-        let (processes, metrics) = (BTreeMap::new(), Metrics::default());
-        Self { roots, config, users, containers, processes, metrics }
+        let (processes, changed) = (BTreeMap::new(), BTreeSet::new());
+        let metrics = Metrics::default();
+        Self { roots, config, users, containers, processes, changed, metrics }
     }
 
     /// A process has executed a program: what was known of its executable and arguments is over.
     pub fn observe_exec(&mut self, pid: u32, now: u64) {
-        if self.read(pid, now, true).is_none() {
+        if self.read(pid, now, now).is_none() {
             for (_, process) in self
                 .processes
                 .range_mut(all_of(pid))
                 .filter(|(_, process)| process.ended_ns.is_none())
             {
-                process.push(Image { since_ns: now, workload: None });
+                process.push(Image { since_ns: now, seen_ns: now, workload: None });
             }
         }
     }
@@ -87,14 +76,14 @@ impl Table {
     /// A process was forked: it is read while its parent can still be named.
     pub fn observe_fork(&mut self, parent: u32, child: u32, now: u64) {
         self.resolve(parent, now);
-        self.read(child, now, false);
+        self.read(child, now, 0);
     }
 
     /// A process has ended; it stays known for `Config::ended_keep_secs`.
     pub fn observe_exit(&mut self, pid: u32, now: u64) {
         // Until its parent has waited for it, an ended process can still be read in part.
         if self.current(pid).is_none() {
-            self.read(pid, now, false);
+            self.read(pid, now, 0);
         }
         for (_, process) in self.processes.range_mut(all_of(pid)) {
             process.ended_ns.get_or_insert(now);
@@ -107,12 +96,26 @@ impl Table {
             let key = Key { pid, start_ticks: stat.start_ticks };
             self.processes.get(&key).filter(|process| process.ended_ns.is_none())?.newest()
         });
-        known.or_else(|| self.read(pid, now, false))
+        known.or_else(|| self.read(pid, now, 0))
     }
 
-    /// Who runs under this id now, as the process is at this moment: it may have moved or executed another program unseen.
+    /// Looks whether a process that is remembered and runs has another user by now.
+    pub fn follow_user(&mut self, pid: u32, now: u64) {
+        if let Some(known) = self.current(pid).and_then(Process::newest) {
+            self.as_its_user(known, now);
+        }
+    }
+
+    /// Processes whose user has changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Who runs under this id now, as the process is at this moment: it may have moved, changed its user or executed
+    /// another program unseen.
     pub fn refresh(&mut self, pid: u32, now: u64) -> Option<Arc<Workload>> {
         let known = self.resolve(pid, now)?;
+        let known = self.as_its_user(known, now);
         let folder = self.roots.proc.join(pid.to_string());
         let cgroups = procfs::text(&folder.join("cgroup")).unwrap_or_default();
         let executable = fs::read_link(folder.join("exe")).unwrap_or_default();
@@ -120,13 +123,13 @@ impl Table {
             // A thread of the kernel has none.
             && (executable.as_os_str().is_empty() || executable.to_string_lossy() == known.executable.as_str());
         if !is_same {
-            return self.read(pid, now, false);
+            return self.read(pid, now, 0);
         }
         if let Some(container) = known.container.as_ref().filter(|one| one.about().is_none()) {
             // Who was given up may be known to somebody by now.
             let later = self.containers.seen(&container.id, &known.cgroup);
             if later.get().is_some() {
-                return self.read(pid, now, false);
+                return self.read(pid, now, 0);
             }
         }
         Some(known)
@@ -162,14 +165,17 @@ impl Table {
         if all.next().is_some() { None } else { only.at(at_ns) }
     }
 
-    /// Who made a call: remembered, else read if the process still runs and is the same. `None` is counted.
+    /// Who made a call: remembered, else read if the process still runs and is the same. Its user is asked for again: a
+    /// program may drop root between its start and its call. `None` is counted.
     pub fn attribute(
         &mut self,
         pid: u32,
         start_ticks: Option<u64>,
         now: u64,
     ) -> Option<Arc<Workload>> {
-        let found = self.lookup_at(pid, start_ticks, now).or_else(|| {
+        let known = self.lookup_at(pid, start_ticks, now);
+        let known = known.map(|known| self.as_its_user(known, now));
+        let found = known.or_else(|| {
             let read = self.resolve(pid, now)?;
             start_ticks.is_none_or(|start| start == read.start_ticks).then_some(read)
         });
@@ -201,7 +207,30 @@ impl Table {
             .find(|process| process.ended_ns.is_none())
     }
 
-    fn read(&mut self, pid: u32, now: u64, is_new_image: bool) -> Option<Arc<Workload>> {
+    /// What was known of a process; where it still runs and has another user by now, what it is since.
+    fn as_its_user(&mut self, known: Arc<Workload>, now: u64) -> Arc<Workload> {
+        let key = Key { pid: known.pid, start_ticks: known.start_ticks };
+        let process = self.processes.get_mut(&key);
+        let Some(image) = process.and_then(|process| process.unseen(&known, now)) else {
+            return known;
+        };
+        let Some(uid) = procfs::effective_user_of(&self.roots.proc, key.pid) else { return known };
+        if uid == known.uid {
+            image.seen_ns = now;
+            return known;
+        }
+        // From when on, nobody saw: what is not known to be the former user's is the new one's.
+        let since_ns = image.seen_ns.saturating_add(1);
+        let read = self.read(key.pid, now, since_ns);
+        let Some(read) = read.filter(|read| read.start_ticks == key.start_ticks) else {
+            return known;
+        };
+        self.changed.insert(key.pid);
+        read
+    }
+
+    /// Reads a process as the program that was known of it, or as one that it is since a time other than 0.
+    fn read(&mut self, pid: u32, now: u64, since_ns: u64) -> Option<Arc<Workload>> {
         let Some(facts) = procfs::read(&self.roots.proc, pid) else {
             self.metrics.unreadable = self.metrics.unreadable.saturating_add(1);
             return None;
@@ -222,8 +251,7 @@ impl Table {
         }
         let process = self.processes.entry(key).or_default();
         process.touched_ns = now;
-        let since_ns = if is_new_image { now } else { 0 };
-        process.push(Image { since_ns, workload: Some(Arc::clone(&workload)) });
+        process.push(Image { since_ns, seen_ns: now, workload: Some(Arc::clone(&workload)) });
         Some(workload)
     }
 
@@ -292,32 +320,6 @@ impl Table {
         self.processes.retain(|_, process| {
             process.ended_ns.is_none_or(|ended| now.saturating_sub(ended) < keep_ns)
         });
-    }
-}
-
-impl Process {
-    fn push(&mut self, image: Image) {
-        // A second reading of the same program replaces the first.
-        if image.since_ns == 0
-            && let Some(last) = self.images.back_mut()
-        {
-            last.workload = image.workload;
-            return;
-        }
-        self.images.push_back(image);
-        if self.images.len() > IMAGES_MAX {
-            self.images.pop_front();
-        }
-    }
-
-    fn newest(&self) -> Option<Arc<Workload>> {
-        self.images.back()?.workload.clone()
-    }
-
-    /// The program at a time; the oldest that is remembered also stands for what was before it.
-    fn at(&self, at_ns: u64) -> Option<Arc<Workload>> {
-        let then = self.images.iter().rev().find(|image| image.since_ns <= at_ns);
-        then.or_else(|| self.images.front())?.workload.clone()
     }
 }
 

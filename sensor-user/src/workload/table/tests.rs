@@ -26,7 +26,7 @@ impl Proc {
 
     fn table(&self, config: Config) -> Table {
         let users = self.0.path().join("passwd");
-        fs::write(&users, "root:x:0:0\nana:x:1000:1000\n").unwrap();
+        fs::write(&users, "root:x:0:0\nwww-data:x:33:33\nana:x:1000:1000\n").unwrap();
         let roots = Roots { proc: self.0.path().to_owned(), users };
         Table::new(roots, config, nobody())
     }
@@ -42,6 +42,11 @@ impl Proc {
         fs::write(folder.join("cgroup"), "0::/system.slice/app.service\n").unwrap();
         let _absent = fs::remove_file(folder.join("exe"));
         symlink(executable, folder.join("exe")).unwrap();
+    }
+
+    fn set_user(&self, pid: u32, uid: u32) {
+        let status = self.0.path().join(pid.to_string()).join("status");
+        fs::write(status, format!("Uid:\t0\t{uid}\t{uid}\t{uid}\n")).unwrap();
     }
 
     fn remove(&self, pid: u32) {
@@ -130,6 +135,49 @@ fn program_that_ended_before_it_was_read_is_not_taken_for_the_one_before() {
     table.observe_exec(30, 2 * SEC);
     assert_eq!(table.lookup(30, Some(90)), None);
     assert_eq!(table.lookup_at(30, Some(90), SEC).unwrap().executable, "/bin/bash");
+}
+
+#[test]
+fn program_that_drops_root_is_its_new_user_from_then_on() {
+    let proc = Proc::new();
+    proc.add(20, 0, 10, "/bin/bash");
+    proc.add(30, 20, 90, "/usr/sbin/httpd");
+    proc.set_user(30, 0);
+    let mut table = proc.table(Config::default());
+    table.observe_exec(30, SEC);
+    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().user.as_deref(), Some("root"));
+    assert!(table.take_changed().is_empty());
+    proc.set_user(30, 33);
+    // A call of before that is told of later, and one that is made now.
+    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, 0);
+    let after = table.attribute(30, Some(90), 3 * SEC).unwrap();
+    assert_eq!((after.uid, after.user.as_deref()), (33, Some("www-data")));
+    assert_eq!((after.executable.as_str(), after.ancestors[0].pid), ("/usr/sbin/httpd", 20));
+    assert_eq!(table.lookup_at(30, Some(90), 2 * SEC).unwrap().uid, 0);
+    assert_eq!(table.take_changed().into_iter().collect::<Vec<_>>(), [30]);
+    assert!(table.take_changed().is_empty());
+    proc.set_user(30, 1000);
+    assert_eq!(table.refresh(30, 4 * SEC).unwrap().user.as_deref(), Some("ana"));
+    proc.set_user(30, 33);
+    table.follow_user(30, 5 * SEC);
+    assert_eq!(table.lookup(30, Some(90)).unwrap().uid, 33);
+    assert_eq!(table.take_changed().len(), 1);
+    // Who has ended stays who it was.
+    proc.set_user(30, 0);
+    table.observe_exit(30, 6 * SEC);
+    assert_eq!(table.attribute(30, Some(90), 7 * SEC).unwrap().uid, 33);
+}
+
+#[test]
+fn user_of_another_process_under_the_same_id_is_not_taken() {
+    let proc = Proc::new();
+    proc.add(30, 0, 90, "/bin/a");
+    let mut table = proc.table(Config::default());
+    table.resolve(30, SEC).unwrap();
+    proc.add(30, 0, 700, "/bin/b");
+    proc.set_user(30, 33);
+    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, 1000);
+    assert!(table.take_changed().is_empty());
 }
 
 #[test]
