@@ -43,7 +43,7 @@ fn message_that_begins_like_a_record_passes() {
 }
 
 #[test]
-fn plain_text_to_another_port_of_a_denied_address_is_a_neighbour_s() {
+fn plain_text_to_another_port_of_a_denied_address_passes() {
     let stage = Stage::new("neighbour", "refuse_opaque = true\n").unwrap();
     let folder = temp_folder("neighbour").unwrap();
     let mut command = command_in(stage.lab.net().server(), Path::new("/usr/bin/python3"));
