@@ -204,7 +204,7 @@ pub struct Gate {
     pub span: [u32; 2],
     /// Bytes of the message that belong to the ClientHello.
     pub part: u32,
-    /// Whether the ClientHello hides a name.
+    /// Why the ClientHello may hide a name; 0 where it does not.
     pub hidden: u32,
 }
 
@@ -269,7 +269,7 @@ pub const LAYER_QUIC: u32 = 7;
 
 /// Reasons that the gate itself gives; smaller numbers are the agent's.
 pub const REASON_OWN: u32 = 0x8000_0000;
-/// The ClientHello was in several TLS records, or longer than is looked at, or took too long.
+/// The ClientHello was in several TLS records, or its name behind what is looked at, or it took too long.
 pub const REASON_HELLO_UNREADABLE: u32 = REASON_OWN;
 /// The ClientHello hides its name (ECH).
 pub const REASON_HELLO_HIDDEN: u32 = REASON_OWN + 1;

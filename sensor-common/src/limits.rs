@@ -79,7 +79,8 @@ pub const DEDICATED_MAX: u32 = 4_096;
 pub const RULES_MAX: u32 = 65_536;
 /// ClientHellos that are being read at once.
 pub const HELLOS_MAX: u32 = 512;
-/// Bytes of a ClientHello that are read: twice what a post-quantum one takes. A longer one counts as unreadable.
+/// Bytes of a ClientHello that are read: twice what a post-quantum one takes. A longer one counts as unreadable where its name
+/// does not stand in them.
 pub const HELLO_BYTES_MAX: usize = 4_096;
 /// Room for the above and one more message.
 pub const HELLO_BUFFER_BYTES: usize = 2 * HELLO_BYTES_MAX;

@@ -232,6 +232,31 @@ def hidden_name(spec):
     return {"answered": answered}
 
 
+def plain_text(spec):
+    """Plain HTTP to the address that DNS gives for the denied name: to the port of HTTPS until it is refused there, as soon as
+    the answer is known; to a neighbour's port; and to the first once more."""
+    own.enter(spec)
+    asked = b"GET / HTTP/1.1\r\nhost: neighbour.example\r\nconnection: close\r\n\r\n"
+    address = ask_address(spec)
+
+    def is_refused():
+        with socket.create_connection((address, 443), timeout=20) as stream:
+            try:
+                stream.sendall(asked)
+            except PermissionError:
+                return True
+        return False
+    for _ in range(spec["tries"]):
+        if is_refused():
+            break
+        time.sleep(0.05)
+        ask_address(spec)
+    with socket.create_connection((address, 80), timeout=20) as stream:
+        stream.sendall(asked)
+        heard = stream.recv(65536)
+    return {"refused": is_refused(), "heard": heard.decode("latin-1")}
+
+
 def serve_names(listener, spec):
     """Answers DNS over HTTPS (RFC 8484) with the one address there is."""
     def serve(near):
@@ -344,6 +369,7 @@ WAYS = {
     "written by ptrace into others": traced(nothing, lambda spec: own.enter(spec)),
     "HTTP/2 for another host": over_http_2,
     "hidden name (ECH)": hidden_name,
+    "plain text": plain_text,
     "DNS over HTTPS, by curl": curl_over_https,
     "process id again": reused_id,
     "first thread ended": without_first_thread,

@@ -37,10 +37,13 @@ def connected(spec):
 
 
 def begin(spec):
-    """A TLS object that has said its hello, and the hello."""
+    """A TLS object that has said its hello, and the hello; a long one offers protocols that nobody has."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     name = spec["name"] or None
-    tls = say.context(spec["ca"]).wrap_bio(incoming, outgoing, server_hostname=name)
+    context = say.context(spec["ca"])
+    if spec.get("long"):
+        context.set_alpn_protocols(["http/1.1"] + [f"{number:0250}" for number in range(20)])
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
     try:
         tls.do_handshake()
     except ssl.SSLWantReadError:
@@ -213,6 +216,45 @@ def in_vectors(spec):
     enter(spec)
     return talk(spec, connected(spec), lambda stream, hello: stream.sendmsg(
         [hello[at:at + 1] for at in range(len(hello))]))
+
+
+def padded(message):
+    """The hello with padding (RFC 7685) before all its other extensions."""
+    at = 4 + 2 + 32
+    at += 1 + message[at]
+    at += 2 + int.from_bytes(message[at:at + 2], "big")
+    at += 1 + message[at]
+    padding = bytes([0, 21]) + (5000).to_bytes(2, "big") + bytes(5000)
+    length = int.from_bytes(message[at:at + 2], "big") + len(padding)
+    body = message[4:at] + length.to_bytes(2, "big") + padding + message[at + 2:]
+    return message[:1] + len(body).to_bytes(3, "big") + body
+
+
+def name_far_behind(spec):
+    enter(spec)
+    return talk(spec, connected(spec), lambda stream, hello: stream.sendall(
+        say.in_records(padded(say.message_of(hello)), 16384)))
+
+
+def of_no_version(spec):
+    enter(spec)
+    return talk(spec, connected(spec), lambda stream, hello: stream.sendall(
+        hello[:2] + b"\0" + hello[3:]))
+
+
+def like_records(spec):
+    """Messages of another protocol (MongoDB), which begin with their length as records do; says how many arrived."""
+    enter(spec)
+    listener, arrived = socket.create_server(("127.0.0.1", 0)), 0
+    for length in range(788, 792):
+        for number in (1, 257, 70_000):
+            message = struct.pack("<iiii", length, number, 0, 2013).ljust(length, b"x")
+            with socket.create_connection(listener.getsockname(), timeout=20) as stream:
+                stream.sendall(message)
+                near, _ = listener.accept()
+                with near:
+                    arrived += near.recv(length, socket.MSG_WAITALL) == message
+    return {"answered": arrived}
 
 
 def mapped_v4(spec):
@@ -456,6 +498,9 @@ WAYS = {
     "hello in several records": in_pieces("records"),
     "slow hello": slow_hello,
     "hello in vectors": in_vectors,
+    "name behind what is read": name_far_behind,
+    "hello of no version": of_no_version,
+    "like records": like_records,
     "mapped IPv4": mapped_v4,
     "renamed copy": renamed,
     "symbolic link": linked,

@@ -281,3 +281,21 @@ fn first_datagrams_of_quic_tell_the_name_behind_them() {
         assert!(event["tls.client.ja4"].as_str().unwrap().starts_with("q13d"), "{event:#}");
     }
 }
+
+#[test]
+fn connection_of_quic_is_told_once_however_often_its_first_datagram_is_sent() {
+    let lab = lab_with(Names::Hosts);
+    let sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let first = include_bytes!("../corpus/quic/version-1-0.bin").as_slice();
+    let other = include_bytes!("../corpus/quic/version-2-0.bin").as_slice();
+    let groq = address("api.groq.com");
+    // What comes last shows that all before it has been told.
+    let steps = [
+        json!({"address": address(OPENAI), "datagrams": [first, first, first]}),
+        json!({"address": groq, "datagrams": [other]}),
+    ];
+    let speaker = speak(&lab, &steps).unwrap();
+    let events = told(&sensor, &speaker, "tollgate.coverage", 2);
+    let peers = [0, 1].map(|at| events[at]["network.peer.address"].as_str().unwrap_or_default());
+    assert_eq!(peers, [address(OPENAI).as_str(), groq.as_str()], "{events:#?}");
+}

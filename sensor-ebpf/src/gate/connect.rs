@@ -115,6 +115,16 @@ fn leads(remote: &[u8; 16]) -> (u32, bool) {
     (unsafe { DESTINATION_ADDRESSES.get(remote) }.copied().unwrap_or(DESTINATION_NONE), false)
 }
 
+/// Whether the address of a socket tells by itself where it leads: others may have the same one, and what is said on another
+/// port than that of HTTPS is theirs.
+#[inline(always)]
+pub fn tells(gate: *const Gate) -> bool {
+    // SAFETY: the caller's socket is live.
+    let (port, remote) = unsafe { ((*gate).remote_port, (*gate).remote_address) };
+    // SAFETY: only whether there is a value is looked at.
+    port == PORT_HTTPS || unsafe { DEDICATED_ADDRESSES.get(&remote) }.is_some()
+}
+
 #[inline(always)]
 fn connecting(ctx: &SockAddrContext, family: u32, remote: [u8; 16]) -> i32 {
     let Some(who) = current() else { return PASS };

@@ -1,7 +1,7 @@
 //! Messages of a socket come in; its ClientHello, whole or in parts, gives the destination by name.
 //!
 //! Parts pass until the last: a hello without its end asks for nothing. So nothing is held back and nothing can stall; what
-//! is refused is the part that completes a forbidden name.
+//! is refused is the part that completes a forbidden name. A hello that is longer than what is read has to say its name there.
 
 use core::arch::asm;
 
@@ -10,16 +10,22 @@ use sensor_common::gate::{DESTINATION_NONE, GATE_COUNT_HELLO_TABLE_FULL, Gate, O
 use sensor_common::limits::{HELLO_BUFFER_BYTES, HELLO_BYTES_MAX, HELLO_WAIT_NS, WIRE_KEY_LEN};
 
 use crate::maps::{HELLOS, NO_HELLO, RECORDS, count, now};
-use crate::name::{destination, masked};
+use crate::name::{anew, destination, masked};
 
 /// TLS record type of a handshake message (RFC 8446, 5.1).
 const RECORD_HANDSHAKE: u32 = 0x16;
 /// Types of records (RFC 8446, 5.1).
-const OTHER_RECORDS: core::ops::RangeInclusive<u32> = 0x14..=0x17;
+const RECORD_TYPES: core::ops::RangeInclusive<u32> = 0x14..=0x17;
+/// Lower half of the versions that records of TLS have.
+const VERSIONS: core::ops::RangeInclusive<u32> = 1..=4;
 /// Handshake type of a ClientHello (RFC 8446, 4).
 const CLIENT_HELLO: u8 = 1;
+/// Head of a record.
+const RECORD_HEAD_LEN: u32 = 5;
 /// Head of a record, and head of a handshake message.
 const HEADS_LEN: u32 = 9;
+/// Shortest ClientHello: version, random, no session, one cipher suite, one compression (RFC 5246, 7.4.1.2).
+const HELLO_MIN: u32 = 41;
 /// Where the client random stands.
 const RANDOM_AT: usize = 11;
 /// Where the session id stands.
@@ -29,6 +35,9 @@ const EXTENSIONS_MAX: u32 = 40;
 /// Extension types: `server_name` (RFC 6066), `encrypted_client_hello` (RFC 9849).
 const SERVER_NAME: u32 = 0;
 const ENCRYPTED_HELLO: u32 = 0xfe0d;
+/// What hides a name: an extension, or that not all extensions are read.
+const HIDDEN: u32 = 1;
+const CUT: u32 = 2;
 
 /// What a message turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,32 +119,60 @@ pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
 #[inline(always)]
 fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
     let kind = byte(buffer, 0);
-    if kind != RECORD_HANDSHAKE || (total > 1 && byte(buffer, 1) != 3) {
+    if !RECORD_TYPES.contains(&kind) || (total > 1 && byte(buffer, 1) != 3) {
+        return Said::Other;
+    }
+    if total < 3 {
+        return Said::Part;
+    }
+    let is_usual = VERSIONS.contains(&byte(buffer, 2));
+    if kind != RECORD_HANDSHAKE && is_usual {
         // A record of TLS, and no hello before it: that left where nobody looks, as with Fast Open.
-        let is_record = total > 2 && OTHER_RECORDS.contains(&kind) && byte(buffer, 1) == 3;
-        return if is_record { Said::Unreadable } else { Said::Other };
+        return Said::Unreadable;
     }
     if total < HEADS_LEN {
         return Said::Part;
     }
-    if byte(buffer, 5) != u32::from(CLIENT_HELLO) {
+    let record = half(buffer, 3) + RECORD_HEAD_LEN;
+    let end = ((byte(buffer, 6) << 16) | half(buffer, 7)) + HEADS_LEN;
+    let begins = kind == RECORD_HANDSHAKE && byte(buffer, 5) == u32::from(CLIENT_HELLO);
+    let is_within = begins && end <= record;
+    let is_hello = is_within && end >= HELLO_MIN + HEADS_LEN;
+    if !is_usual && !is_hello {
+        return unusual(buffer, record, total);
+    }
+    if !is_within {
         return Said::Unreadable;
     }
-    let record = half(buffer, 3);
-    let message = (byte(buffer, 6) << 16) | half(buffer, 7);
-    if message + 4 > record || record + 5 > HELLO_BYTES_MAX as u32 {
-        return Said::Unreadable;
-    }
-    if total < record + 5 {
+    let needed = if record > HELLO_BYTES_MAX as u32 { HELLO_BYTES_MAX as u32 } else { record };
+    if total < needed {
         return Said::Part;
     }
-    let end = message + HEADS_LEN;
     // SAFETY: the storage of a live socket.
     unsafe {
-        (*kept).part = record + 5 - (*kept).hello_len;
+        (*kept).part = record - (*kept).hello_len;
         (*kept).span = [0; 2];
-        (*kept).hidden = 0;
+        (*kept).hidden = if end > total { CUT } else { 0 };
     }
+    // No more than the buffer holds; the mask gives the verifier the same range however it came here.
+    let end = masked::<HELLO_BUFFER_BYTES>(if end > total { total } else { end });
+    walk(buffer, kept, end as u32)
+}
+
+/// What begins as a record does, in a version that no TLS has: so do other protocols, with the length of a message. As servers
+/// overlook the version of some records, it is one where another record is behind it, or nothing.
+#[inline(always)]
+fn unusual(buffer: &Buffer, record: u32, total: u32) -> Said {
+    if total < record || total == record + 1 {
+        return Said::Part;
+    }
+    let is_next = RECORD_TYPES.contains(&byte(buffer, record)) && byte(buffer, record + 1) == 3;
+    if total == record || is_next { Said::Unreadable } else { Said::Other }
+}
+
+/// Walks through the extensions of a hello that is known up to `end`, and notes where its name stands.
+#[inline(always)]
+fn walk(buffer: &Buffer, kept: *mut Gate, end: u32) -> Said {
     let mut at = SESSION_AT;
     at += 1 + byte(buffer, at);
     at += 2 + half(buffer, at);
@@ -144,22 +181,31 @@ fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
     let mut walked = 0;
     while walked < EXTENSIONS_MAX {
         if at + 4 > end {
-            return Said::Hello;
+            return ended(kept, end);
         }
         let kind = half(buffer, at);
         if kind == SERVER_NAME {
-            // SAFETY: as above. A name longer than RFC 1035 allows leads nowhere.
+            // SAFETY: the storage of a live socket. A name longer than RFC 1035 allows leads nowhere.
             unsafe { (*kept).span = [at + 9, half(buffer, at + 7) & 0xff] };
         }
         if kind == ENCRYPTED_HELLO {
             // SAFETY: as above.
-            unsafe { (*kept).hidden = 1 };
+            unsafe { (*kept).hidden |= HIDDEN };
         }
         // The mask keeps the verifier's range of `at` the same in every round.
         at = (at + 4 + half(buffer, at + 2)) & 0xffff;
         walked += 1;
     }
     Said::Unreadable
+}
+
+/// A hello whose extensions are known up to `end`: where that is not all of them, its name has to be among them.
+#[inline(always)]
+fn ended(kept: *const Gate, end: u32) -> Said {
+    // SAFETY: the storage of a live socket.
+    let (span, hidden) = unsafe { (&raw const (*kept).span, (*kept).hidden) };
+    let is_named = anew(span, 1) != 0 && anew(span, 0) + anew(span, 1) <= end;
+    if hidden & CUT != 0 && !is_named { Said::Unreadable } else { Said::Hello }
 }
 
 /// Destination of the name that was noted, and the TLS object that has said the hello, where the probes saw it.

@@ -16,7 +16,7 @@ use sensor_common::gate::{
 use sensor_common::limits::{HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN};
 use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
 
-use crate::connect::note;
+use crate::connect::{note, tells};
 use crate::hello::{Said, listen, look_up};
 use crate::maps::{MARKS, MESSAGE_TAILS, OBJECTS, RECORDS, count, now};
 use crate::rules::{
@@ -232,7 +232,7 @@ fn other(kept: *mut Gate, scope: u32) -> u32 {
         (*kept).messages += 1;
         ((*kept).destination, (*kept).messages)
     };
-    if destination != DESTINATION_NONE {
+    if destination != DESTINATION_NONE && tells(kept) {
         // To an AI address, and not a handshake: nothing says what it is.
         return opaque(kept, scope, REASON_RECORD_UNSEEN);
     }

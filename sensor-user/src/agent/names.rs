@@ -8,6 +8,7 @@ use sensor_common::record::{SOCKET_OF_INTEREST, Socket};
 
 use crate::capture;
 use crate::destination::{Agreement, Names, look_alike};
+use crate::policy::Fact;
 use crate::provider::Catalogue;
 use crate::report::Event;
 use crate::report::coverage::Scope;
@@ -57,9 +58,15 @@ fn are_kin(catalogue: &Catalogue, names: &Names) -> bool {
     let mut owners = [dns, hello, library, authority]
         .into_iter()
         .flatten()
-        .map(|name| catalogue.find(name).map(|provider| provider.id.as_str()));
+        .map(|name| catalogue.find(name).map(|provider| provider.name.as_str()));
     let first = owners.next().flatten();
     first.is_some() && owners.all(|owner| owner == first)
+}
+
+/// Whether the name by which a process found an address tells something of a connection there: where the connection says
+/// another one itself, that of a proxy or of a neighbour at the same address tells nothing, that of a provider does.
+pub(super) fn is_telling(catalogue: &Catalogue, dns: &str, said: Option<&str>) -> bool {
+    said.is_none_or(|said| said == dns) || catalogue.find(dns).is_some()
 }
 
 /// What is to be said about names of a connection that leads to AI.
@@ -153,7 +160,7 @@ impl Pipeline {
             return;
         }
         // Under another name than an AI provider's to the address of one: the name may be that of a front.
-        let hidden = named.names.has_encrypted_hello && !greeting.ai;
+        let hidden = greeting.ech() == Fact::Known(true);
         let hidden = hidden.then_some((Kind::EncryptedHello, None));
         let catalogue = &self.shared.catalogues.now();
         let Some((kind, imitates)) = hidden.or_else(|| judge(catalogue, &named.names)) else {
@@ -289,12 +296,18 @@ mod tests {
 
     #[test]
     fn names_are_judged_by_what_they_lead_to() {
-        const CASES: [([&str; 3], bool, Option<&str>); 8] = [
+        const CASES: [([&str; 3], bool, Option<&str>); 12] = [
             (["api.openai.com", "api.openai.com", "api.openai.com"], false, None),
             (["", "www.example.com", "api.openai.com"], false, Some("fronting")),
             (["", "api.openai.com", "api.groq.com"], false, Some("fronting")),
             (["", "api.openai.com", "eu.api.openai.com"], false, None),
-            (["www.example.com", "api.openai.com", ""], false, Some("redirected")),
+            // Two rows of one provider.
+            (["", "chat.openai.com", "auth.openai.com"], false, None),
+            (["", "console.anthropic.com", "api.anthropic.com"], false, None),
+            (["api.groq.com", "api.openai.com", ""], false, Some("redirected")),
+            // The name of a proxy: who connects through it asks DNS for nothing else.
+            (["proxy.example", "api.openai.com", "api.openai.com"], false, None),
+            (["front.example", "front.example", ""], true, None),
             (["api.openai.com", "front.example", ""], true, Some("encrypted_hello")),
             (["", "api.0penai.com", ""], false, Some("look_alike")),
             (["", "api.openai.com", "10.77.0.11"], false, None),
@@ -304,6 +317,7 @@ mod tests {
         for ([dns, hello, authority], has_encrypted_hello, expected) in CASES {
             let [dns, hello, authority] =
                 [dns, hello, authority].map(|name| Some(name.to_owned()).filter(|n| !n.is_empty()));
+            let dns = dns.filter(|dns| is_telling(&catalogue, dns, hello.as_deref()));
             let names = Names { dns, hello, authority, has_encrypted_hello, library: None };
             let found = judge(&catalogue, &names);
             assert_eq!(found.as_ref().map(|(kind, _)| kind.as_str()), expected, "{names:?}");

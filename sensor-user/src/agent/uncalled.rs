@@ -116,11 +116,13 @@ impl Uncalled<'_> {
 }
 
 impl Greeting {
-    /// Whether it hides the name: an encrypted hello beside an AI provider's name is there for show.
+    /// Whether it hides the name: an encrypted hello is there for show beside an AI provider's name, and beside that by which
+    /// the process found the address, as a hidden one is what DNS is asked for.
     pub(super) fn ech(&self) -> Fact<bool> {
+        let is_shown = self.ai || (self.name.is_some() && self.dns == self.name);
         self.read
             .as_ref()
-            .map_or(Fact::Unknown, |read| Fact::Known(read.has_encrypted_hello && !self.ai))
+            .map_or(Fact::Unknown, |read| Fact::Known(read.has_encrypted_hello && !is_shown))
     }
 
     /// Whether a connection to an address of a provider is one to it, as far as its name says; others share such addresses.
@@ -345,6 +347,11 @@ mod tests {
             assert_eq!(greeting(ai, has).ech(), Fact::Known(hides));
             let named = Greeting { name: Some("front.example".to_owned()), ..greeting(ai, has) };
             assert_eq!(named.may_lead_to_ai(), ai || hides);
+            // Browsers send one with every hello: DNS has told the very name, or another.
+            for (dns, is_other) in [("front.example", false), ("api.openai.com", true)] {
+                let found = Greeting { dns: Some(dns.to_owned()), ..named.clone() };
+                assert_eq!(found.ech(), Fact::Known(hides && is_other), "{found:?}");
+            }
         }
     }
 }

@@ -72,6 +72,19 @@ impl Resolved {
         let is_said = |name: &&str| Some(*name) == said;
         names(pid).find(is_said).or_else(|| names(0).find(is_said)).or(own)
     }
+
+    /// The last of the names that a process itself asked for to get this address of which something holds.
+    pub fn asked_for(
+        &self,
+        pid: u32,
+        address: IpAddr,
+        now_ns: u64,
+        holds: impl Fn(&str) -> bool,
+    ) -> Option<&str> {
+        let names = self.told.get(&(pid, address)).filter(|_| pid != 0)?;
+        let known = names.iter().rev().filter(|known| known.until_ns > now_ns);
+        known.map(|known| known.name.as_str()).find(|&name| holds(name))
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +113,19 @@ mod tests {
         assert_eq!(name(7, 2, Some("cdn.example")), Some("cdn.example"));
         assert_eq!(name(7, 2, Some("api.openai.com")), None);
         assert_eq!(name(0, 2, None), None);
+    }
+
+    #[test]
+    fn name_that_was_asked_for_before_another_is_found_by_what_holds_of_it() {
+        let mut resolved = Resolved::default();
+        resolved.note(7, &answer("api.openai.com", 1), 0);
+        resolved.note(7, &answer("www.example.com", 1), 1);
+        resolved.note(0, &answer("api.groq.com", 2), 1);
+        let is_api = |name: &str| name.starts_with("api.");
+        let asked = |pid, last, now| resolved.asked_for(pid, address(last), now, is_api);
+        assert_eq!(asked(7, 1, 2), Some("api.openai.com"));
+        assert_eq!((asked(8, 1, 2), asked(0, 2, 2)), (None, None));
+        assert_eq!(asked(7, 1, KEPT_NS_MIN), None);
     }
 
     #[test]

@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn regions_of_a_provider_lead_to_it_and_a_back_end_of_much_else_leads_nowhere() {
+        const CASES: [(&str, Option<&str>); 9] = [
+            ("au.api.openai.com", Some("openai")),
+            ("ca.api.openai.com", Some("openai")),
+            ("sg.api.openai.com", Some("openai")),
+            ("kr.api.openai.com", Some("openai")),
+            ("gb.api.openai.com", Some("openai")),
+            ("ae.api.openai.com", Some("openai")),
+            ("vpce-0a1b-2c3d.bedrock-runtime.us-east-1.vpce.amazonaws.com", Some("bedrock")),
+            ("vpce-0a1b-2c3d.s3.us-east-1.vpce.amazonaws.com", None),
+            ("substrate.office.com", None),
+        ];
+        let catalogue = Catalogue::bundled().unwrap();
+        let leads = Leads::new(&catalogue, &Set::default());
+        for (host, provider) in CASES {
+            let found = find(host, |key| leads.names.get(&key).copied());
+            assert_eq!(found, provider.map(words::destination), "{host}");
+        }
+    }
+
+    #[test]
     fn hosts_that_policies_name_are_destinations_of_their_own() {
         let catalogue = Catalogue::bundled().unwrap();
         let set = set("enforce", "[api.groq.com, one.openai.azure.com, \"*.api.openai.com\"]");

@@ -236,6 +236,34 @@ mod tests {
         }
     }
 
+    const VPC_ENDPOINT: &str =
+        "vpce-0a1b2c3d4e5f60718-abcdefgh.bedrock-runtime.us-east-1.vpce.amazonaws.com";
+
+    #[test]
+    fn names_that_clients_use_lead_to_their_provider() {
+        const CASES: &[(&str, &str)] = &[
+            ("openai", "au.api.openai.com ca.api.openai.com sg.api.openai.com"),
+            ("openai", "kr.api.openai.com gb.api.openai.com ae.api.openai.com"),
+            ("bedrock", VPC_ENDPOINT),
+            ("bedrock", "vpce-0-1.bedrock-runtime.zz-new-1.vpce.amazonaws.com"),
+            ("openrouter", "eu.openrouter.ai us.openrouter.ai"),
+            ("perplexity_app", "www.perplexity.ai"),
+            ("kimi_app", "www.kimi.com"),
+            ("meta_app", "www.meta.ai"),
+            ("doubao_app", "www.doubao.com www.coze.com"),
+            ("phind", "www.phind.com"),
+            ("grammarly", "capi.grammarly.com"),
+            ("jasper", "app.jasper.ai"),
+        ];
+        let catalogue = Catalogue::bundled().unwrap();
+        for (id, hosts) in CASES {
+            for host in hosts.split(' ') {
+                assert_eq!(catalogue.find(host).map(|p| p.id.as_str()), Some(*id), "{host}");
+            }
+        }
+        assert!(catalogue.find("vpce-0-1.s3.us-east-1.vpce.amazonaws.com").is_none());
+    }
+
     #[test]
     fn look_alikes_lead_nowhere() {
         const CASES: &[&str] = &[
@@ -272,6 +300,12 @@ mod tests {
             ("eu.api.openai.com", Some("eu")),
             ("bedrock-runtime.us-east-1.amazonaws.com", Some("us-east-1")),
             ("europe-west4-aiplatform.googleapis.com", Some("europe-west4")),
+            ("au.api.openai.com", Some("au")),
+            ("mtls.api.openai.com", None),
+            ("mtls-eu.api.openai.com", Some("eu")),
+            ("mtls-ca.api.openai.com", Some("ca")),
+            ("eu.openrouter.ai", Some("eu")),
+            (VPC_ENDPOINT, Some("us-east-1")),
         ];
         let catalogue = Catalogue::bundled().unwrap();
         for (host, geo) in CASES {

@@ -127,7 +127,7 @@ pub struct Provider {
     pub routes: Vec<RouteRow>,
     /// Where the credential stands, the usual place first.
     pub auth: Vec<AuthPlace>,
-    /// Region by host; the value `*` is what the `*` of the host stands for.
+    /// Region by host; the value `*` is what the last `*` of the host stands for.
     pub geo: Vec<(String, String)>,
 }
 
@@ -183,15 +183,25 @@ impl Local {
 }
 
 impl Provider {
-    /// Region that a host of this provider stands for.
+    /// Region that a host of this provider stands for: its own, else what the pattern that leaves least open says; a host
+    /// that the row names by itself is in no other.
     pub(super) fn geo_of(&self, host: &str) -> Option<String> {
-        self.geo.iter().find_map(|(pattern, geo)| {
-            if geo != "*" {
-                return (pattern == host).then(|| geo.clone());
-            }
-            let (before, after) = pattern.split_once('*')?;
-            Some(host.strip_prefix(before)?.strip_suffix(after)?.to_owned())
-        })
+        if self.hosts.iter().any(|known| known == host) {
+            return self.geo.iter().find(|(name, _)| name == host).map(|(_, geo)| geo.clone());
+        }
+        let patterns = self.geo.iter().filter(|(_, geo)| geo == "*");
+        let regions = patterns.filter_map(|(pattern, _)| region_in(pattern, host));
+        regions.min_by_key(|region| region.len()).map(str::to_owned)
+    }
+}
+
+/// What the last `*` of a pattern stands for in a host.
+fn region_in<'a>(pattern: &str, host: &'a str) -> Option<&'a str> {
+    let (before, after) = pattern.rsplit_once('*')?;
+    let rest = host.strip_suffix(after)?;
+    match before.rsplit_once('*') {
+        None => rest.strip_prefix(before),
+        Some((first, between)) => Some(rest.strip_prefix(first)?.rsplit_once(between)?.1),
     }
 }
 

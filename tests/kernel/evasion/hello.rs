@@ -6,7 +6,7 @@ use tollgate_tests::lab::net::address_of;
 use super::rows::{Row, detected, not_covered, refused};
 use super::stage::{DENIED, Stage, UNASKED, compare};
 
-pub(super) const ROWS: [Row; 10] = [
+pub(super) const ROWS: [Row; 13] = [
     refused("hello cut at each byte", "parts pass until the last, which completes the name"),
     refused("hello in single bytes", "as above"),
     refused("hello in several records", "a hello that cannot be read counts as a forbidden one"),
@@ -26,6 +26,18 @@ pub(super) const ROWS: [Row; 10] = [
         "to an address that DNS gave for the denied name, under another name: browsers hide names too, so it is told as `name_hidden`",
     ),
     refused("hidden name (ECH), no opaque", "the same with `refuse_opaque = true`"),
+    refused(
+        "hello longer than is read",
+        "with tickets or offers of more than 4 KiB: the name stands in the first of them",
+    ),
+    refused(
+        "name behind what is read",
+        "the same, padded before its name: a hello whose name is not read counts as a forbidden one",
+    ),
+    refused(
+        "hello of no version",
+        "in a record of SSL 3.0, as servers overlook that: it is read like any other",
+    ),
 ];
 
 /// A way of the script under the name of a row, with other fields.
@@ -89,4 +101,15 @@ fn hellos_that_hide_another() {
         ];
         compare(&[(row, stage.try_told(0, &with(&stage, row, &changes)))]);
     }
+}
+
+#[test]
+fn hellos_that_are_long_or_of_no_version() {
+    let stage = Stage::new("lengths", "").unwrap();
+    let long = [("way", json!("plain")), ("long", json!(true))];
+    compare(&[
+        (&ROWS[10], stage.try_in(0, &with(&stage, &ROWS[10], &long))),
+        (&ROWS[11], stage.try_in(0, &stage.spec(ROWS[11].way))),
+        (&ROWS[12], stage.try_in(0, &stage.spec(ROWS[12].way))),
+    ]);
 }

@@ -31,6 +31,11 @@ impl Crypto {
         &self.contiguous
     }
 
+    /// Whether any piece has come.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.contiguous.is_empty() || !self.waiting.is_empty()
+    }
+
     /// Takes the frames of a packet.
     pub(super) fn take(&mut self, frames: &[u8]) -> Result<(), Error> {
         let mut bytes = Bytes::new(frames);

@@ -71,6 +71,11 @@ impl Assembler {
         self.hello()
     }
 
+    /// Whether anything of a hello has come.
+    pub fn is_begun(&self) -> bool {
+        self.crypto.is_begun()
+    }
+
     fn initial(&mut self, initial: &Initial<'_>) -> Result<(), Error> {
         let plain = keys::open(initial).ok_or(Error::Sealed)?;
         self.crypto.take(&plain)

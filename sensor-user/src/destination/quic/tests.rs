@@ -24,7 +24,9 @@ fn name_is_read_from_both_versions() {
 fn hello_over_two_datagrams_is_whole_in_either_order() {
     for order in [[FIRST, SECOND], [SECOND, FIRST]] {
         let mut assembler = Assembler::default();
+        assert!(!assembler.is_begun());
         assert_eq!(assembler.push(order[0]), Ok(None));
+        assert!(assembler.is_begun());
         assert_eq!(name(assembler.push(order[1]).unwrap()).as_deref(), Some("api.openai.com"));
     }
 }

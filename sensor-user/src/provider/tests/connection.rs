@@ -81,6 +81,21 @@ fn a_host_with_other_traffic_counts_only_on_its_ai_paths() {
 }
 
 #[test]
+fn back_end_of_an_office_is_a_chat_only_where_its_assistant_is_asked() {
+    const CASES: [(&str, &str, Option<&str>); 2] = [
+        ("GET", "/searchservice/api/v2/query", None),
+        ("POST", "/m365Copilot/Chathub/one", Some("ms_copilot")),
+    ];
+    for (method, path, provider) in CASES {
+        let mut tracker = tracker("");
+        let story = Story::new("substrate.office.com", path, "", "{}");
+        Story { method, ..story }.tell(&mut tracker, 1, (&[], &[story.answer]));
+        let call = tracker.take_calls().next();
+        assert_eq!(call.map(|call| call.provider).as_deref(), provider, "{path}");
+    }
+}
+
+#[test]
 fn what_is_no_http_is_not_ai() {
     let mut tracker = tracker("");
     tracker.not_http();
