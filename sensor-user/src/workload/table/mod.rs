@@ -215,7 +215,7 @@ impl Table {
             return known;
         };
         let Some(uid) = procfs::effective_user_of(&self.roots.proc, key.pid) else { return known };
-        if uid == known.uid {
+        if known.uid.parse() == Ok(uid) {
             image.seen_ns = now;
             return known;
         }

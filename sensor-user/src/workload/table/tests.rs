@@ -149,23 +149,23 @@ fn program_that_drops_root_is_its_new_user_from_then_on() {
     assert!(table.take_changed().is_empty());
     proc.set_user(30, 33);
     // A call of before that is told of later, and one that is made now.
-    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, 0);
+    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, "0");
     let after = table.attribute(30, Some(90), 3 * SEC).unwrap();
-    assert_eq!((after.uid, after.user.as_deref()), (33, Some("www-data")));
+    assert_eq!((after.uid.as_str(), after.user.as_deref()), ("33", Some("www-data")));
     assert_eq!((after.executable.as_str(), after.ancestors[0].pid), ("/usr/sbin/httpd", 20));
-    assert_eq!(table.lookup_at(30, Some(90), 2 * SEC).unwrap().uid, 0);
+    assert_eq!(table.lookup_at(30, Some(90), 2 * SEC).unwrap().uid, "0");
     assert_eq!(table.take_changed().into_iter().collect::<Vec<_>>(), [30]);
     assert!(table.take_changed().is_empty());
     proc.set_user(30, 1000);
     assert_eq!(table.refresh(30, 4 * SEC).unwrap().user.as_deref(), Some("ana"));
     proc.set_user(30, 33);
     table.follow_user(30, 5 * SEC);
-    assert_eq!(table.lookup(30, Some(90)).unwrap().uid, 33);
+    assert_eq!(table.lookup(30, Some(90)).unwrap().uid, "33");
     assert_eq!(table.take_changed().len(), 1);
     // Who has ended stays who it was.
     proc.set_user(30, 0);
     table.observe_exit(30, 6 * SEC);
-    assert_eq!(table.attribute(30, Some(90), 7 * SEC).unwrap().uid, 33);
+    assert_eq!(table.attribute(30, Some(90), 7 * SEC).unwrap().uid, "33");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn user_of_another_process_under_the_same_id_is_not_taken() {
     table.resolve(30, SEC).unwrap();
     proc.add(30, 0, 700, "/bin/b");
     proc.set_user(30, 33);
-    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, 1000);
+    assert_eq!(table.attribute(30, Some(90), 2 * SEC).unwrap().uid, "1000");
     assert!(table.take_changed().is_empty());
 }
 
