@@ -29,6 +29,8 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("done", Want::Filled),
         ("service_tier", Want::Text),
         ("serviceTier.type", Want::Text),
+        // Streams of Moonshot have it here; one at the top overrules it.
+        ("choices[].usage", Want::Json),
         ("usage", Want::Json),
         ("x_groq.usage", Want::Json),
         ("result.usage", Want::Json),

@@ -142,6 +142,17 @@ fn groq_streams_carry_their_usage_in_a_field_of_their_own() {
 }
 
 #[test]
+fn moonshot_streams_carry_their_usage_in_the_choice() {
+    let events = "data: {\"id\":\"c1\",\"model\":\"kimi-k3\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n\
+        data: {\"id\":\"c1\",\"model\":\"kimi-k3\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11,\"cached_tokens\":8}}]}\n\ndata: [DONE]\n\n";
+    let call = Story::new("api.moonshot.ai", "/v1/chat/completions", ASKED, events).call();
+    assert_eq!(
+        (counts(&call.usage).as_str(), call.usage_quality),
+        ("in=1 read=8 out=2", UsageQuality::Reported)
+    );
+}
+
+#[test]
 fn cumulative_chunks_are_overwritten_and_a_cut_makes_them_partial() {
     let chunk = |out: u8| {
         format!(
