@@ -53,6 +53,20 @@ pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
     reading
 }
 
+/// Reads embeddings in a dialect.
+pub(super) fn embeddings(usage: &Value, dialect: Dialect) -> Reading {
+    let mut reading = openai::embeddings(usage);
+    reading.usage.reported_picodollars = reported(usage, dialect);
+    reading
+}
+
+/// Reads images and sound in a dialect; xAI says of pictures what they cost, and nothing else.
+pub(super) fn media(usage: &Value, dialect: Dialect) -> Reading {
+    let mut reading = openai::media(usage);
+    reading.usage.reported_picodollars = reported(usage, dialect);
+    reading
+}
+
 /// The provider's own amount, where its dialect has one. None is below zero: such a figure says nothing.
 fn reported(usage: &Value, dialect: Dialect) -> Option<i64> {
     let dollars = |value: &Value| picodollars(value).filter(|amount| *amount >= 0);
@@ -100,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Shape;
+    use crate::provider::UsageQuality;
     use crate::provider::usage::extract;
 
     fn read(shape: &str, usage: &Value) -> Usage {
@@ -150,6 +165,21 @@ mod tests {
         assert_eq!(read("openrouter.chat", &own).reported_picodollars, Some(147_000_000));
         let unknown = json!({"prompt_tokens": 1, "cost": 0.000_007, "is_byok": true});
         assert_eq!(read("openrouter.chat", &unknown).reported_picodollars, None);
+    }
+
+    #[test]
+    fn pictures_and_embeddings_have_the_amount_of_their_dialect() {
+        let ticks = json!({"data": [{"url": "u"}], "usage": {"cost_in_usd_ticks": 200_000_000}});
+        let (usage, quality, _) = extract(Shape::Media(Dialect::Xai), &ticks);
+        assert_eq!(usage.reported_picodollars, Some(20_000_000_000));
+        assert_eq!(quality, UsageQuality::Reported);
+        assert_eq!(extract(Shape::Media(Dialect::Standard), &ticks).1, UsageQuality::Missing);
+        let cost = json!({"usage": {"prompt_tokens": 8, "total_tokens": 8, "cost": 0.000_000_16}});
+        let usage = extract(Shape::Embeddings(Dialect::Openrouter), &cost).0;
+        assert_eq!((usage.input_uncached, usage.output), (Some(8), Some(0)));
+        assert_eq!(usage.reported_picodollars, Some(160_000));
+        let other = extract(Shape::Embeddings(Dialect::Standard), &cost).0;
+        assert_eq!(other.reported_picodollars, None);
     }
 
     #[test]

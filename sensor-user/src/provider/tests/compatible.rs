@@ -170,6 +170,26 @@ fn cumulative_chunks_are_overwritten_and_a_cut_makes_them_partial() {
 }
 
 #[test]
+fn amounts_are_read_of_pictures_embeddings_and_answers_come_back_for() {
+    const TICKS: &str = r#"{"data":[{"url":"u"}],"usage":{"cost_in_usd_ticks":200000000}}"#;
+    const COST: &str = r#"{"object":"list","data":[{"embedding":[0.1]}],"model":"m","usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00042}}"#;
+    const DEFERRED: &str = r#"{"id":"c1","model":"m","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":1,"completion_tokens":2,"cost_in_usd_ticks":15}}"#;
+    const CASES: &[(&str, &str, &str, &str, &str)] = &[
+        ("api.x.ai", "POST", "/v1/images/generations", TICKS, "usd=20000000000"),
+        ("openrouter.ai", "POST", "/api/v1/embeddings", COST, "in=8 out=0 usd=420000000"),
+        ("api.x.ai", "GET", "/v1/chat/deferred-completion/r1", DEFERRED, "in=1 out=2 usd=1500"),
+    ];
+    for (host, method, target, answer, expected) in CASES {
+        let call = Story { method, ..Story::new(host, target, ASKED, answer) }.call();
+        assert_eq!(
+            (counts(&call.usage).as_str(), call.usage_quality, call.repeated),
+            (*expected, UsageQuality::Reported, *method == "GET"),
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn ollama_streams_lines() {
     let lines = "{\"model\":\"llama3\",\"message\":{\"role\":\"assistant\",\"content\":\"He\"},\"done\":false}\n\
         {\"model\":\"llama3\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}\n";
