@@ -32,6 +32,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         // Streams of Moonshot have it here; one at the top overrules it.
         ("choices[].usage", Want::Json),
         ("usage", Want::Json),
+        ("svg_usage", Want::Filled),
         ("x_groq.usage", Want::Json),
         ("result.usage", Want::Json),
         ("message.id", Want::Text),
@@ -133,6 +134,8 @@ pub(super) struct Answer {
     pub(super) file_searches: Option<u64>,
     /// Uses of tools whose cost stands in no count.
     pub(super) unmetered_tools: u64,
+    /// Usage objects beside the one that is read.
+    pub(super) other_usages: u64,
     pub(super) grounding_queries: u64,
     pub(super) error: Option<String>,
     pub(super) failed: bool,
@@ -233,6 +236,8 @@ impl Answer {
                 "object" if slot.written() == b"error" => self.failed = true,
                 "choices[]" => has_choices = true,
                 "done" => ended = true,
+                // Drawings are written by another model than the one that paints.
+                "svg_usage" => self.other_usages = self.other_usages.max(slot.count(0)),
                 _ if path.ends_with("finishReason") => ended = true,
                 _ if path.ends_with("usage")
                     || path.ends_with("usageMetadata")

@@ -277,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn usage_beside_the_usage_makes_a_lower_bound() {
+        let mut body = json!({"data": [{}], "svg_usage": {"input_tokens": 5, "output_tokens": 70},
+            "usage": {"input_tokens": 10, "output_tokens": 20}});
+        let of = |body: &Value| extract(Shape::Media(Dialect::Standard), body);
+        let (usage, quality, _) = of(&body);
+        assert_eq!((usage.input_uncached, usage.output), (Some(10), Some(20)));
+        assert_eq!(quality, UsageQuality::Partial);
+        body["svg_usage"] = Value::Null;
+        assert_eq!(of(&body).1, UsageQuality::Reported);
+    }
+
+    #[test]
     fn missing_figures_stay_unknown() {
         let (usage, quality, _) = extract(Shape::Chat(Dialect::Standard), &json!({"usage": null}));
         assert_eq!((usage, quality), (Usage::default(), UsageQuality::Missing));

@@ -54,7 +54,7 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
         (Shape::None, _) | (_, None) => None,
     }
     .unwrap_or_default();
-    reading.partial |= answer.usage.as_ref().is_some_and(is_absurd);
+    reading.partial |= answer.usage.as_ref().is_some_and(is_absurd) || answer.other_usages > 0;
     let known = reading.usage != Usage::default();
     if known && matches!(shape, Shape::Responses(_)) {
         reading.usage.web_searches = answer.web_searches;
