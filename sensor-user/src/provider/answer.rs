@@ -67,6 +67,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.candidates[].finishReason", Want::Filled),
         ("output[].type", Want::Tally(BILLED_ITEMS)),
         ("output[].action.type", Want::Tally(FREE_ACTIONS)),
+        ("outputs[].model", Want::Text),
         ("choices[]", Want::Filled),
         ("choices[].text", Want::Filled),
         ("choices[].delta.content", Want::Filled),
@@ -113,6 +114,7 @@ const LAST_EVENTS: &[&[u8]] = &[
     b"response.failed",
     b"response.cancelled",
     b"response.done",
+    b"conversation.response.done",
     b"conversation.item.input_audio_transcription.completed",
     b"message-end",
     b"stream-end",
@@ -276,7 +278,9 @@ impl Answer {
         match path {
             "id" | "response.id" | "message.id" => keep_first(&mut self.id, slot),
             _ if path.ends_with("esponseId") => keep_first(&mut self.id, slot),
-            "model" | "response.model" | "message.model" => keep_first(&mut self.model, slot),
+            "model" | "response.model" | "message.model" | "outputs[].model" => {
+                keep_first(&mut self.model, slot);
+            }
             _ if path.ends_with("modelVersion") => keep_first(&mut self.model, slot),
             "service_tier" | "response.service_tier" | "serviceTier.type" => {
                 // Every event of a stream repeats it.

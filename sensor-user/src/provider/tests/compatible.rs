@@ -170,6 +170,29 @@ fn cumulative_chunks_are_overwritten_and_a_cut_makes_them_partial() {
 }
 
 #[test]
+fn conversations_of_mistral_count_what_their_tools_have_read() {
+    const USAGE: &str = r#""usage":{"prompt_tokens":177,"completion_tokens":134,"total_tokens":4240,"connector_tokens":3929,"connectors":{"web_search":1}}"#;
+    let asked = r#"{"inputs":"hi","model":"mistral-small-latest","tools":[{"type":"web_search"}]}"#;
+    let whole = format!(
+        r#"{{"object":"conversation.response","conversation_id":"conv_1","outputs":[{{"type":"tool.execution"}},{{"type":"message.output","model":"mistral-small-latest","content":"x"}}],{USAGE}}}"#
+    );
+    let events = format!(
+        "event: message.output.delta\ndata: {{\"type\":\"message.output.delta\",\"id\":\"e1\",\"model\":\"mistral-small-latest\",\"content\":\"x\"}}\n\n\
+        event: conversation.response.done\ndata: {{\"type\":\"conversation.response.done\",{USAGE}}}\n\n"
+    );
+    for (answer, end) in [(whole, BodyEnd::Complete), (events, BodyEnd::Aborted)] {
+        let story = Story::new("api.mistral.ai", "/v1/conversations", asked, &answer);
+        let call = story.cut(end).call();
+        assert_eq!(
+            (call.operation, counts(&call.usage).as_str()),
+            (Operation::Chat, "in=4106 out=134 web=1")
+        );
+        assert_eq!(call.response_model.as_deref(), Some("mistral-small-latest"));
+        assert_eq!((call.usage_quality, call.error_type), (UsageQuality::Reported, None));
+    }
+}
+
+#[test]
 fn amounts_are_read_of_pictures_embeddings_and_answers_come_back_for() {
     const TICKS: &str = r#"{"data":[{"url":"u"}],"usage":{"cost_in_usd_ticks":200000000}}"#;
     const COST: &str = r#"{"object":"list","data":[{"embedding":[0.1]}],"model":"m","usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00042}}"#;
