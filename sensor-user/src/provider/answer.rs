@@ -53,6 +53,10 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.error.code", Want::Text),
         ("response.status_details.error.code", Want::Text),
         ("response_id", Want::Text),
+        ("interaction.id", Want::Text),
+        ("interaction.model", Want::Text),
+        ("interaction.service_tier", Want::Text),
+        ("interaction.usage", Want::Json),
         ("session.model", Want::Text),
         ("session.audio.input.transcription.model", Want::Text),
         ("session.input_audio_transcription.model", Want::Text),
@@ -114,6 +118,7 @@ const LAST_EVENTS: &[&[u8]] = &[
     b"response.failed",
     b"response.cancelled",
     b"response.done",
+    b"interaction.completed",
     b"conversation.response.done",
     b"conversation.item.input_audio_transcription.completed",
     b"message-end",
@@ -276,13 +281,19 @@ impl Answer {
 
     fn note(&mut self, path: &str, slot: &Slot) {
         match path {
-            "id" | "response.id" | "message.id" => keep_first(&mut self.id, slot),
+            "id" | "response.id" | "message.id" | "interaction.id" => {
+                keep_first(&mut self.id, slot);
+            }
             _ if path.ends_with("esponseId") => keep_first(&mut self.id, slot),
-            "model" | "response.model" | "message.model" | "outputs[].model" => {
+            "model" | "response.model" | "message.model" | "interaction.model"
+            | "outputs[].model" => {
                 keep_first(&mut self.model, slot);
             }
             _ if path.ends_with("modelVersion") => keep_first(&mut self.model, slot),
-            "service_tier" | "response.service_tier" | "serviceTier.type" => {
+            "service_tier"
+            | "response.service_tier"
+            | "interaction.service_tier"
+            | "serviceTier.type" => {
                 // Every event of a stream repeats it.
                 let known = self.service_tier.as_deref().map(str::as_bytes);
                 if known != Some(slot.written()) {

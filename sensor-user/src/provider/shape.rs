@@ -34,6 +34,8 @@ pub enum Shape {
     Messages,
     /// Gemini and Vertex `generateContent`.
     Gemini,
+    /// Gemini and Vertex interactions.
+    Interaction,
     /// Bedrock Converse.
     Converse,
     /// Bedrock `InvokeModel`: the body is the model's own, the headers carry totals.
@@ -75,6 +77,7 @@ const NAMES: &[(&str, Shape)] = &[
     ("openai.audio.speech", Shape::Media(Dialect::Standard)),
     ("anthropic.messages", Shape::Messages),
     ("gemini.generate", Shape::Gemini),
+    ("gemini.interactions", Shape::Interaction),
     ("bedrock.converse", Shape::Converse),
     ("bedrock.invoke", Shape::Invoke),
     ("cohere.v2.chat", Shape::Cohere),
