@@ -149,6 +149,19 @@ fn a_whole_converse_is_read() {
     );
 }
 
+#[test]
+fn an_arn_of_a_profile_is_the_model_that_it_names() {
+    let target = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.anthropic.claude-opus-5-5/converse";
+    let answer =
+        r#"{"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":6,"totalTokens":36}}"#;
+    let call = Story::new(BEDROCK, target, TURN, answer).call();
+    assert_eq!(call.request_model.as_deref(), Some("us.anthropic.claude-opus-5-5"));
+    assert_eq!(
+        (counts(&call.usage).as_str(), call.path.as_str()),
+        ("in=30 out=6", "/model/{id}/converse")
+    );
+}
+
 fn framed(payloads: &[&str]) -> Vec<u8> {
     let headers = b"\x0b:event-type\x07\x00\x05chunk";
     payloads.iter().flat_map(|payload| message(headers, payload.as_bytes())).collect()
