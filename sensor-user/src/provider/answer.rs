@@ -29,7 +29,10 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("done", Want::Filled),
         ("service_tier", Want::Text),
         ("serviceTier.type", Want::Text),
+        // Streams of Moonshot have it here; one at the top overrules it.
+        ("choices[].usage", Want::Json),
         ("usage", Want::Json),
+        ("svg_usage", Want::Filled),
         ("x_groq.usage", Want::Json),
         ("result.usage", Want::Json),
         ("message.id", Want::Text),
@@ -50,6 +53,10 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.error.code", Want::Text),
         ("response.status_details.error.code", Want::Text),
         ("response_id", Want::Text),
+        ("interaction.id", Want::Text),
+        ("interaction.model", Want::Text),
+        ("interaction.service_tier", Want::Text),
+        ("interaction.usage", Want::Json),
         ("session.model", Want::Text),
         ("session.audio.input.transcription.model", Want::Text),
         ("session.input_audio_transcription.model", Want::Text),
@@ -64,6 +71,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("response.candidates[].finishReason", Want::Filled),
         ("output[].type", Want::Tally(BILLED_ITEMS)),
         ("output[].action.type", Want::Tally(FREE_ACTIONS)),
+        ("outputs[].model", Want::Text),
         ("choices[]", Want::Filled),
         ("choices[].text", Want::Filled),
         ("choices[].delta.content", Want::Filled),
@@ -110,6 +118,8 @@ const LAST_EVENTS: &[&[u8]] = &[
     b"response.failed",
     b"response.cancelled",
     b"response.done",
+    b"interaction.completed",
+    b"conversation.response.done",
     b"conversation.item.input_audio_transcription.completed",
     b"message-end",
     b"stream-end",
@@ -131,6 +141,8 @@ pub(super) struct Answer {
     pub(super) file_searches: Option<u64>,
     /// Uses of tools whose cost stands in no count.
     pub(super) unmetered_tools: u64,
+    /// Usage objects beside the one that is read.
+    pub(super) other_usages: u64,
     pub(super) grounding_queries: u64,
     pub(super) error: Option<String>,
     pub(super) failed: bool,
@@ -231,6 +243,8 @@ impl Answer {
                 "object" if slot.written() == b"error" => self.failed = true,
                 "choices[]" => has_choices = true,
                 "done" => ended = true,
+                // Drawings are written by another model than the one that paints.
+                "svg_usage" => self.other_usages = self.other_usages.max(slot.count(0)),
                 _ if path.ends_with("finishReason") => ended = true,
                 _ if path.ends_with("usage")
                     || path.ends_with("usageMetadata")
@@ -267,11 +281,19 @@ impl Answer {
 
     fn note(&mut self, path: &str, slot: &Slot) {
         match path {
-            "id" | "response.id" | "message.id" => keep_first(&mut self.id, slot),
+            "id" | "response.id" | "message.id" | "interaction.id" => {
+                keep_first(&mut self.id, slot);
+            }
             _ if path.ends_with("esponseId") => keep_first(&mut self.id, slot),
-            "model" | "response.model" | "message.model" => keep_first(&mut self.model, slot),
+            "model" | "response.model" | "message.model" | "interaction.model"
+            | "outputs[].model" => {
+                keep_first(&mut self.model, slot);
+            }
             _ if path.ends_with("modelVersion") => keep_first(&mut self.model, slot),
-            "service_tier" | "response.service_tier" | "serviceTier.type" => {
+            "service_tier"
+            | "response.service_tier"
+            | "interaction.service_tier"
+            | "serviceTier.type" => {
                 // Every event of a stream repeats it.
                 let known = self.service_tier.as_deref().map(str::as_bytes);
                 if known != Some(slot.written()) {

@@ -15,14 +15,24 @@ use crate::provider::usage::count;
 use crate::provider::usage::first_count;
 use crate::provider::usage::sum;
 
+/// Kinds of resources whose ARN names a model; those of customers have names of their own, which say nothing of a price.
+const NAMING: [&str; 2] = [":foundation-model", ":inference-profile"];
+
 /// Finds operation and model in `/model/{id}/converse` and its like; the `OpenAI` and Anthropic paths work as well.
 pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
-    let [.., "model", model, verb] = path else {
-        return anthropic::route(method, path)
-            .or_else(|| openai::route(method, path, Dialect::Standard));
+    let (model, verb) = match path {
+        [.., "model", name, verb] => (named(name), *verb),
+        // An ARN whose slash is none of an escape.
+        [.., "model", arn, name, verb] if NAMING.iter().any(|kind| arn.ends_with(*kind)) => {
+            (*name, *verb)
+        }
+        _ => {
+            return anthropic::route(method, path)
+                .or_else(|| openai::route(method, path, Dialect::Standard));
+        }
     };
     let embeds = model.contains("embed");
-    let (operation, shape) = match *verb {
+    let (operation, shape) = match verb {
         "converse" | "converse-stream" => (Operation::Chat, Shape::Converse),
         "invoke" | "invoke-with-response-stream" if embeds => {
             (Operation::Embeddings, Shape::Invoke)
@@ -33,9 +43,19 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
         _ => return None,
     };
     let mut route = Route::new(operation, shape);
-    route.model = Some((*model).to_owned());
+    route.model = Some(model.to_owned());
     route.streamed = verb.ends_with("stream");
     Some(route)
+}
+
+/// The model that an ARN names, or the whole name; the gate reads it alike (`enforce/scanner/arn.rs`).
+fn named(name: &str) -> &str {
+    let behind = |kind: &&str| {
+        let (_, rest) = name.split_once(*kind)?;
+        let model = rest.strip_prefix("%2F").or_else(|| rest.strip_prefix("%2f"));
+        model.filter(|model| !model.is_empty())
+    };
+    NAMING.iter().find_map(behind).unwrap_or(name)
 }
 
 /// Reads Converse's usage; the input excludes what was read from or written to the cache.
@@ -118,10 +138,29 @@ mod tests {
 
     #[test]
     fn paths_name_the_model() {
+        const ARNS: [(&str, &str); 5] = [
+            (
+                "arn:aws:bedrock:us-east-1:1:inference-profile%2Fus.anthropic.claude-opus-5-5",
+                "us.anthropic.claude-opus-5-5",
+            ),
+            ("arn:aws:bedrock:us-east-1::foundation-model%2fa.b-v1:0", "a.b-v1:0"),
+            ("arn:a:b:c:1:inference-profile%2F", "arn:a:b:c:1:inference-profile%2F"),
+            (
+                "arn:a:b:c:1:application-inference-profile%2Fa",
+                "arn:a:b:c:1:application-inference-profile%2Fa",
+            ),
+            ("arn:a:b:c:1:provisioned-model%2Fa", "arn:a:b:c:1:provisioned-model%2Fa"),
+        ];
         let path = ["model", "global.anthropic.claude-x-v1:0", "converse-stream"];
         let found = route(Method::Write, &path).unwrap();
         assert_eq!((found.operation, found.shape), (Operation::Chat, Shape::Converse));
         assert_eq!(found.model.as_deref(), Some("global.anthropic.claude-x-v1:0"));
+        for (arn, model) in ARNS {
+            let found = route(Method::Write, &["model", arn, "converse"]).unwrap();
+            assert_eq!(found.model.as_deref(), Some(model));
+        }
+        let parted = ["model", "arn:a:b:c:1:inference-profile", "us.x", "converse"];
+        assert_eq!(route(Method::Write, &parted).unwrap().model.as_deref(), Some("us.x"));
         let mantle = route(Method::Write, &["anthropic", "v1", "messages"]).unwrap();
         assert_eq!(mantle.shape, Shape::Messages);
     }

@@ -9,6 +9,7 @@ use crate::provider::usage::Reading;
 use crate::provider::usage::count;
 use crate::provider::usage::first_count;
 use crate::provider::usage::picodollars;
+use crate::provider::usage::sum;
 
 /// Pico-dollars in one of xAI's ticks (10^-10 USD).
 const PICODOLLARS_A_TICK: i64 = 100;
@@ -16,6 +17,9 @@ const PICODOLLARS_A_TICK: i64 = 100;
 /// Reads a chat completion's usage in a dialect.
 pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
     let mut reading = openai::chat(usage);
+    if dialect == Dialect::Standard {
+        add_connectors(&mut reading, usage);
+    }
     if matches!(dialect, Dialect::Xai | Dialect::Perplexity) {
         // These two count the reasoning beside the completion.
         let own = &mut reading.usage;
@@ -34,6 +38,20 @@ pub(super) fn chat(usage: &Value, dialect: Dialect) -> Reading {
     reading
 }
 
+/// What Mistral's tools have read is input beside the prompt, unless the total has no room for it. Of what they did only
+/// searches are counted by the piece; others may have a price that stands in no count.
+fn add_connectors(reading: &mut Reading, usage: &Value) {
+    let own = &mut reading.usage;
+    let all = sum(count(usage, "prompt_tokens"), count(usage, "completion_tokens"));
+    let total = count(usage, "total_tokens");
+    let beside = count(usage, "connector_tokens").filter(|_| total.is_none() || total > all);
+    own.input_uncached = sum(own.input_uncached, beside);
+    own.web_searches = count(usage, "connectors.web_search");
+    let mut connectors = usage.get("connectors").and_then(Value::as_object).into_iter().flatten();
+    reading.partial |=
+        connectors.any(|(name, uses)| name != "web_search" && uses.as_u64() != Some(0));
+}
+
 /// What the total has beyond prompt and completion was thought: it is billed as output.
 fn add_thoughts(own: &mut Usage, usage: &Value) {
     let (total, prompt) = (count(usage, "total_tokens"), count(usage, "prompt_tokens"));
@@ -49,6 +67,20 @@ fn add_thoughts(own: &mut Usage, usage: &Value) {
 /// Reads a Responses usage in a dialect; there the reasoning is always inside the output.
 pub(super) fn responses(usage: &Value, dialect: Dialect) -> Reading {
     let mut reading = openai::responses(usage);
+    reading.usage.reported_picodollars = reported(usage, dialect);
+    reading
+}
+
+/// Reads embeddings in a dialect.
+pub(super) fn embeddings(usage: &Value, dialect: Dialect) -> Reading {
+    let mut reading = openai::embeddings(usage);
+    reading.usage.reported_picodollars = reported(usage, dialect);
+    reading
+}
+
+/// Reads images and sound in a dialect; xAI says of pictures what they cost, and nothing else.
+pub(super) fn media(usage: &Value, dialect: Dialect) -> Reading {
+    let mut reading = openai::media(usage);
     reading.usage.reported_picodollars = reported(usage, dialect);
     reading
 }
@@ -100,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Shape;
+    use crate::provider::UsageQuality;
     use crate::provider::usage::extract;
 
     fn read(shape: &str, usage: &Value) -> Usage {
@@ -153,6 +186,21 @@ mod tests {
     }
 
     #[test]
+    fn pictures_and_embeddings_have_the_amount_of_their_dialect() {
+        let ticks = json!({"data": [{"url": "u"}], "usage": {"cost_in_usd_ticks": 200_000_000}});
+        let (usage, quality, _) = extract(Shape::Media(Dialect::Xai), &ticks);
+        assert_eq!(usage.reported_picodollars, Some(20_000_000_000));
+        assert_eq!(quality, UsageQuality::Reported);
+        assert_eq!(extract(Shape::Media(Dialect::Standard), &ticks).1, UsageQuality::Missing);
+        let cost = json!({"usage": {"prompt_tokens": 8, "total_tokens": 8, "cost": 0.000_000_16}});
+        let usage = extract(Shape::Embeddings(Dialect::Openrouter), &cost).0;
+        assert_eq!((usage.input_uncached, usage.output), (Some(8), Some(0)));
+        assert_eq!(usage.reported_picodollars, Some(160_000));
+        let other = extract(Shape::Embeddings(Dialect::Standard), &cost).0;
+        assert_eq!(other.reported_picodollars, None);
+    }
+
+    #[test]
     fn an_amount_below_zero_is_none() {
         let costs = [
             ("openrouter.chat", json!({"cost": -5})),
@@ -175,6 +223,21 @@ mod tests {
         assert_eq!((found.output, found.reported_picodollars), (Some(15), Some(6_000_000_000)));
         let early = json!({"prompt_tokens": 1, "cost": {"total_cost": 0}});
         assert_eq!(read("perplexity.chat", &early).reported_picodollars, None);
+    }
+
+    #[test]
+    fn connectors_other_than_the_search_make_a_lower_bound() {
+        let of = |connectors: Value, total: u64| {
+            let body = json!({"object": "conversation.response", "usage": {"prompt_tokens": 10, "completion_tokens": 20,
+                "total_tokens": total, "connector_tokens": 5, "connectors": connectors}});
+            let (usage, quality, _) = extract(Shape::Chat(Dialect::Standard), &body);
+            (usage.input_uncached, usage.web_searches, quality)
+        };
+        let search = json!({"web_search": 2, "code_interpreter": 0});
+        assert_eq!(of(search, 35), (Some(15), Some(2), UsageQuality::Reported));
+        let premium = json!({"web_search_premium": 1});
+        assert_eq!(of(premium, 35), (Some(15), None, UsageQuality::Partial));
+        assert_eq!(of(Value::Null, 30), (Some(10), None, UsageQuality::Reported));
     }
 
     #[test]

@@ -45,13 +45,13 @@ impl Exchange {
         at_ns: u64,
     ) -> Self {
         let name = provider.map_or(unlisted::NAME, |p| &p.name);
-        let price = provider.map_or(unlisted::NAME, |p| &p.price);
+        let own = || provider.map_or(unlisted::NAME, |p| &p.price).to_owned();
         let retry = |name| head.headers.get(name).and_then(number);
         let retry =
             retry("x-stainless-retry-count").or_else(|| retry("grpc-previous-rpc-attempts"));
         let call = Call {
             provider: name.to_owned(),
-            price_provider: price.to_owned(),
+            price_provider: route.price.clone().unwrap_or_else(own),
             listed: provider.is_some(),
             operation: route.operation,
             server_address: clean(host).unwrap_or_default(),

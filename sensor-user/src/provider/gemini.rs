@@ -11,6 +11,7 @@ use crate::provider::route::Method;
 use crate::provider::route::Route;
 use crate::provider::usage::Reading;
 use crate::provider::usage::count;
+use crate::provider::usage::first_count;
 use crate::provider::usage::rest;
 use crate::provider::usage::sum;
 use crate::provider::usage::text;
@@ -26,6 +27,13 @@ pub(super) fn route(method: Method, path: &[&str]) -> Option<Route> {
                 Route::new(Operation::Models, Shape::None)
             }
             [.., "files"] | [.., "files", _] => Route::new(Operation::Files, Shape::None),
+            [.., "interactions"] if method == Method::Write => {
+                Route::new(Operation::Chat, Shape::Interaction)
+            }
+            [.., "interactions", _] if method == Method::Read => {
+                Route::retrieved(Shape::Interaction)
+            }
+            [.., "interactions", _, "cancel"] => Route::retrieved(Shape::Interaction),
             _ => openai::route(method, path, Dialect::Gemini)?,
         },
     };
@@ -76,49 +84,109 @@ fn after<'a>(path: &[&'a str], name: &str) -> Option<&'a str> {
     path.get(at.checked_add(1)?).copied()
 }
 
-/// Reads `usageMetadata`: the cached part is inside the prompt, thoughts and tool prompts stand beside.
+/// How an API calls its figures.
+struct Names {
+    prompt: &'static str,
+    tool: &'static str,
+    cached: &'static str,
+    made: &'static [&'static str],
+    thoughts: &'static str,
+    total: &'static str,
+    /// Lists of the parts of prompt, tool prompt, cached part and answer, by modality.
+    parts: [&'static str; 4],
+    /// The figure of such a part.
+    part: &'static str,
+}
+
+const GENERATE: Names = Names {
+    prompt: "promptTokenCount",
+    tool: "toolUsePromptTokenCount",
+    cached: "cachedContentTokenCount",
+    made: &["candidatesTokenCount", "responseTokenCount"],
+    thoughts: "thoughtsTokenCount",
+    total: "totalTokenCount",
+    parts: [
+        "promptTokensDetails",
+        "toolUsePromptTokensDetails",
+        "cacheTokensDetails",
+        "candidatesTokensDetails",
+    ],
+    part: "tokenCount",
+};
+
+const INTERACT: Names = Names {
+    prompt: "total_input_tokens",
+    tool: "total_tool_use_tokens",
+    cached: "total_cached_tokens",
+    made: &["total_output_tokens"],
+    thoughts: "total_thought_tokens",
+    total: "total_tokens",
+    parts: [
+        "input_tokens_by_modality",
+        "tool_use_tokens_by_modality",
+        "cached_tokens_by_modality",
+        "output_tokens_by_modality",
+    ],
+    part: "tokens",
+};
+
+/// Reads `usageMetadata`.
 pub(super) fn usage(usage: &Value) -> Reading {
-    let prompt = count(usage, "promptTokenCount");
-    let tool = count(usage, "toolUsePromptTokenCount");
-    let cached = count(usage, "cachedContentTokenCount");
-    let candidates =
-        count(usage, "candidatesTokenCount").or_else(|| count(usage, "responseTokenCount"));
-    let thoughts = count(usage, "thoughtsTokenCount");
-    let total = count(usage, "totalTokenCount");
-    let asked = sum(prompt, tool);
-    // Where the total leaves no room for the thoughts they are already inside the candidates.
-    let inside = total.is_some() && candidates.is_some() && sum(asked, candidates) == total;
-    let output = match (candidates, inside) {
-        (Some(_), true) => candidates,
+    let mut reading = figures(usage, &GENERATE);
+    reading.context.service_tier = text(usage, "trafficType").map(|kind| tier(&kind));
+    reading
+}
+
+/// Reads the usage of an interaction; what else than searches its tools have asked is billed at rates of its own.
+pub(super) fn interaction(usage: &Value) -> Reading {
+    let mut reading = figures(usage, &INTERACT);
+    let grounded = usage.get("grounding_tool_count").and_then(Value::as_array);
+    for entry in grounded.into_iter().flatten() {
+        let asked = count(entry, "count");
+        if entry.get("type").and_then(Value::as_str) == Some("google_search") {
+            reading.usage.web_searches = sum(reading.usage.web_searches, asked);
+        } else {
+            reading.partial |= asked != Some(0);
+        }
+    }
+    reading
+}
+
+/// The cached part is inside the prompt, thoughts and tool prompts stand beside.
+fn figures(usage: &Value, names: &Names) -> Reading {
+    let tool = count(usage, names.tool);
+    let cached = count(usage, names.cached);
+    let made = first_count(usage, names.made);
+    let thoughts = count(usage, names.thoughts);
+    let total = count(usage, names.total);
+    let asked = sum(count(usage, names.prompt), tool);
+    // Where the total leaves no room for the thoughts they are already inside the answer.
+    let inside = total.is_some() && made.is_some() && sum(asked, made) == total;
+    let output = match (made, inside) {
+        (Some(_), true) => made,
         (None, _) if thoughts.is_none() && total.is_some() && total == asked => Some(0),
-        _ => sum(candidates, thoughts),
+        _ => sum(made, thoughts),
     };
     let (uncached, partial) = rest(asked, &[cached]);
-    let uncached_of = |kind| {
-        let all = sum(
-            modality(usage, "promptTokensDetails", kind),
-            modality(usage, "toolUsePromptTokensDetails", kind),
-        );
-        rest(all, &[modality(usage, "cacheTokensDetails", kind)]).0
-    };
+    let [of_prompt, of_tool, of_cached, of_made] = names.parts;
+    let part = |list, kind| modality(usage, (list, names.part), kind);
+    let uncached_of =
+        |kind| rest(sum(part(of_prompt, kind), part(of_tool, kind)), &[part(of_cached, kind)]).0;
     Reading {
         usage: Usage {
             input_uncached: uncached,
             cache_read: cached,
             input_audio: uncached_of("AUDIO"),
             input_image: uncached_of("IMAGE"),
-            cache_read_audio: modality(usage, "cacheTokensDetails", "AUDIO"),
+            cache_read_audio: part(of_cached, "AUDIO"),
             output,
             output_reasoning: thoughts,
-            output_audio: modality(usage, "candidatesTokensDetails", "AUDIO"),
-            output_image: modality(usage, "candidatesTokensDetails", "IMAGE"),
+            output_audio: part(of_made, "AUDIO"),
+            output_image: part(of_made, "IMAGE"),
             ..Usage::default()
         },
-        context: crate::provider::PriceContext {
-            service_tier: text(usage, "trafficType").map(|kind| tier(&kind)),
-            ..Default::default()
-        },
         partial,
+        ..Reading::default()
     }
 }
 
@@ -131,10 +199,14 @@ fn tier(traffic: &str) -> String {
     }
 }
 
-fn modality(usage: &Value, list: &str, kind: &str) -> Option<u64> {
-    let entries = usage.get(list)?.as_array()?.iter();
-    let of_kind = entries.filter(|e| e.get("modality").and_then(Value::as_str) == Some(kind));
-    of_kind.map(|entry| count(entry, "tokenCount")).fold(None, sum)
+/// Adds the figures of one kind in a list of parts; an interaction writes kinds in small letters.
+fn modality(usage: &Value, (list, figure): (&str, &str), kind: &str) -> Option<u64> {
+    let is_kind = |part: &&Value| {
+        let said = part.get("modality").and_then(Value::as_str);
+        said.is_some_and(|said| said.eq_ignore_ascii_case(kind))
+    };
+    let parts = usage.get(list)?.as_array()?.iter().filter(is_kind);
+    parts.map(|part| count(part, figure)).fold(None, sum)
 }
 
 #[cfg(test)]
@@ -168,6 +240,22 @@ mod tests {
         assert_eq!((found.usage.input_uncached, found.usage.cache_read), (Some(15), Some(90)));
         assert_eq!((found.usage.input_audio, found.usage.cache_read_audio), (Some(10), Some(50)));
         assert_eq!(found.context.service_tier.as_deref(), Some("flex"));
+    }
+
+    #[test]
+    fn interactions_say_the_same_in_other_words() {
+        let body = json!({"total_input_tokens": 100, "total_cached_tokens": 90, "total_tool_use_tokens": 5,
+            "total_output_tokens": 10, "total_thought_tokens": 3, "total_tokens": 118,
+            "input_tokens_by_modality": [{"modality": "audio", "tokens": 60}, {"modality": "text", "tokens": 40}],
+            "cached_tokens_by_modality": [{"modality": "audio", "tokens": 50}],
+            "grounding_tool_count": [{"type": "google_search", "count": 2}]});
+        let found = interaction(&body);
+        assert_eq!((found.usage.input_uncached, found.usage.cache_read), (Some(15), Some(90)));
+        assert_eq!((found.usage.input_audio, found.usage.cache_read_audio), (Some(10), Some(50)));
+        assert_eq!((found.usage.output, found.usage.output_reasoning), (Some(13), Some(3)));
+        assert_eq!((found.usage.web_searches, found.partial), (Some(2), false));
+        let maps = json!({"grounding_tool_count": [{"type": "google_maps", "count": 1}]});
+        assert!(interaction(&maps).partial);
     }
 
     #[test]
@@ -206,6 +294,9 @@ mod tests {
                 None,
             ),
             ("v1internal:generateContent", Operation::Chat, None, None),
+            ("v1beta/interactions", Operation::Chat, None, None),
+            ("v1beta/interactions/i1/cancel", Operation::Other, None, None),
+            ("v1beta1/projects/p/locations/eu/interactions", Operation::Chat, None, Some("eu")),
             ("v1beta/openai/chat/completions", Operation::Chat, None, None),
         ];
         for (path, operation, model, geo) in CASES {

@@ -18,6 +18,7 @@ use crate::provider::usage::scaled;
 pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<Route> {
     let chat = Shape::Chat(dialect);
     let responses = Shape::Responses(dialect);
+    let media = Shape::Media(dialect);
     let made = |operation, shape| Some(Route::new(operation, shape));
     let post = method != Method::Read;
     match path {
@@ -31,13 +32,15 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         [.., "responses", _] if !post => Some(Route::retrieved(responses)),
         [.., "responses", _, "cancel"] if post => Some(Route::retrieved(responses)),
         [.., "chat", "completions", _] if !post => Some(Route::retrieved(chat)),
-        [.., "embeddings"] if post => made(Operation::Embeddings, Shape::Embeddings),
+        // xAI's answers that the client comes back for.
+        [.., "chat", "deferred-completion", _] if !post => Some(Route::retrieved(chat)),
+        [.., "embeddings"] if post => made(Operation::Embeddings, Shape::Embeddings(dialect)),
         [.., "images", "generations" | "edits" | "variations"] if post => {
-            made(Operation::ImageGeneration, Shape::Media)
+            made(Operation::ImageGeneration, media)
         }
-        [.., "audio", "speech"] if post => made(Operation::Speech, Shape::Media),
+        [.., "audio", "speech"] if post => made(Operation::Speech, media),
         [.., "audio", "transcriptions" | "translations"] if post => {
-            made(Operation::Transcription, Shape::Media)
+            made(Operation::Transcription, media)
         }
         [.., "moderations"] if post => made(Operation::Moderation, Shape::None),
         [.., "rerank"] if post => made(Operation::Rerank, Shape::Cohere),
@@ -220,8 +223,10 @@ mod tests {
 
     #[test]
     fn a_stored_answer_is_marked_as_repeated() {
-        let found = route(Method::Read, &["v1", "responses", "resp_1"], Dialect::Standard);
-        assert!(found.is_some_and(|r| r.repeated));
+        for path in ["v1/responses/resp_1", "v1/chat/deferred-completion/r1"] {
+            let found = route(Method::Read, &segments(path), Dialect::Xai);
+            assert!(found.is_some_and(|r| r.repeated && r.shape != Shape::None), "{path}");
+        }
     }
 
     #[test]
@@ -272,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn usage_beside_the_usage_makes_a_lower_bound() {
+        let mut body = json!({"data": [{}], "svg_usage": {"input_tokens": 5, "output_tokens": 70},
+            "usage": {"input_tokens": 10, "output_tokens": 20}});
+        let of = |body: &Value| extract(Shape::Media(Dialect::Standard), body);
+        let (usage, quality, _) = of(&body);
+        assert_eq!((usage.input_uncached, usage.output), (Some(10), Some(20)));
+        assert_eq!(quality, UsageQuality::Partial);
+        body["svg_usage"] = Value::Null;
+        assert_eq!(of(&body).1, UsageQuality::Reported);
+    }
+
+    #[test]
     fn missing_figures_stay_unknown() {
         let (usage, quality, _) = extract(Shape::Chat(Dialect::Standard), &json!({"usage": null}));
         assert_eq!((usage, quality), (Usage::default(), UsageQuality::Missing));
@@ -303,7 +320,7 @@ mod tests {
     fn mistral_says_how_many_seconds_it_heard() {
         let body = json!({"model": "voxtral-mini-2602", "usage": {"prompt_audio_seconds": 203,
             "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}});
-        for shape in [Shape::Media, Shape::Chat(Dialect::Standard)] {
+        for shape in [Shape::Media(Dialect::Standard), Shape::Chat(Dialect::Standard)] {
             let usage = extract(shape, &body).0;
             assert_eq!(usage.audio_millis, Some(203_000));
             assert_eq!((usage.input_uncached, usage.output), (Some(4), Some(635)));
@@ -315,10 +332,10 @@ mod tests {
     #[test]
     fn transcription_is_counted_in_tokens_or_time() {
         let timed = json!({"usage": {"type": "duration", "seconds": 12.5}});
-        assert_eq!(extract(Shape::Media, &timed).0.audio_millis, Some(12_500));
+        assert_eq!(extract(Shape::Media(Dialect::Standard), &timed).0.audio_millis, Some(12_500));
         let tokens = json!({"usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 45,
             "input_token_details": {"text_tokens": 0, "audio_tokens": 14}}});
-        let usage = extract(Shape::Media, &tokens).0;
+        let usage = extract(Shape::Media(Dialect::Standard), &tokens).0;
         assert_eq!((usage.input_audio, usage.output), (Some(14), Some(45)));
     }
 }

@@ -164,6 +164,7 @@ fn read(skim: &Skimmer, asked: &mut Asked) {
 mod tests {
     use super::*;
     use crate::http::Header;
+    use crate::provider::Dialect;
     use crate::provider::Operation;
     use crate::redact::Redacted;
 
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn forms_name_their_model() {
-        let mut reader = reader("multipart/form-data; boundary=x", Shape::Media);
+        let mut reader = reader("multipart/form-data; boundary=x", Shape::Media(Dialect::Standard));
         reader.push(
             b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x--\r\n",
         );

@@ -52,6 +52,8 @@ pub(super) struct Route {
     pub(super) streamed: bool,
     /// Messages of gRPC, where the path is that of a known method.
     pub(super) rpc: Option<Rpc>,
+    /// Key in the price table, where it is another than the provider's.
+    pub(super) price: Option<String>,
 }
 
 impl Route {
@@ -66,6 +68,7 @@ impl Route {
             unread: false,
             streamed: false,
             rpc: None,
+            price: None,
         }
     }
 
@@ -97,7 +100,7 @@ pub(super) fn find(provider: &Provider, method: Method, target: &Target) -> Opti
     }
     let own = provider.routes.iter().find(|row| glob(&row.path, &target.path));
     if let Some(row) = own.filter(|_| method == Method::Write) {
-        return Some(Route::new(row.operation, row.shape));
+        return Some(Route { price: row.price.clone(), ..Route::new(row.operation, row.shape) });
     }
     if let Some(route) = grpc::route(method, &target.segments()) {
         return Some(route);

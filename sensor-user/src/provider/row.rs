@@ -100,6 +100,8 @@ pub struct RouteRow {
     pub operation: Operation,
     /// Shape of the answer.
     pub shape: Shape,
+    /// Key in the price table, where these calls have prices of their own.
+    pub price: Option<String>,
 }
 
 /// One provider of the catalogue.
@@ -236,6 +238,8 @@ struct RawRoute {
     operation: String,
     #[serde(default)]
     shape: Option<String>,
+    #[serde(default)]
+    price: Option<String>,
 }
 
 /// Reads one row; the error says what is wrong with it.
@@ -299,7 +303,8 @@ fn route(raw: RawRoute) -> Result<RouteRow, String> {
     let operation = Operation::from_name(&raw.operation)
         .ok_or_else(|| format!("unknown operation {:?}", raw.operation))?;
     let shape = raw.shape.as_deref().unwrap_or("none").parse::<Shape>();
-    Ok(RouteRow { path: raw.path, operation, shape: shape.map_err(|e| e.to_string())? })
+    let shape = shape.map_err(|e| e.to_string())?;
+    Ok(RouteRow { path: raw.path, operation, shape, price: raw.price })
 }
 
 fn auth(place: &str) -> Result<AuthPlace, String> {

@@ -10,6 +10,7 @@ use crate::http::BodyEnd;
 use crate::http::Message;
 use crate::http::ResponseHead;
 use crate::provider::Call;
+use crate::provider::Dialect;
 use crate::provider::Operation;
 use crate::provider::Shape;
 use crate::provider::answer::Answer;
@@ -259,7 +260,11 @@ impl Session {
         let asked = Asked { has_input: true, ..Asked::default() };
         let model = self.transcriber.clone();
         let mut exchange = self.handshake.response_of_session(asked, model, at_ns);
-        exchange.becomes(Operation::Transcription, Shape::Media);
+        let dialect = match exchange.shape() {
+            Shape::Responses(dialect) => dialect,
+            _ => Dialect::default(),
+        };
+        exchange.becomes(Operation::Transcription, Shape::Media(dialect));
         exchange.message(&mut self.answering, at_ns);
         self.ended.push((exchange, BodyEnd::Complete));
     }

@@ -27,13 +27,15 @@ pub enum Shape {
     /// The Responses API.
     Responses(Dialect),
     /// Embeddings: there is no output.
-    Embeddings,
+    Embeddings(Dialect),
     /// Images, transcription and speech: `input_tokens` and `output_tokens` by modality, or seconds.
-    Media,
+    Media(Dialect),
     /// Anthropic messages.
     Messages,
     /// Gemini and Vertex `generateContent`.
     Gemini,
+    /// Gemini and Vertex interactions.
+    Interaction,
     /// Bedrock Converse.
     Converse,
     /// Bedrock `InvokeModel`: the body is the model's own, the headers carry totals.
@@ -68,13 +70,14 @@ const NAMES: &[(&str, Shape)] = &[
     ("openai.responses", Shape::Responses(Dialect::Standard)),
     ("xai.responses", Shape::Responses(Dialect::Xai)),
     ("perplexity.responses", Shape::Responses(Dialect::Perplexity)),
-    ("openai.embeddings", Shape::Embeddings),
-    ("voyage.embed", Shape::Embeddings),
-    ("openai.images", Shape::Media),
-    ("openai.audio.transcription", Shape::Media),
-    ("openai.audio.speech", Shape::Media),
+    ("openai.embeddings", Shape::Embeddings(Dialect::Standard)),
+    ("voyage.embed", Shape::Embeddings(Dialect::Standard)),
+    ("openai.images", Shape::Media(Dialect::Standard)),
+    ("openai.audio.transcription", Shape::Media(Dialect::Standard)),
+    ("openai.audio.speech", Shape::Media(Dialect::Standard)),
     ("anthropic.messages", Shape::Messages),
     ("gemini.generate", Shape::Gemini),
+    ("gemini.interactions", Shape::Interaction),
     ("bedrock.converse", Shape::Converse),
     ("bedrock.invoke", Shape::Invoke),
     ("cohere.v2.chat", Shape::Cohere),

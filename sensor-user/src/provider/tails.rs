@@ -9,7 +9,7 @@ use crate::provider::route::Method;
 use crate::provider::target::Target;
 
 /// Ends of paths that may say what is asked for, with a path before each.
-const TAILS: [(&str, &str); 37] = [
+const TAILS: [(&str, &str); 38] = [
     ("/v1/", "chat/completions"),
     ("/v1/", "completions"),
     ("/v1/", "responses"),
@@ -45,6 +45,7 @@ const TAILS: [(&str, &str); 37] = [
     ("/v1beta/models/m", ":countTokens"),
     ("/v1beta/models/m", ":computeTokens"),
     ("/v1beta/models/m", ":batchGenerateContent"),
+    ("/v1beta/", "interactions"),
     ("/model/m/", "converse"),
     ("/model/m/", "converse-stream"),
 ];

@@ -41,10 +41,11 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
     let mut reading = match (shape, answer.usage.as_ref()) {
         (Shape::Chat(dialect), Some(usage)) => Some(compatible::chat(usage, dialect)),
         (Shape::Responses(dialect), Some(usage)) => Some(compatible::responses(usage, dialect)),
-        (Shape::Embeddings, Some(usage)) => Some(openai::embeddings(usage)),
-        (Shape::Media, Some(usage)) => Some(openai::media(usage)),
+        (Shape::Embeddings(dialect), Some(usage)) => Some(compatible::embeddings(usage, dialect)),
+        (Shape::Media(dialect), Some(usage)) => Some(compatible::media(usage, dialect)),
         (Shape::Messages, Some(usage)) => Some(anthropic::usage(usage, long_cache)),
         (Shape::Gemini, Some(usage)) => Some(gemini::usage(usage)),
+        (Shape::Interaction, Some(usage)) => Some(gemini::interaction(usage)),
         (Shape::Converse, Some(usage)) => Some(bedrock::converse(usage)),
         (Shape::Invoke, Some(usage)) => Some(bedrock::invoke(usage, long_cache)),
         (Shape::Cohere, Some(usage)) => Some(cohere::usage(usage)),
@@ -54,7 +55,7 @@ pub(super) fn read(shape: Shape, answer: &Answer, long_cache: bool) -> (Reading,
         (Shape::None, _) | (_, None) => None,
     }
     .unwrap_or_default();
-    reading.partial |= answer.usage.as_ref().is_some_and(is_absurd);
+    reading.partial |= answer.usage.as_ref().is_some_and(is_absurd) || answer.other_usages > 0;
     let known = reading.usage != Usage::default();
     if known && matches!(shape, Shape::Responses(_)) {
         reading.usage.web_searches = answer.web_searches;

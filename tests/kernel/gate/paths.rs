@@ -26,7 +26,7 @@ pub(super) fn asking(name: &str, at_once: u32, host: &str, path: &str) -> Spec {
 #[test]
 fn request_of_gemini_or_bedrock_for_a_model_that_policies_forbid_never_arrives() {
     const NO_MODELS: &str = "    - {name: no-models, action: deny, match: {model: [\"gemini-*-pro\", \"anthropic.claude-opus-*\", \"meta.llama3-8b-instruct-v1:0\"]}}\n";
-    const PATHS: [(&str, [&str; 2]); 3] = [
+    const PATHS: [(&str, [&str; 2]); 4] = [
         (
             GEMINI,
             [
@@ -46,6 +46,13 @@ fn request_of_gemini_or_bedrock_for_a_model_that_policies_forbid_never_arrives()
             [
                 "/model/meta.llama3-8b-instruct-v1%3A0/invoke",
                 "/model/meta.llama3-70b-instruct-v1%3A0/invoke",
+            ],
+        ),
+        (
+            BEDROCK,
+            [
+                "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Fanthropic.claude-opus-4-1-v1%3A0/invoke",
+                "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Fanthropic.claude-haiku-4-5-v1%3A0/invoke",
             ],
         ),
     ];

@@ -7,6 +7,7 @@
 //!                     ^begin ^end                     ^begin ^end
 //! ```
 
+mod arn;
 mod body;
 mod head;
 mod path;

@@ -2,7 +2,7 @@
 
 use sensor_common::scan::{MARK_NAMED, MARK_NAMED_END, MARK_PATH_END};
 
-use super::{PATH, QUERY, SLASH, Scanner, VERSION};
+use super::{PATH, QUERY, SLASH, Scanner, VERSION, arn};
 
 /// Segments of a path behind which a model stands, with what ends its name: elsewhere another thing stands there.
 const NAMED: [(&str, u8); 3] = [("models/", b':'), ("model/", b'/'), ("deployments/", b'/')];
@@ -34,6 +34,9 @@ pub(super) fn add(scanner: &mut Scanner) {
         }
     }
     escapes(scanner, first, &behind);
+    let [_, (of_bedrock, _), _] = behind;
+    let name = scanner.next(of_bedrock, b'a');
+    arn::add(scanner, name);
 }
 
 /// Has states of a path take an escape for what it stands for (RFC 3986, 2.1).
@@ -48,9 +51,13 @@ fn escapes(scanner: &mut Scanner, first: usize, behind: &[(usize, u8)]) {
         .collect::<Vec<(usize, Vec<usize>)>>();
     for (state, row) in words {
         let percent = scanner.percent(state, PATH);
+        // States are few: the first digit of each slash that begins a segment leads to the same one.
+        let slash = scanner.next(scanner.next(PATH, b'%'), b'2');
         for (byte, next) in (0..=u8::MAX).zip(row) {
             // What ends a path does not where it is escaped.
-            if next != PATH && !matches!(byte, b' ' | b'?') {
+            if next == SLASH && slash != PATH {
+                scanner.set(percent, b'2', slash, 0);
+            } else if next != PATH && !matches!(byte, b' ' | b'?') {
                 scanner.escape(percent, byte, PATH, (next, 0));
             }
         }

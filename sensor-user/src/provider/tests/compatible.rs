@@ -142,6 +142,17 @@ fn groq_streams_carry_their_usage_in_a_field_of_their_own() {
 }
 
 #[test]
+fn moonshot_streams_carry_their_usage_in_the_choice() {
+    let events = "data: {\"id\":\"c1\",\"model\":\"kimi-k3\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n\
+        data: {\"id\":\"c1\",\"model\":\"kimi-k3\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11,\"cached_tokens\":8}}]}\n\ndata: [DONE]\n\n";
+    let call = Story::new("api.moonshot.ai", "/v1/chat/completions", ASKED, events).call();
+    assert_eq!(
+        (counts(&call.usage).as_str(), call.usage_quality),
+        ("in=1 read=8 out=2", UsageQuality::Reported)
+    );
+}
+
+#[test]
 fn cumulative_chunks_are_overwritten_and_a_cut_makes_them_partial() {
     let chunk = |out: u8| {
         format!(
@@ -156,6 +167,49 @@ fn cumulative_chunks_are_overwritten_and_a_cut_makes_them_partial() {
         (counts(&call.usage).as_str(), call.usage_quality),
         ("in=5 out=3", UsageQuality::Partial)
     );
+}
+
+#[test]
+fn conversations_of_mistral_count_what_their_tools_have_read() {
+    const USAGE: &str = r#""usage":{"prompt_tokens":177,"completion_tokens":134,"total_tokens":4240,"connector_tokens":3929,"connectors":{"web_search":1}}"#;
+    let asked = r#"{"inputs":"hi","model":"mistral-small-latest","tools":[{"type":"web_search"}]}"#;
+    let whole = format!(
+        r#"{{"object":"conversation.response","conversation_id":"conv_1","outputs":[{{"type":"tool.execution"}},{{"type":"message.output","model":"mistral-small-latest","content":"x"}}],{USAGE}}}"#
+    );
+    let events = format!(
+        "event: message.output.delta\ndata: {{\"type\":\"message.output.delta\",\"id\":\"e1\",\"model\":\"mistral-small-latest\",\"content\":\"x\"}}\n\n\
+        event: conversation.response.done\ndata: {{\"type\":\"conversation.response.done\",{USAGE}}}\n\n"
+    );
+    for (answer, end) in [(whole, BodyEnd::Complete), (events, BodyEnd::Aborted)] {
+        let story = Story::new("api.mistral.ai", "/v1/conversations", asked, &answer);
+        let call = story.cut(end).call();
+        assert_eq!(
+            (call.operation, counts(&call.usage).as_str()),
+            (Operation::Chat, "in=4106 out=134 web=1")
+        );
+        assert_eq!(call.response_model.as_deref(), Some("mistral-small-latest"));
+        assert_eq!((call.usage_quality, call.error_type), (UsageQuality::Reported, None));
+    }
+}
+
+#[test]
+fn amounts_are_read_of_pictures_embeddings_and_answers_come_back_for() {
+    const TICKS: &str = r#"{"data":[{"url":"u"}],"usage":{"cost_in_usd_ticks":200000000}}"#;
+    const COST: &str = r#"{"object":"list","data":[{"embedding":[0.1]}],"model":"m","usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00042}}"#;
+    const DEFERRED: &str = r#"{"id":"c1","model":"m","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":1,"completion_tokens":2,"cost_in_usd_ticks":15}}"#;
+    const CASES: &[(&str, &str, &str, &str, &str)] = &[
+        ("api.x.ai", "POST", "/v1/images/generations", TICKS, "usd=20000000000"),
+        ("openrouter.ai", "POST", "/api/v1/embeddings", COST, "in=8 out=0 usd=420000000"),
+        ("api.x.ai", "GET", "/v1/chat/deferred-completion/r1", DEFERRED, "in=1 out=2 usd=1500"),
+    ];
+    for (host, method, target, answer, expected) in CASES {
+        let call = Story { method, ..Story::new(host, target, ASKED, answer) }.call();
+        assert_eq!(
+            (counts(&call.usage).as_str(), call.usage_quality, call.repeated),
+            (*expected, UsageQuality::Reported, *method == "GET"),
+            "{target}"
+        );
+    }
 }
 
 #[test]

@@ -64,6 +64,47 @@ fn gemini_in_the_words_of_openai_counts_thoughts_as_output() {
     assert_eq!(counts(&call.usage), "in=9 out=96 think=93");
 }
 
+const INTERACT: &str = r#"{"model":"gemini-3.8-flash","input":"hi"}"#;
+const INTERACTION: &str = r#"{"id":"i1","object":"interaction","model":"gemini-3.8-flash","status":"completed","service_tier":"flex","steps":[{"type":"model_output"}],"usage":{"total_input_tokens":107,"total_cached_tokens":100,"total_output_tokens":20,"total_thought_tokens":22,"total_tool_use_tokens":5,"total_tokens":154}}"#;
+
+#[test]
+fn a_whole_interaction_is_read_and_a_stored_one_is_repeated() {
+    let story = Story::new(GEMINI, "/v1beta/interactions", INTERACT, INTERACTION);
+    let stored = Story { method: "GET", target: "/v1beta/interactions/i1", asked: b"", ..story };
+    for (story, operation) in [(story, Operation::Chat), (stored, Operation::Other)] {
+        let call = story.call();
+        assert_eq!((call.operation, call.repeated), (operation, operation == Operation::Other));
+        assert_eq!(counts(&call.usage), "in=12 read=100 out=42 think=22");
+        assert_eq!(
+            (call.response_model.as_deref(), call.response_id.as_deref()),
+            (Some("gemini-3.8-flash"), Some("i1"))
+        );
+        assert_eq!(
+            (call.usage_quality, call.context.service_tier.as_deref()),
+            (UsageQuality::Reported, Some("flex"))
+        );
+    }
+}
+
+#[test]
+fn a_streamed_interaction_is_whole_behind_its_last_event() {
+    let events = format!(
+        "event: interaction.created\ndata: {{\"event_type\":\"interaction.created\",\"interaction\":{{\"id\":\"i1\",\"status\":\"in_progress\",\"model\":\"gemini-3.8-flash\"}}}}\n\n\
+        event: step.delta\ndata: {{\"event_type\":\"step.delta\",\"index\":0,\"delta\":{{\"type\":\"text\",\"text\":\"x\"}}}}\n\n\
+        event: interaction.completed\ndata: {{\"event_type\":\"interaction.completed\",\"interaction\":{INTERACTION}}}\n\n"
+    );
+    let story = Story::new(GEMINI, "/v1beta/interactions", INTERACT, &events);
+    let call = story.cut(BodyEnd::Aborted).call();
+    assert_eq!(counts(&call.usage), "in=12 read=100 out=42 think=22");
+    assert_eq!(
+        (call.response_model.as_deref(), call.response_id.as_deref()),
+        (Some("gemini-3.8-flash"), Some("i1"))
+    );
+    assert_eq!((call.usage_quality, call.error_type), (UsageQuality::Reported, None));
+    assert!(call.stream && call.first_token_ns.is_some());
+    assert_eq!(call.context.service_tier.as_deref(), Some("flex"));
+}
+
 #[test]
 fn gemini_errors_have_their_status_word() {
     let body = r#"{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}"#;
@@ -105,6 +146,19 @@ fn a_whole_converse_is_read() {
     assert_eq!(
         (call.context.geo.as_deref(), call.context.service_tier.as_deref()),
         (Some("us-east-1"), Some("flex"))
+    );
+}
+
+#[test]
+fn an_arn_of_a_profile_is_the_model_that_it_names() {
+    let target = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.anthropic.claude-opus-5-5/converse";
+    let answer =
+        r#"{"stopReason":"end_turn","usage":{"inputTokens":30,"outputTokens":6,"totalTokens":36}}"#;
+    let call = Story::new(BEDROCK, target, TURN, answer).call();
+    assert_eq!(call.request_model.as_deref(), Some("us.anthropic.claude-opus-5-5"));
+    assert_eq!(
+        (counts(&call.usage).as_str(), call.path.as_str()),
+        ("in=30 out=6", "/model/{id}/converse")
     );
 }
 

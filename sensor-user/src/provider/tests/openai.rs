@@ -173,6 +173,23 @@ fn azure_takes_the_deployment_for_the_model_asked_for() {
 }
 
 #[test]
+fn decisions_have_prices_of_their_own() {
+    let asked = r#"{"model":"gpt-6-luna","input":"x","questions":[{"type":"predicate"}]}"#;
+    let answer = r#"{"answers":[{"type":"predicate","probability":0.5}],"model":"gpt-6-luna","usage":{"input_tokens":1000,
+        "input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"output_tokens":0,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":1000}}"#;
+    let call = Story::new("eu.api.openai.com", "/v1/decisions", asked, answer).call();
+    assert_eq!(
+        (call.provider.as_str(), call.price_provider.as_str(), call.operation),
+        ("openai", "openai-decisions", Operation::Chat)
+    );
+    assert_eq!(counts(&call.usage), "in=1000 read=0 w30m=0 out=0 think=0");
+    assert_eq!(call.usage_quality, UsageQuality::Reported);
+    // Others that speak the language have no such prices.
+    let call = Story::new("api.groq.com", "/openai/v1/decisions", asked, answer).call();
+    assert_eq!((call.price_provider.as_str(), call.operation), ("groq", Operation::Other));
+}
+
+#[test]
 fn other_operations_are_named() {
     let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n\u{1}\r\n--b\r\n\
         Content-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n--b--\r\n";

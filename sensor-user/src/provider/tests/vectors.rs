@@ -106,6 +106,13 @@ const VECTORS: &[(&str, &str, &str, &str)] = &[
         "in=1000 out=1000",
     ),
     (
+        "mistral with a search",
+        "mistral.chat",
+        r#"{"object":"conversation.response","outputs":[{"type":"message.output","model":"mistral-small-latest"}],"usage":{"prompt_tokens":177,
+        "completion_tokens":134,"total_tokens":4240,"connector_tokens":3929,"connectors":{"web_search":1}}}"#,
+        "in=4106 out=134 web=1",
+    ),
+    (
         "cohere",
         "cohere.v2.chat",
         r#"{"usage":{"billed_units":{"input_tokens":500,"output_tokens":100},"tokens":{"input_tokens":700,"output_tokens":110}}}"#,
