@@ -12,6 +12,7 @@ use crate::http::Message;
 use crate::http::RequestHead;
 use crate::http::ResponseHead;
 use crate::http::Sink;
+use crate::http::Version;
 use crate::provider::Call;
 use crate::provider::Catalogue;
 use crate::provider::Operation;
@@ -208,6 +209,9 @@ impl Tracker {
 
     fn begin(&mut self, id: ExchangeId, head: &RequestHead, at_ns: u64) {
         self.note_authority(head);
+        if is_tunnel(head) {
+            return;
+        }
         let target = Target::new(head.target.expose());
         let authority = String::from_utf8_lossy(&head.authority);
         let host = if authority.is_empty() { self.server_name.as_str() } else { &authority };
@@ -307,6 +311,13 @@ impl Tracker {
             count(&mut counters.calls_dropped, true);
         }
     }
+}
+
+/// Whether a proxy is asked for a way to another host: what is said there is another connection's. A CONNECT with a
+/// path asks this host for another protocol (RFC 8441).
+fn is_tunnel(head: &RequestHead) -> bool {
+    let has_path = head.version == Version::Http2 && !head.target.expose().is_empty();
+    head.method == "CONNECT" && !has_path
 }
 
 /// An authority without its port.
