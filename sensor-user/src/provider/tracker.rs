@@ -214,7 +214,9 @@ impl Tracker {
         }
         let target = Target::new(head.target.expose());
         let authority = String::from_utf8_lossy(&head.authority);
-        let host = if authority.is_empty() { self.server_name.as_str() } else { &authority };
+        let told = self.authority.as_deref().filter(|_| self.server_name.is_empty());
+        let known = told.unwrap_or(&self.server_name);
+        let host = if authority.is_empty() { known } else { &authority };
         // A WebSocket handshake is a GET that makes something.
         let upgrade = head.headers.get("upgrade").is_some();
         let method = if upgrade { Method::Write } else { Method::of(&head.method) };
@@ -280,7 +282,8 @@ impl Tracker {
         let mut exchange = exchange;
         exchange.request_end(end);
         if !exchange.is_ai() {
-            self.others = self.others.saturating_add(1);
+            // A request of which bytes are missing proves nothing.
+            self.others = self.others.saturating_add(u32::from(exchange.call().complete));
             return;
         }
         let (call, broken) = exchange.finish(end, at_ns);

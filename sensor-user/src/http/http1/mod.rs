@@ -217,6 +217,11 @@ impl Connection {
             return;
         }
         let (id, method) = self.exchanges.answer(first_ns, sink, &mut self.metrics);
+        if method == Method::Unseen && matches!(self.requests.state, State::Search) {
+            // Its head was lost: the answer tells that there was a request, and what it cost.
+            sink.event(id, first_ns, Event::Request(&head::unseen(response.head.version)));
+            sink.event(id, first_ns, Event::RequestEnd(BodyEnd::Gap));
+        }
         let tunnel = method == Method::Connect && matches!(response.status, 200..=299);
         if response.status == 101 || tunnel {
             self.exchanges.upgrade(id, first_ns, sink);
