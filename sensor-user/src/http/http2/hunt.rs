@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::http::http2::frame::{HEADER_BYTES, Header};
+use crate::http::http2::frame::{HEADER_BYTES, Header, PAYLOAD_BYTES_UNANNOUNCED_MAX};
 
 /// Bytes held while a frame boundary is looked for: three frames of the usual greatest length fit.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -92,7 +92,10 @@ impl Hunt {
     fn follow(&self, chain: &mut Chain, announced: u32, found: &mut Option<u64>) -> bool {
         while let Some(octets) = self.octets(chain.next) {
             let header = Header::new(octets);
-            if !header.is_likely(announced) {
+            // A request and a long body are often one write, and the setting that allows it may have been missed.
+            let second = self.fresh && chain.headers == 1 && chain.places.first() == Some(&0);
+            let allowed = if second { PAYLOAD_BYTES_UNANNOUNCED_MAX } else { 0 };
+            if !header.is_likely(announced.max(allowed)) {
                 return false;
             }
             if let Some(place) = chain.places.get_mut(chain.headers) {

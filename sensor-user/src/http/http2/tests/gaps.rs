@@ -224,3 +224,14 @@ fn an_end_that_was_lost_is_when_the_last_byte_came_and_is_told_after_a_silence()
 fn told_of(log: &Log, id: u64) -> Option<BodyEnd> {
     log.exchanges.get(&id).and_then(|exchange| exchange.response_end)
 }
+
+#[test]
+fn request_with_a_long_body_in_one_write_is_found_where_the_connection_is_joined() {
+    let mut peers = Peers::new();
+    let block = peers.block(Sent, &[(":method", "POST"), (":path", "/"), (":authority", "a")]);
+    let written = [frame(1, 4, 1, &block), frame(0, 1, 1, &[b'x'; 40_000])].concat();
+    let (log, metrics) = tell(&[(Sent, data(10, &written))], true, false);
+    assert_eq!(log.exchanges[&1].request, Some("POST a/ @10".to_owned()));
+    assert_eq!(log.exchanges[&1].request_body.len(), 40_000);
+    assert_eq!((log.exchanges[&1].request_end, metrics.requests), (Some(BodyEnd::Complete), 1));
+}
