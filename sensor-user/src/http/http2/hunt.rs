@@ -76,12 +76,14 @@ impl Hunt {
         while found.is_none() && self.octets(self.tried).is_some() {
             let place = self.tried;
             self.tried = place.saturating_add(1);
-            if chains.len() >= CHAINS_MAX || chains.iter().any(|chain| chain.holds(place)) {
+            let octets = self.octets(place);
+            let likely = octets.is_some_and(|octets| Header::new(octets).is_likely(announced));
+            if !likely || chains.iter().any(|chain| chain.holds(place)) {
                 continue;
             }
             let mut chain = Chain { places: [place; PROOF_HEADERS], headers: 0, next: place };
             if self.follow(&mut chain, announced, &mut found) {
-                chains.push(chain);
+                keep(&mut chains, chain);
             }
         }
         self.chains = chains;
@@ -171,6 +173,18 @@ impl Hunt {
         self.base = self.base.saturating_add(length(given_up));
         self.tried = self.tried.max(self.base);
         self.marks.retain(|(end, _)| *end > self.base);
+    }
+}
+
+/// Keeps a chain. Where there is no room the one whose next header is the farthest gives way: where the peer allows
+/// frames of megabytes, chains that are none would keep a true one out for as long.
+fn keep(chains: &mut Vec<Chain>, chain: Chain) {
+    if chains.len() < CHAINS_MAX {
+        chains.push(chain);
+    } else if let Some(farthest) = chains.iter_mut().max_by_key(|kept| kept.next)
+        && farthest.next > chain.next
+    {
+        *farthest = chain;
     }
 }
 

@@ -229,7 +229,7 @@ fn told_of(log: &Log, id: u64) -> Option<BodyEnd> {
 fn request_with_a_long_body_in_one_write_is_found_where_the_connection_is_joined() {
     let mut peers = Peers::new();
     let block = peers.block(Sent, &[(":method", "POST"), (":path", "/"), (":authority", "a")]);
-    let written = [frame(1, 4, 1, &block), frame(0, 1, 1, &[b'x'; 40_000])].concat();
+    let written = [frame(1, 4, 1, &block), frame(0, 1, 1, &vec![b'x'; 40_000])].concat();
     let (log, metrics) = tell(&[(Sent, data(10, &written))], true, false);
     assert_eq!(log.exchanges[&1].request, Some("POST a/ @10".to_owned()));
     assert_eq!(log.exchanges[&1].request_body.len(), 40_000);
