@@ -97,9 +97,10 @@ impl Decoder {
 
     /// Ends what is told of a connection that may have gone on: its process has ended, or it is followed no further.
     pub fn abandon(&mut self, at_ns: u64, sink: &mut dyn Sink) {
-        match &mut self.stage {
-            Stage::Http1(_, connection) => connection.abandon(at_ns, sink),
-            _ => self.close(at_ns, sink),
+        if let Stage::Http1(_, connection) = &mut self.stage {
+            connection.abandon(at_ns, sink);
+        } else {
+            self.close(at_ns, sink);
         }
     }
 
