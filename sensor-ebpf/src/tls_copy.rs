@@ -28,12 +28,12 @@ use crate::tls::key_of;
 struct Copied {
     /// A record was written, with payload.
     written: bool,
-    /// The chunk's first two bytes.
-    first: [u8; 2],
+    /// The chunk's first four bytes, where it has so many.
+    first: [u8; 4],
 }
 
 /// What there is of a chunk that found no room.
-const NOTHING: Copied = Copied { written: false, first: [0; 2] };
+const NOTHING: Copied = Copied { written: false, first: [0; 4] };
 
 /// Clamps a length for the verifier; LLVM would drop a plain comparison it can prove needless.
 #[inline(always)]
@@ -56,11 +56,11 @@ fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
     let failed = unsafe {
         bpf_probe_read_user((&raw mut (*target).payload).cast(), length as u32, from as *const _)
     };
-    let mut first = [0u8; 2];
+    let mut first = [0u8; 4];
     if failed == 0 {
         record.captured = length as u32;
-        // SAFETY: the payload has at least two bytes.
-        first = unsafe { [(*target).payload[0], (*target).payload[1]] };
+        // SAFETY: the payload has room for more than four bytes; those behind `length` are looked at by nobody.
+        first = unsafe { (&raw const (*target).payload).cast::<[u8; 4]>().read_unaligned() };
     } else {
         record.flags |= FLAG_UNREADABLE;
         count_lost(COUNT_UNREADABLE, length);
@@ -90,19 +90,40 @@ fn copy_tiered(record: Header, from: u64, length: u64) -> Copied {
     }
 }
 
-/// Stops looking at a connection whose first bytes are not a client's HTTP.
+/// Whether these are the first bytes of a method (RFC 9110, 9.3; RFC 5789) or of HTTP/2's preface.
 #[inline(always)]
-fn judge_first_bytes(call: &Call, first: [u8; 2]) {
+fn begins_request(first: [u8; 4]) -> bool {
+    const GET: u32 = u32::from_be_bytes(*b"GET ");
+    const HEAD: u32 = u32::from_be_bytes(*b"HEAD");
+    const POST: u32 = u32::from_be_bytes(*b"POST");
+    const PUT: u32 = u32::from_be_bytes(*b"PUT ");
+    const PATCH: u32 = u32::from_be_bytes(*b"PATC");
+    const DELETE: u32 = u32::from_be_bytes(*b"DELE");
+    const OPTIONS: u32 = u32::from_be_bytes(*b"OPTI");
+    const PREFACE: u32 = u32::from_be_bytes(*b"PRI ");
+    let first = u32::from_be_bytes(first);
+    matches!(first, GET | HEAD | POST | PUT | PATCH | DELETE | OPTIONS | PREFACE)
+}
+
+/// Stops looking at a connection whose first bytes are not a client's HTTP.
+///
+/// A request that is read belongs to a server. What an object that is older than its probes reads first may be the
+/// middle of an answer: the size of a chunk (`FA`) and base64 begin with capitals too, a method has a name.
+#[inline(always)]
+fn judge_first_bytes(call: &Call, first: [u8; 4]) {
     let key = key_of(call.object);
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
     // SAFETY: a live element of the LRU map; the kernel defers its reuse until the program has ended.
     let sent_before = unsafe { (*connection).sent };
     let method = first[0].is_ascii_uppercase() && first[1].is_ascii_uppercase();
+    let fresh = call.flags & FLAG_FRESH != 0;
     let foreign = if call.flags & FLAG_SENT != 0 {
-        call.flags & FLAG_FRESH != 0 && !method
+        fresh && !method
+    } else if fresh {
+        // `HT` begins a response.
+        sent_before == 0 && method && [first[0], first[1]] != *b"HT"
     } else {
-        // A request that is read belongs to a server; `HT` begins a response.
-        sent_before == 0 && method && first != *b"HT"
+        sent_before == 0 && call.length >= 4 && begins_request(first)
     };
     if foreign {
         // SAFETY: as above; all writers of this verdict store the same value.

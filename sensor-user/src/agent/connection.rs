@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) closed: Option<Socket>,
     /// When a socket or process that ended takes the connection with it.
     pub(super) ends_ns: Option<u64>,
+    /// It ends though nobody closed it.
+    is_cut: bool,
     /// The kernel half knows that this is AI traffic.
     pub(super) judged: bool,
     /// Calls reported so far.
@@ -112,6 +114,7 @@ impl Connection {
             found: None,
             closed: None,
             ends_ns: None,
+            is_cut: false,
             judged: false,
             reported_calls: 0,
             sent: 0,
@@ -245,12 +248,26 @@ impl Connection {
         named
     }
 
+    /// Notes that it ends though nobody closed it: with its process, for its silence, with the agent.
+    pub(super) fn cut(&mut self, at_ns: u64) {
+        self.is_cut |= self.ends_ns.is_none();
+        self.ends_ns.get_or_insert(at_ns);
+    }
+
+    /// Notes that the process has freed it, which may be told after the end of that process.
+    pub(super) fn freed(&mut self) {
+        self.is_cut = false;
+    }
+
     /// Ends what is open; streams that were cut become calls marked so.
     pub(super) fn close(&mut self, at_ns: u64) {
-        if let Some(plaintext) = &mut self.plaintext {
+        let Some(plaintext) = &mut self.plaintext else { return };
+        if self.is_cut {
+            plaintext.decoder.abandon(at_ns, &mut plaintext.tracker);
+        } else {
             plaintext.decoder.close(at_ns, &mut plaintext.tracker);
-            plaintext.tracker.close(at_ns);
         }
+        plaintext.tracker.close(at_ns);
     }
 
     /// Calls that have ended since the last time.

@@ -81,6 +81,7 @@ impl Pipeline {
             _ => Bytes::new(),
         };
         if matches!(record.body, Body::Free) {
+            self.connections.get_mut(&id).map_or((), Connection::freed);
             self.end(id, header.at_ns);
             return;
         }
@@ -147,7 +148,7 @@ impl Pipeline {
                 for connection in
                     self.connections.values_mut().filter(|connection| connection.pid == pid)
                 {
-                    connection.ends_ns.get_or_insert(at_ns);
+                    connection.cut(at_ns);
                 }
             }
             ToPipeline::Blind { pid, reason } => {
@@ -204,7 +205,7 @@ impl Pipeline {
         });
         self.shared.table.evict_idle(now_ns, |Evicted(id)| {
             if let Some(connection) = connections.get_mut(&id) {
-                connection.ends_ns = Some(now_ns);
+                connection.cut(now_ns);
             }
         });
         for id in late {
@@ -227,6 +228,7 @@ impl Pipeline {
 
     /// Ends everything: the agent stops.
     pub(super) fn finish(&mut self, now_ns: u64) {
+        self.connections.values_mut().for_each(|connection| connection.cut(now_ns));
         let all: Vec<_> = self.connections.keys().copied().collect();
         for id in all {
             self.end(id, now_ns);

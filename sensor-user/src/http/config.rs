@@ -12,7 +12,8 @@ pub struct Config {
     pub header_fields_max: usize,
     /// Requests of one HTTP/1 connection that wait for their response; the oldest gives way.
     pub exchanges_pending_max: usize,
-    /// Bytes of a connection joined after its start that are searched for a protocol before it is given up.
+    /// Bytes of each direction of a connection joined after its start that are searched for a protocol before it is
+    /// given up; 64 times as many where one side goes on alone.
     pub sniff_bytes_max: usize,
     /// Content codings stacked on one body; nobody needs more than two.
     pub codings_max: usize,

@@ -12,6 +12,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
 /// RFC 9113, 6.5.2: the largest frame before the peer allows larger ones, which nobody at hand does.
 const FRAME_BYTES_MAX: usize = 16_384;
+/// The longest frame behind another one: the setting that allows it may have been missed, and Go's servers allow this.
+const FRAME_BYTES_UNANNOUNCED_MAX: usize = 1 << 20;
 
 /// What the bytes look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,9 @@ pub(super) fn frames(bytes: &[u8], first_type: Option<u8>) -> Shape {
         let length =
             usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap_or(usize::MAX);
         let first_fits = seen || first_type.is_none_or(|first| first == kind);
-        if !first_fits || !is_frame(length, kind, flags, u32::from_be_bytes(stream)) {
+        let length_max = if seen { FRAME_BYTES_UNANNOUNCED_MAX } else { FRAME_BYTES_MAX };
+        let fits = first_fits && length <= length_max;
+        if !fits || !is_frame(length, kind, flags, u32::from_be_bytes(stream)) {
             return Shape::No;
         }
         seen = true;
@@ -123,7 +127,7 @@ fn is_frame(length: usize, kind: u8, flags: u8, stream: u32) -> bool {
         9 => on_stream && flags & !0x04 == 0,
         _ => false,
     };
-    fits && length <= FRAME_BYTES_MAX && stream >> 31 == 0
+    fits && stream >> 31 == 0
 }
 
 #[cfg(test)]
@@ -161,6 +165,9 @@ mod tests {
         (&[0, 0, 0, 4, 1, 0, 0, 0, 0], Shape::Yes),
         (&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100, 0, 0, 4, 8], Shape::Yes),
         (&[0, 0x10, 0, 0, 0, 0, 0, 0, 1, b'{'], Shape::Yes),
+        (&[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82, 1, 0, 0, 0, 1, 0, 0, 0, 1, b'{'], Shape::Yes),
+        (&[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82, 0x10, 0, 1, 0, 1, 0, 0, 0, 1, b'{'], Shape::No),
+        (&[1, 0, 0, 0, 1, 0, 0, 0, 1, b'{'], Shape::No),
         (&[0, 0, 8, 6], Shape::Maybe),
         (&[0, 0, 8, 6, 0, 0, 0, 0, 1], Shape::No),
         (&[0, 0, 0, 4, 1, 0, 0, 0, 0, b'G', b'E', b'T', b' ', b'/', 0, 0, 0, 0], Shape::No),

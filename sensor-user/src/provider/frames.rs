@@ -16,7 +16,7 @@ const HEADERS_KEPT_MAX: usize = 1024;
 pub(super) trait FrameSink {
     /// The next part of a message's payload.
     fn payload(&mut self, piece: &[u8]);
-    /// The message has ended; an exception carries its name.
+    /// The message has ended; an exception or error carries its name.
     fn end(&mut self, exception: Option<&str>);
 }
 
@@ -120,10 +120,14 @@ fn take(bytes: &[u8], left: u32) -> (&[u8], &[u8], u32) {
     (piece, rest, left.saturating_sub(taken))
 }
 
-/// Value of the header `:exception-type`: a type byte (7 is text), a length of two bytes, the text.
+/// The name of what went wrong: a modelled exception has its type, any other error a code.
 fn exception(headers: &[u8]) -> Option<&str> {
-    const NAME: &[u8] = b":exception-type\x07";
-    let at = memmem::find(headers, NAME)?.checked_add(NAME.len())?;
+    text(headers, b":exception-type\x07").or_else(|| text(headers, b":error-code\x07"))
+}
+
+/// Value of the header of that name, which its type byte follows (7 is text): a length of two bytes, the text.
+fn text<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let at = memmem::find(headers, name)?.checked_add(name.len())?;
     let (length, rest) = headers.get(at..)?.split_first_chunk::<2>()?;
     std::str::from_utf8(rest.get(..usize::from(u16::from_be_bytes(*length)))?).ok()
 }
@@ -206,14 +210,19 @@ pub(super) mod tests {
     #[test]
     fn payloads_come_out_however_the_stream_is_cut() {
         let exception = b"\x0f:exception-type\x07\x00\x13throttlingException";
-        let stream =
-            [message(b"\x01a\x07\x00\x01b", b"{1}"), message(b"", b""), message(exception, b"{2}")]
-                .concat();
+        let error = b"\x0d:message-type\x07\x00\x05error\x0b:error-code\x07\x00\x0dInternalError";
+        let stream = [
+            message(b"\x01a\x07\x00\x01b", b"{1}"),
+            message(b"", b""),
+            message(exception, b"{2}"),
+            message(error, b""),
+        ]
+        .concat();
         for cut in 0..=stream.len() {
             let (mut frames, mut seen) = (Frames::new(), Seen::default());
             frames.push(&stream[..cut], &mut seen);
             frames.push(&stream[cut..], &mut seen);
-            assert_eq!(seen.0, b"{1}||||{2}|throttlingException|", "cut at {cut}");
+            assert_eq!(seen.0, b"{1}||||{2}|throttlingException||InternalError|", "cut at {cut}");
         }
     }
 

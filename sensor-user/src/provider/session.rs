@@ -77,6 +77,8 @@ pub(super) struct Session {
     ended: Vec<(Exchange, BodyEnd)>,
     /// A client's message was lost: it may have begun a response.
     ask_lost: bool,
+    /// An error has ended a response, and none has begun since: the event that ends it may still follow.
+    errored: bool,
 }
 
 impl Session {
@@ -101,6 +103,7 @@ impl Session {
             open: VecDeque::new(),
             ended: Vec::new(),
             ask_lost: false,
+            errored: false,
         })
     }
 
@@ -181,6 +184,7 @@ impl Session {
 
     /// Begins a response; what gives way to it was never answered.
     fn begin_response(&mut self, id: Option<String>, asked: Asked, at_ns: u64) {
+        self.errored = false;
         let model = asked.model.clone().or_else(|| self.model.clone());
         let exchange = self.handshake.response_of_session(asked, model, at_ns);
         self.open.push_back(Open { id, exchange });
@@ -214,7 +218,12 @@ impl Session {
 
     fn progress(&mut self, kind: &[u8], at_ns: u64) {
         let id = ["response.id", "response_id"].iter().find_map(|path| self.answering.text(path));
-        let index = self.find(id.as_deref()).unwrap_or_else(|| {
+        let found = self.find(id.as_deref());
+        if found.is_none() && LAST_EVENTS.contains(&kind) && std::mem::take(&mut self.errored) {
+            // The call is told already, with the error that came first.
+            return self.answering.end_document(&mut Answer::default());
+        }
+        let index = found.unwrap_or_else(|| {
             let asked = Asked { has_input: true, stream: true, ..Asked::default() };
             self.begin_response(id.clone(), asked, at_ns);
             self.open.len().saturating_sub(1)
@@ -254,6 +263,7 @@ impl Session {
         open.exchange.message(&mut self.answering, at_ns);
         open.exchange.refused(status);
         self.end_response(index);
+        self.errored = true;
     }
 
     fn transcribed(&mut self, at_ns: u64) {

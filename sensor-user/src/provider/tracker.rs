@@ -12,6 +12,7 @@ use crate::http::Message;
 use crate::http::RequestHead;
 use crate::http::ResponseHead;
 use crate::http::Sink;
+use crate::http::Version;
 use crate::provider::Call;
 use crate::provider::Catalogue;
 use crate::provider::Operation;
@@ -208,9 +209,14 @@ impl Tracker {
 
     fn begin(&mut self, id: ExchangeId, head: &RequestHead, at_ns: u64) {
         self.note_authority(head);
+        if is_tunnel(head) {
+            return;
+        }
         let target = Target::new(head.target.expose());
         let authority = String::from_utf8_lossy(&head.authority);
-        let host = if authority.is_empty() { self.server_name.as_str() } else { &authority };
+        let told = self.authority.as_deref().filter(|_| self.server_name.is_empty());
+        let known = told.unwrap_or(&self.server_name);
+        let host = if authority.is_empty() { known } else { &authority };
         // A WebSocket handshake is a GET that makes something.
         let upgrade = head.headers.get("upgrade").is_some();
         let method = if upgrade { Method::Write } else { Method::of(&head.method) };
@@ -276,7 +282,8 @@ impl Tracker {
         let mut exchange = exchange;
         exchange.request_end(end);
         if !exchange.is_ai() {
-            self.others = self.others.saturating_add(1);
+            // A request of which bytes are missing proves nothing.
+            self.others = self.others.saturating_add(u32::from(exchange.call().complete));
             return;
         }
         let (call, broken) = exchange.finish(end, at_ns);
@@ -307,6 +314,13 @@ impl Tracker {
             count(&mut counters.calls_dropped, true);
         }
     }
+}
+
+/// Whether a proxy is asked for a way to another host: what is said there is another connection's. A CONNECT with a
+/// path asks this host for another protocol (RFC 8441).
+fn is_tunnel(head: &RequestHead) -> bool {
+    let has_path = head.version == Version::Http2 && !head.target.expose().is_empty();
+    head.method == "CONNECT" && !has_path
 }
 
 /// An authority without its port.

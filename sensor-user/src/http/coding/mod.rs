@@ -18,6 +18,9 @@ use layer::Layer;
 
 pub(in crate::http) use deflate::Inflate;
 
+/// Names of what codes nothing: the first is RFC 9110's word for it (12.5.3), some servers write the second.
+const IDENTITY: [&[u8]; 2] = [b"identity", b"none"];
+
 /// Why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CodingError {
@@ -71,7 +74,7 @@ impl Decoder {
         let mut layers = Vec::new();
         for name in content_encoding.split(|byte| *byte == b',') {
             let name = name.trim_ascii();
-            if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
+            if name.is_empty() || IDENTITY.iter().any(|none| name.eq_ignore_ascii_case(none)) {
                 continue;
             }
             if layers.len() >= config.codings_max {

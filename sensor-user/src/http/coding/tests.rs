@@ -71,6 +71,7 @@ fn coded_bodies() -> Vec<(&'static [u8], Vec<u8>)> {
     vec![
         (b"", body.clone()),
         (b"identity", body.clone()),
+        (b"None", body.clone()),
         (b"gzip", gzip(&body)),
         (b"X-GZip", gzip_with_all_parts(&body)),
         (b"gzip", [gzip(head), gzip(tail)].concat()),

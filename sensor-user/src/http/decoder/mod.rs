@@ -95,7 +95,16 @@ impl Decoder {
         }
     }
 
-    /// Ends the connection.
+    /// Ends what is told of a connection that may have gone on: its process has ended, or it is followed no further.
+    pub fn abandon(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        if let Stage::Http1(_, connection) = &mut self.stage {
+            connection.abandon(at_ns, sink);
+        } else {
+            self.close(at_ns, sink);
+        }
+    }
+
+    /// Ends the connection, which its ends have closed.
     pub fn close(&mut self, at_ns: u64, sink: &mut dyn Sink) {
         match &mut self.stage {
             Stage::Http1(_, connection) => connection.close(at_ns, sink),

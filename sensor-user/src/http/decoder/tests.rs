@@ -82,15 +82,49 @@ fn what_was_held_back_is_not_lost() {
 fn a_connection_that_is_never_understood_is_given_up() {
     let mut decoder = Decoder::new(&Config { sniff_bytes_max: 1000, ..Config::default() });
     let mut recorder = Recorder::default();
-    decoder.push(Sent, JOINED, &mut recorder);
-    for _ in 0..10 {
-        assert_eq!(decoder.protocol(), None);
-        decoder.push(Sent, recorder::data(1, &[0xff; 100]), &mut recorder);
+    for direction in [Sent, Received] {
+        decoder.push(direction, JOINED, &mut recorder);
+        for _ in 0..11 {
+            assert_eq!(decoder.protocol(), None);
+            decoder.push(direction, recorder::data(1, &[0xff; 100]), &mut recorder);
+        }
     }
-    decoder.push(Sent, recorder::data(1, b"GET"), &mut recorder);
     assert_eq!(decoder.protocol(), Some(Protocol::Other));
     decoder.push(Sent, recorder::data(1, b"GET / HTTP/1.1\r\n\r\n"), &mut recorder);
     assert_eq!(recorder.lines.len(), 0);
+}
+
+#[test]
+fn a_side_that_only_ever_pushes_is_given_up_seen_or_left_out() {
+    let seen = recorder::data(1, &[0xff; 1000]);
+    for piece in [seen, Piece::Gap { at_ns: 1, bytes: Some(1000) }] {
+        let mut decoder = Decoder::new(&Config { sniff_bytes_max: 1000, ..Config::default() });
+        let mut recorder = Recorder::default();
+        decoder.push(Received, JOINED, &mut recorder);
+        let pushed = (0..100).position(|_| {
+            decoder.push(Received, piece.clone(), &mut recorder);
+            decoder.protocol() == Some(Protocol::Other)
+        });
+        assert_eq!(pushed, Some(64), "{piece:?}");
+    }
+}
+
+#[test]
+fn a_long_answer_that_was_joined_costs_no_later_call() {
+    let mut decoder = Decoder::new(&Config::default());
+    let mut recorder = Recorder::default();
+    decoder.push(Received, JOINED, &mut recorder);
+    // A chunk of 1024 bytes: `data: {`, a text, `}`, an empty line.
+    let chunk = format!("400\r\ndata: {{{}}}\n\n\r\n", "x".repeat(1014));
+    for at_ns in 1..=400 {
+        decoder.push(Received, recorder::data(at_ns, chunk.as_bytes()), &mut recorder);
+    }
+    decoder.push(Sent, JOINED, &mut recorder);
+    let request = b"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+    decoder.push(Sent, recorder::data(500, request), &mut recorder);
+    assert_eq!(decoder.protocol(), Some(Protocol::Http1));
+    assert_eq!(recorder.lines, ["0 POST /v1 at a @500", "0 > {}", "0 >| Complete"]);
+    assert_eq!(decoder.metrics().map(|metrics| metrics.requests), Some(1));
 }
 
 #[test]

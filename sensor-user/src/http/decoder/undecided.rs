@@ -11,6 +11,9 @@ use crate::reassembly::{Direction, Piece};
 
 /// Pieces held back until the protocol is known; a start line rarely takes more than one.
 const HELD_PIECES_MAX: usize = 256;
+/// How often `sniff_bytes_max` may pass in one direction while the other one says less: an answer that was joined may
+/// have a long rest, and the next request is found behind it. Who only ever pushes has sent more.
+const ALONE_MAX: u64 = 64;
 /// RFC 9113, 6.5: the type of the frame each side begins with.
 const SETTINGS: u8 = 4;
 
@@ -30,6 +33,10 @@ struct Start {
     joined_ns: Option<u64>,
     /// Bytes that may become a start line.
     begun: Vec<u8>,
+    /// Bytes looked at.
+    searched_bytes: usize,
+    /// Bytes that passed, those that are known to be missing among them.
+    passed_bytes: u64,
 }
 
 /// A connection whose protocol is not known yet.
@@ -39,7 +46,6 @@ pub(super) struct Undecided {
     sent: Start,
     received: Start,
     held: VecDeque<(Direction, Piece)>,
-    searched_bytes: usize,
 }
 
 impl Undecided {
@@ -49,7 +55,6 @@ impl Undecided {
             sent: Start::default(),
             received: Start::default(),
             held: VecDeque::new(),
-            searched_bytes: 0,
         }
     }
 
@@ -61,17 +66,18 @@ impl Undecided {
         };
         let bytes = match &piece {
             Piece::Data { bytes, .. } => bytes.clone(),
-            Piece::Gap { at_ns, .. } => {
+            Piece::Gap { at_ns, bytes } => {
                 start.joined_ns = Some(*at_ns);
                 start.begun.clear();
+                start.pass(bytes.unwrap_or(0));
                 self.held.retain(|(held, _)| *held != direction);
-                return None;
+                return self.is_spent().then_some(Found::Other);
             }
         };
         let joined = start.joined_ns.is_some();
-        let found = start.look(direction, &bytes);
-        self.searched_bytes = self.searched_bytes.saturating_add(bytes.len());
-        match found {
+        start.searched_bytes = start.searched_bytes.saturating_add(bytes.len());
+        start.pass(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        match start.look(direction, &bytes) {
             Look::Found(found) => {
                 self.held.push_back((direction, piece));
                 return Some(found);
@@ -80,9 +86,16 @@ impl Undecided {
             Look::Nothing if joined => self.held.retain(|(held, _)| *held != direction),
             Look::Nothing => return Some(Found::Other),
         }
-        let spent =
-            self.searched_bytes > self.config.sniff_bytes_max || self.held.len() > HELD_PIECES_MAX;
-        spent.then_some(Found::Other)
+        (self.is_spent() || self.held.len() > HELD_PIECES_MAX).then_some(Found::Other)
+    }
+
+    /// Whether enough was searched: of both directions, or of one that goes on alone.
+    fn is_spent(&self) -> bool {
+        let bytes_max = self.config.sniff_bytes_max;
+        let alone_max = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_mul(ALONE_MAX);
+        let sides = [&self.sent, &self.received];
+        sides.iter().all(|side| side.searched_bytes > bytes_max)
+            || sides.iter().any(|side| side.passed_bytes > alone_max)
     }
 
     /// The bounds the connection was made with.
@@ -124,6 +137,11 @@ impl fmt::Debug for Start {
 }
 
 impl Start {
+    /// Counts bytes that passed.
+    fn pass(&mut self, bytes: u64) {
+        self.passed_bytes = self.passed_bytes.saturating_add(bytes);
+    }
+
     fn look(&mut self, direction: Direction, bytes: &[u8]) -> Look {
         if !self.begun.is_empty() {
             self.begun.extend_from_slice(bytes);

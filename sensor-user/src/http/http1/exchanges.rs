@@ -36,6 +36,8 @@ pub(super) enum Method {
     Head,
     Connect,
     Other,
+    /// The request was not seen.
+    Unseen,
 }
 
 /// The exchanges of one connection that have not ended, oldest first.
@@ -147,7 +149,7 @@ impl Exchanges {
         let Some(index) = self.find(at_ns) else {
             metrics.orphan_responses = metrics.orphan_responses.saturating_add(1);
             self.orphan_ns = Some(at_ns);
-            return (self.take_id(), Method::Other);
+            return (self.take_id(), Method::Unseen);
         };
         for _ in 0..index {
             self.abandon(0, at_ns, sink, metrics);
@@ -155,7 +157,9 @@ impl Exchanges {
         let next_waits = self.queue.get(1).is_some_and(|next| next.started_ns <= at_ns);
         self.pipelines |= next_waits && self.gap_ns.is_none() && index == 0;
         self.gap_ns = None;
-        let Some(exchange) = self.queue.front_mut() else { return (self.take_id(), Method::Other) };
+        let Some(exchange) = self.queue.front_mut() else {
+            return (self.take_id(), Method::Unseen);
+        };
         exchange.answer = Answer::Open;
         (exchange.id, exchange.method)
     }

@@ -112,7 +112,8 @@ impl Collected {
         let mut codings = self.content_codings;
         let mut chunked_last = None;
         for coding in self.transfer_codings.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if coding.is_empty() {
+            // RFC 2616, 3.6 had `identity`, which says nothing of the length: the other field still does.
+            if coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
                 continue;
             }
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
@@ -175,6 +176,9 @@ mod tests {
         (b"Content-Length: 99999999999999999999\r\n\r\n", Length::Invalid),
         (b"Content-Length: 12\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n", Length::Chunked),
         (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", Length::UntilClose),
+        (b"Content-Length: 12\r\nTransfer-Encoding: Identity\r\n\r\n", Length::Bytes(12)),
+        (b"Content-Length: 12\r\nTransfer-Encoding: identity, chunked\r\n\r\n", Length::Chunked),
+        (b"Transfer-Encoding: identity\r\n\r\n", Length::Unsaid),
     ];
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::http::http1::fields::{self, Fields, Length};
-use crate::http::{RequestHead, ResponseHead, Version, authority};
+use crate::http::{Headers, RequestHead, ResponseHead, Version, authority};
 use crate::redact::Redacted;
 
 /// Methods that need no memory of their own.
@@ -65,6 +65,17 @@ pub(super) fn request(mut bytes: &[u8], fields_max: usize) -> Option<Request> {
     );
     let head = RequestHead { version, method, target: Redacted::new(target), authority, headers };
     Some(Request { head, framing, codings })
+}
+
+/// The head of a request that was lost.
+pub(super) fn unseen(version: Version) -> RequestHead {
+    RequestHead {
+        version,
+        method: Bytes::new(),
+        target: Redacted::default(),
+        authority: Bytes::new(),
+        headers: Headers { fields: Vec::new(), incomplete: true },
+    }
 }
 
 /// Parses a response's head; `None` where it is malformed.

@@ -66,14 +66,24 @@ impl Connection {
         }
     }
 
-    /// Ends the connection.
+    /// Ends the connection, which its ends have closed.
     pub fn close(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        // RFC 9112, 8: a body framed by nothing else is complete when the connection closes.
+        self.end((at_ns, BodyEnd::Complete), sink);
+    }
+
+    /// Ends what is told of a connection that may have gone on.
+    pub fn abandon(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        self.end((at_ns, BodyEnd::Aborted), sink);
+    }
+
+    /// Ends everything; bodies that nothing frames but the connection end as given.
+    fn end(&mut self, (at_ns, unframed): (u64, BodyEnd), sink: &mut dyn Sink) {
         for side in [Message::Request, Message::Response] {
             let state = std::mem::replace(&mut self.messages(side).state, State::Opaque);
             let State::Body(body, id) = state else { continue };
-            // RFC 9112, 8: a body framed by nothing else is complete when the connection closes.
             let whole = body.ends_with_connection();
-            let end = body.finish(if whole { BodyEnd::Complete } else { BodyEnd::Aborted });
+            let end = body.finish(if whole { unframed } else { BodyEnd::Aborted });
             self.end_body(side, (end, id), at_ns, sink);
         }
         self.exchanges.lose_rest(Message::Response, self.responses.cut_ns());
@@ -207,6 +217,11 @@ impl Connection {
             return;
         }
         let (id, method) = self.exchanges.answer(first_ns, sink, &mut self.metrics);
+        if method == Method::Unseen && matches!(self.requests.state, State::Search) {
+            // Its head was lost: the answer tells that there was a request, and what it cost.
+            sink.event(id, first_ns, Event::Request(&head::unseen(response.head.version)));
+            sink.event(id, first_ns, Event::RequestEnd(BodyEnd::Gap));
+        }
         let tunnel = method == Method::Connect && matches!(response.status, 200..=299);
         if response.status == 101 || tunnel {
             self.exchanges.upgrade(id, first_ns, sink);

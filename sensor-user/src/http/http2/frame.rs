@@ -6,7 +6,7 @@ pub(super) const HEADER_BYTES: usize = 9;
 pub(super) const PAYLOAD_BYTES_INITIAL: u32 = 16_384;
 /// Longest payload followed without a setting that allows it, in bytes: the setting may have been missed, and the
 /// Go servers allow this much. Nothing of that length is ever held.
-const PAYLOAD_BYTES_UNANNOUNCED_MAX: u32 = 1 << 20;
+pub(super) const PAYLOAD_BYTES_UNANNOUNCED_MAX: u32 = 1 << 20;
 /// Longest `SETTINGS` payload that counts as likely, in bytes: 16 settings; there are fewer in use.
 const SETTINGS_BYTES_LIKELY_MAX: u32 = 96;
 

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::http::http2::frame::{HEADER_BYTES, Header};
+use crate::http::http2::frame::{HEADER_BYTES, Header, PAYLOAD_BYTES_UNANNOUNCED_MAX};
 
 /// Bytes held while a frame boundary is looked for: three frames of the usual greatest length fit.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -76,12 +76,14 @@ impl Hunt {
         while found.is_none() && self.octets(self.tried).is_some() {
             let place = self.tried;
             self.tried = place.saturating_add(1);
-            if chains.len() >= CHAINS_MAX || chains.iter().any(|chain| chain.holds(place)) {
+            let octets = self.octets(place);
+            let likely = octets.is_some_and(|octets| Header::new(octets).is_likely(announced));
+            if !likely || chains.iter().any(|chain| chain.holds(place)) {
                 continue;
             }
             let mut chain = Chain { places: [place; PROOF_HEADERS], headers: 0, next: place };
             if self.follow(&mut chain, announced, &mut found) {
-                chains.push(chain);
+                keep(&mut chains, chain);
             }
         }
         self.chains = chains;
@@ -92,7 +94,10 @@ impl Hunt {
     fn follow(&self, chain: &mut Chain, announced: u32, found: &mut Option<u64>) -> bool {
         while let Some(octets) = self.octets(chain.next) {
             let header = Header::new(octets);
-            if !header.is_likely(announced) {
+            // A request and a long body are often one write, and the setting that allows it may have been missed.
+            let second = self.fresh && chain.headers == 1 && chain.places.first() == Some(&0);
+            let allowed = if second { PAYLOAD_BYTES_UNANNOUNCED_MAX } else { 0 };
+            if !header.is_likely(announced.max(allowed)) {
                 return false;
             }
             if let Some(place) = chain.places.get_mut(chain.headers) {
@@ -168,6 +173,18 @@ impl Hunt {
         self.base = self.base.saturating_add(length(given_up));
         self.tried = self.tried.max(self.base);
         self.marks.retain(|(end, _)| *end > self.base);
+    }
+}
+
+/// Keeps a chain. Where there is no room the one whose next header is the farthest gives way: where the peer allows
+/// frames of megabytes, chains that are none would keep a true one out for as long.
+fn keep(chains: &mut Vec<Chain>, chain: Chain) {
+    if chains.len() < CHAINS_MAX {
+        chains.push(chain);
+    } else if let Some(farthest) = chains.iter_mut().max_by_key(|kept| kept.next)
+        && farthest.next > chain.next
+    {
+        *farthest = chain;
     }
 }
 

@@ -96,6 +96,7 @@ impl Connection {
     }
 
     fn data(&mut self, direction: Direction, mut input: &[u8], out: &mut Output<'_>) {
+        self.streams.expire(out);
         while !input.is_empty() {
             let at_ns = out.at_ns;
             if let Some(hunt) = self.reader(direction).hunt() {

@@ -13,6 +13,11 @@ use crate::redact::Redacted;
 
 /// Streams that have ended and are remembered, so that late frames do not open them again.
 const CLOSED_MAX: usize = 128;
+/// How long nothing may come of an answer whose end may have been missed: servers that stream and think send pings or
+/// comments more often.
+const SILENCE_NS_MAX: u64 = 60_000_000_000;
+/// The same before it has begun: clients wait ten minutes for an answer in one piece.
+const WAIT_NS_MAX: u64 = 600_000_000_000;
 
 /// One exchange.
 ///
@@ -40,6 +45,17 @@ impl Stream {
         }
     }
 
+    /// Whether the end of the response may be among what is missing.
+    fn may_have_ended(&self) -> bool {
+        self.response.as_ref().map_or(self.response_missed, Body::has_gap)
+    }
+
+    /// Whether that must be so, as nothing comes any more.
+    fn is_silent(&self, now_ns: u64) -> bool {
+        let silence_max = if self.response.is_some() { SILENCE_NS_MAX } else { WAIT_NS_MAX };
+        self.may_have_ended() && now_ns.saturating_sub(self.used_ns) >= silence_max
+    }
+
     /// Whether the response has ended, so that only the request keeps it open.
     fn is_answered(&self) -> bool {
         self.response.as_ref().is_some_and(|response| response.ended().is_some())
@@ -56,6 +72,8 @@ pub(super) struct Streams {
     highest_even: u32,
     /// Streams may have been opened unseen.
     lossy: bool,
+    /// Streams may have ended unseen.
+    gapped: bool,
     requests: u64,
     responses: u64,
     unseen: u64,
@@ -71,6 +89,7 @@ impl Streams {
             highest_odd: 0,
             highest_even: 0,
             lossy: joined,
+            gapped: false,
             requests: 0,
             responses: 0,
             unseen: 0,
@@ -206,6 +225,7 @@ impl Streams {
 
     /// Bytes of one body are missing.
     pub(super) fn gap(&mut self, of: Message, id: u32, missing: u64) {
+        self.gapped = true;
         if let Some(stream) = self.open.get_mut(&id) {
             stream.gap(of, missing);
         }
@@ -214,6 +234,7 @@ impl Streams {
     /// Bytes of one direction are missing, and nobody knows of which streams.
     pub(super) fn lose(&mut self, of: Message, missing: u64, out: &mut Output<'_>) {
         self.lossy = true;
+        self.gapped = true;
         self.open.values_mut().for_each(|stream| stream.gap(of, missing));
         // The end of a request that was still going on may be among what is missing.
         let mut from = 0;
@@ -225,10 +246,23 @@ impl Streams {
         }
     }
 
+    /// Ends what has ended unseen, as far as its silence tells.
+    pub(super) fn expire(&mut self, out: &mut Output<'_>) {
+        if !self.gapped {
+            return;
+        }
+        let now_ns = out.at_ns;
+        let silent = |(id, stream): (&u32, &Stream)| stream.is_silent(now_ns).then_some(*id);
+        while let Some(id) = self.open.iter().find_map(silent) {
+            self.lapse(id, out);
+        }
+        self.gapped = self.open.values().any(Stream::may_have_ended);
+    }
+
     /// Ends everything.
     pub(super) fn close(&mut self, out: &mut Output<'_>) {
         while let Some(id) = self.open.keys().next().copied() {
-            self.abort(id, out);
+            self.lapse(id, out);
         }
     }
 
@@ -267,7 +301,7 @@ impl Streams {
             let longest_idle = self.open.iter().min_by_key(|(_, stream)| stream.used_ns);
             if let Some(id) = longest_idle.map(|(id, _)| *id) {
                 self.evicted = self.evicted.saturating_add(1);
-                self.abort(id, out);
+                self.lapse(id, out);
             }
         }
         out.tell_at(at_ns, id, Event::Request(head));
@@ -277,6 +311,15 @@ impl Streams {
             id,
             Stream { request, response: None, response_missed: false, connect, used_ns: out.at_ns },
         );
+    }
+
+    /// Ends a stream that nobody ends: where its end may have been missed, it was when its last byte came.
+    fn lapse(&mut self, id: u32, out: &mut Output<'_>) {
+        let now_ns = out.at_ns;
+        let ended = self.open.get(&id).filter(|stream| stream.may_have_ended());
+        out.at_ns = ended.map_or(now_ns, |stream| stream.used_ns);
+        self.abort(id, out);
+        out.at_ns = now_ns;
     }
 
     /// Ends a stream whatever is missing of it.

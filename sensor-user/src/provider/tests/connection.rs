@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::http::BodyEnd;
 use crate::http::Event;
 use crate::http::ExchangeId;
+use crate::http::RequestHead;
 use crate::http::Sink;
+use crate::http::Version;
 use crate::provider::Config;
 use crate::provider::Operation;
 use crate::provider::Tracker;
@@ -17,6 +19,7 @@ use crate::provider::tests::counts;
 use crate::provider::tests::request;
 use crate::provider::tests::response;
 use crate::provider::tests::tracker;
+use crate::redact::Redacted;
 
 const ASKED: &str = r#"{"messages":[{"role":"user","content":"hi"}],"model":"m"}"#;
 const ANSWER: &str =
@@ -167,6 +170,65 @@ fn an_upgraded_connection_is_a_call_that_cannot_be_followed() {
         (Operation::Chat, Some(101), false, true)
     );
     assert_eq!(call.credential.map(|c| c.name).as_deref(), Some("sec-websocket-protocol"));
+}
+
+/// Tells of a request that was lost, and its answer.
+fn tell_lost(tracker: &mut Tracker, id: u64) {
+    let id = ExchangeId(id);
+    let mut head = request("", "", "", &[]);
+    head.headers.incomplete = true;
+    tracker.event(id, 10, Event::Request(&head));
+    tracker.event(id, 10, Event::RequestEnd(BodyEnd::Gap));
+    tracker.event(id, 10, Event::Response(&response(Some(200), &[])));
+    tracker.event(id, 11, Event::ResponseBody(ANSWER.as_bytes()));
+    tracker.event(id, 12, Event::ResponseEnd(BodyEnd::Complete));
+}
+
+#[test]
+fn a_request_that_was_lost_is_of_the_host_that_others_name() {
+    let mut tracker = tracker("");
+    let story = Story::new("api.openai.com", CHATS, ASKED, ANSWER);
+    story.tell(&mut tracker, 1, (&[story.asked], &[story.answer]));
+    tell_lost(&mut tracker, 2);
+    let call = tracker.take_calls().nth(1).unwrap();
+    assert_eq!(
+        (call.provider.as_str(), counts(&call.usage).as_str(), call.status),
+        ("openai", "in=1 out=2", Some(200))
+    );
+    assert!(!call.complete && !call.head_complete && call.request_model.is_none());
+}
+
+#[test]
+fn requests_that_were_lost_prove_nothing_about_a_host_that_nobody_named() {
+    let mut tracker = tracker("");
+    for id in 1..=4 {
+        tell_lost(&mut tracker, id);
+    }
+    assert_eq!((tracker.verdict(), tracker.take_calls().count()), (Verdict::Undecided, 0));
+}
+
+#[test]
+fn what_a_proxy_is_asked_to_connect_to_is_no_call() {
+    let mut tracker = tracker("proxy.corp.example");
+    let head = request("CONNECT", "api.openai.com", "api.openai.com:443", &[]);
+    for id in 1..=4 {
+        tracker.event(ExchangeId(id), 1, Event::Request(&head));
+        tracker.event(ExchangeId(id), 2, Event::RequestEnd(BodyEnd::Complete));
+        tracker.event(ExchangeId(id), 3, Event::Response(&response(Some(407), &[])));
+        tracker.event(ExchangeId(id), 4, Event::ResponseEnd(BodyEnd::Complete));
+    }
+    // Over HTTP/2 such a request has no path.
+    let head = RequestHead { version: Version::Http2, ..head };
+    let bare = RequestHead { target: Redacted::new(""), ..head.clone() };
+    tracker.event(ExchangeId(5), 5, Event::Request(&bare));
+    tracker.event(ExchangeId(5), 6, Event::Upgraded(&response(Some(200), &[])));
+    assert_eq!(tracker.verdict(), Verdict::Undecided);
+    // One with a path asks the host itself for another protocol (RFC 8441).
+    let extended = RequestHead { target: Redacted::new("/v1/responses"), ..head };
+    tracker.event(ExchangeId(7), 7, Event::Request(&extended));
+    tracker.event(ExchangeId(7), 8, Event::Upgraded(&response(Some(200), &[])));
+    let calls: Vec<_> = tracker.take_calls().collect();
+    assert_eq!((calls.len(), tracker.verdict()), (1, Verdict::Ai));
 }
 
 #[test]

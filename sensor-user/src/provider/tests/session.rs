@@ -168,6 +168,27 @@ fn an_error_ends_a_response_with_the_word_and_status_of_the_provider() {
 }
 
 #[test]
+fn an_error_and_the_failure_that_follows_it_are_one_call() {
+    const ERROR: &str = r#"{"type":"error","code":"server_error","message":"m"}"#;
+    const FAILED: &str = r#"{"type":"response.failed","response":{"id":"resp_1","status":"failed",
+        "error":{"code":"server_error","message":"m"}}}"#;
+    let mut session = Session::open(OPENAI, "/v1/responses");
+    for begun in [false, true] {
+        session.ask(CREATE);
+        if begun {
+            session.answer(&created("resp_1"));
+        }
+        session.answer(ERROR).answer(FAILED);
+    }
+    // What nobody asked for and no error has ended is a response of its own.
+    session.answer(FAILED).answer(&created("resp_2")).answer(&COMPLETED.replace("_1", "_2"));
+    let calls = session.end();
+    let told: Vec<_> =
+        calls.iter().map(|call| (call.error_type.is_some(), call.usage.output)).collect();
+    assert_eq!(told, [(true, None), (true, None), (true, None), (false, Some(7))]);
+}
+
+#[test]
 fn what_is_lost_or_cut_is_marked() {
     let mut session = Session::open(OPENAI, "/v1/responses");
     session.ask(CREATE).lose(Message::Response).answer(COMPLETED);

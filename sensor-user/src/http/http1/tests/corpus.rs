@@ -147,6 +147,27 @@ pub(super) const CASES: &[Case] = &[
         &["0 POST / at  @10", "0 > abc", "0 413 @20", "0 < no", "0 >| Aborted", "0 <| Complete"],
     ),
     (
+        "codings that code nothing",
+        &[
+            (Sent, b"GET /1 HTTP/1.1\r\n\r\n"),
+            (Received, b"HTTP/1.1 200 OK\r\nContent-Encoding: none\r\nContent-Length: 2\r\n\r\n{}"),
+            (Sent, b"GET /2 HTTP/1.1\r\n\r\n"),
+            (Received, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: identity\r\n\r\n[]"),
+        ],
+        &[
+            "0 GET /1 at  @10",
+            "0 >| Complete",
+            "0 200 @20",
+            "0 < {}",
+            "0 <| Complete",
+            "1 GET /2 at  @30",
+            "1 >| Complete",
+            "1 200 @40",
+            "1 < []",
+            "1 <| Complete",
+        ],
+    ),
+    (
         "an upgrade to another protocol",
         &[
             (Sent, b"GET /v1/responses HTTP/1.1\r\nHost: h\r\nUpgrade: other\r\n\r\n"),

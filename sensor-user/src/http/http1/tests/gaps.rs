@@ -146,9 +146,22 @@ fn a_lost_interim_response_does_not_cost_the_final_one() {
 }
 
 #[test]
-fn a_lost_request_leaves_its_response_alone() {
-    let lines = play(lose(TWO, 2, 0, 1000), false);
-    assert_eq!(lines[6..], ["1 201 @40", "1 < []", "1 <| Complete"].map(str::to_owned));
+fn a_lost_request_is_told_by_its_response() {
+    let expected = ["1   at  @40", "1 >| Gap", "1 201 @40", "1 < []", "1 <| Complete"];
+    for (at, missing) in [(0, 1000), (3, 5), (20, 9)] {
+        let lines = play(lose(TWO, 2, at, missing), false);
+        assert_eq!(lines[6..], expected.map(str::to_owned), "{missing} lost at {at}");
+    }
+}
+
+#[test]
+fn an_answer_that_no_request_was_lost_for_tells_of_none() {
+    // A server that is tired of waiting says so before it hangs up.
+    let lines = play(
+        vec![(Received, recorder::data(20, b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"))],
+        false,
+    );
+    assert_eq!(lines, ["0 408 @20", "0 <| Complete"]);
 }
 
 #[test]

@@ -60,6 +60,20 @@ fn single_bytes_give_the_same_events() {
 }
 
 #[test]
+fn a_body_until_close_is_whole_only_where_the_connection_was_closed() {
+    let (_, conversation, expected) =
+        corpus::CASES.iter().find(|(name, ..)| name.ends_with("then until close")).unwrap();
+    let mut connection = Connection::new(&Config::default(), Sent);
+    let mut recorder = Recorder::default();
+    for (direction, piece) in recorder::pieces(conversation) {
+        connection.push(direction, &piece, &mut recorder);
+    }
+    connection.abandon(CLOSE_NS, &mut recorder);
+    let (_, before) = expected.split_last().unwrap();
+    assert_eq!(recorder.lines, [before, &["0 <| Aborted"]].concat());
+}
+
+#[test]
 fn the_traced_process_may_be_the_server() {
     let mut connection = Connection::new(&Config::default(), Received);
     let mut recorder = Recorder::default();

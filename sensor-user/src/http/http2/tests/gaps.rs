@@ -187,3 +187,51 @@ fn fields_behind_a_start_that_was_no_preface_have_no_name_of_a_table_that_was_no
     let (truth, _) = repeated().tell(false);
     agrees(&log, &truth, "broken preface");
 }
+
+#[test]
+fn an_end_that_was_lost_is_when_the_last_byte_came_and_is_told_after_a_silence() {
+    const LATER: u64 = 60_000_000_070;
+    let mut peers = Peers::new();
+    peers.request(1, b"{}");
+    peers.headers(Received, 1, 0, &[(":status", "200")]);
+    peers.data(Received, 1, 0, b"data: one\n\n");
+    peers.data(Received, 1, 1, b"data: [DONE]\n\n");
+    let lost = peers.said.len() - 1;
+    peers.request(3, b"{}");
+    let mut pieces = peers.pieces();
+    pieces[lost].1 = Piece::Gap { at_ns: 80, bytes: Some(23) };
+    let told = |log: &Log| (log.exchanges[&1].response_end, log.exchanges[&1].ended_ns);
+    let (log, _) = tell(&pieces, false, false);
+    assert_eq!(told(&log), (Some(BodyEnd::Gap), Some(70)), "at the connection's end");
+
+    let (mut connection, mut log) = (Connection::new(&Config::default(), false), Log::default());
+    for (index, (direction, piece)) in pieces.into_iter().enumerate() {
+        assert_eq!(told_of(&log, 1), None, "before piece {index}");
+        let piece = match piece {
+            Piece::Data { bytes, .. } if index > lost => Piece::Data { at_ns: LATER, bytes },
+            piece => piece,
+        };
+        connection.push(direction, &piece, &mut log);
+        if index > lost {
+            break;
+        }
+    }
+    assert_eq!(told(&log), (Some(BodyEnd::Gap), Some(70)), "with the next request");
+    assert_eq!(told_of(&log, 3), None);
+}
+
+/// How an exchange has ended, if it has.
+fn told_of(log: &Log, id: u64) -> Option<BodyEnd> {
+    log.exchanges.get(&id).and_then(|exchange| exchange.response_end)
+}
+
+#[test]
+fn request_with_a_long_body_in_one_write_is_found_where_the_connection_is_joined() {
+    let mut peers = Peers::new();
+    let block = peers.block(Sent, &[(":method", "POST"), (":path", "/"), (":authority", "a")]);
+    let written = [frame(1, 4, 1, &block), frame(0, 1, 1, &vec![b'x'; 40_000])].concat();
+    let (log, metrics) = tell(&[(Sent, data(10, &written))], true, false);
+    assert_eq!(log.exchanges[&1].request, Some("POST a/ @10".to_owned()));
+    assert_eq!(log.exchanges[&1].request_body.len(), 40_000);
+    assert_eq!((log.exchanges[&1].request_end, metrics.requests), (Some(BodyEnd::Complete), 1));
+}

@@ -118,3 +118,28 @@ fn endless_search_holds_no_more_than_its_bound() {
     assert_eq!(log.exchanges[&1].response, Some("200 @40".to_owned()));
     assert_eq!(log.exchanges[&1].response_body.len(), 32_000);
 }
+
+#[test]
+fn boundaries_that_lead_far_away_do_not_keep_a_true_one_out() {
+    let mut peers = Peers::new();
+    let (mut connection, mut log) = (Connection::new(&Config::default(), false), Log::default());
+    for (direction, piece) in peers.pieces() {
+        connection.push(direction, &piece, &mut log);
+    }
+    let greeted = peers.said.len();
+    // The client allows the longest frames there are (RFC 9113, 6.5.2).
+    let allowed = frame(4, 0, 0, &[0, 5, 0, 0xff, 0xff, 0xff]);
+    connection.push(Sent, &data(31, &allowed), &mut log);
+    connection.push(Received, &Piece::Gap { at_ns: 32, bytes: None }, &mut log);
+    // More frame headers than are followed at once, each of a frame that ends megabytes away.
+    let far = [0xf0_u8, 0, 0, 0, 0, 0, 0, 0, 1].repeat(100);
+    connection.push(Received, &data(33, &[vec![0xff; 9], far].concat()), &mut log);
+    peers.headers(Received, 1, 0, &[(":status", "200"), ("x-a", "1")]);
+    peers.data(Received, 1, 0, &[b'x'; 16_000]);
+    peers.data(Received, 1, 1, &[b'y'; 16_000]);
+    for (direction, piece) in peers.pieces().iter().skip(greeted) {
+        connection.push(*direction, piece, &mut log);
+    }
+    assert_eq!(log.exchanges[&1].response, Some("200 @40".to_owned()));
+    assert_eq!(log.exchanges[&1].response_body.len(), 32_000);
+}

@@ -29,6 +29,7 @@ struct Exchange {
     response_body: Vec<u8>,
     trailers: Vec<(Option<String>, String)>,
     response_end: Option<BodyEnd>,
+    ended_ns: Option<u64>,
     upgraded: bool,
 }
 
@@ -98,6 +99,7 @@ impl Sink for Log {
             Event::ResponseEnd(end) => {
                 assert!(exchange.request_end.is_some());
                 exchange.response_end = Some(end);
+                exchange.ended_ns = Some(at_ns);
             }
             Event::Upgraded(_) => exchange.upgraded = true,
             Event::WebSocket(_) | Event::MessageData(..) | Event::MessageEnd(..) => {
