@@ -12,11 +12,12 @@ use sensor_common::state::{
     COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
 };
 
-use crate::maps::{EVENTS, HOLD_HELLO, SOCKETS, WIRE, count, setting};
+use crate::maps::{EVENTS, HOLD_HELLO, WIRE, count, setting};
 use crate::names;
 use crate::opening;
 use crate::process::marks_of;
 use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
+use crate::sockets::keep;
 use crate::wire::{DROP, HELLO_MIN, PASS, Packet, RANDOM_AT, byte, half, load, socket_of};
 
 /// Extensions walked through in search of the server name.
@@ -86,7 +87,7 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
                 unknown && socket.flags & SOCKET_AI != 0 && waits(&socket, SOCKET_HELD_FOR_LIBRARY);
             if hold {
                 socket.flags |= SOCKET_HELD | SOCKET_HELD_FOR_LIBRARY;
-                let _ = SOCKETS.insert(&cookie, &socket, 0);
+                keep(&socket);
                 count(COUNT_HELLO_HELD);
             }
             opening::begin(ctx, packet, payload, &socket, library);
@@ -121,7 +122,7 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         socket.flags |= SOCKET_HELD | reason;
         count(COUNT_HELLO_HELD);
     }
-    let _ = SOCKETS.insert(&cookie, &socket, 0);
+    keep(&socket);
     let mut record = quiet_header(KIND_HELLO, cookie);
     record.tgid = socket.tgid;
     let named = if ai { FLAG_AI_NAME } else { 0 };
