@@ -17,6 +17,7 @@ use tollgate_tests::lab::{CLIENT_DEADLINE, Lab};
 use crate::openssl::lab;
 use crate::sensor::Sensor;
 
+const ELSEWHERE: &str = include_str!("../clients/elsewhere.py");
 const OPEN: &str = include_str!("../clients/open.py");
 /// Sockets that lead nowhere, each a new one: more than twice what the kernel half remembers.
 const FLOOD: &str = "import socket\n\
@@ -24,6 +25,8 @@ const FLOOD: &str = "import socket\n\
     \x20   end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
     \x20   end.connect(('127.0.0.1', 9))\n\
     \x20   end.close()\n";
+/// Another service under the domain of a provider.
+const STORE: &str = "s3.us-east-1.amazonaws.com";
 /// Time in which the end of a connection is told.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -55,6 +58,23 @@ impl Script {
     fn made(&self, event: &Value) -> bool {
         event["process.pid"] == u64::from(self.process.pid())
     }
+}
+
+#[test]
+fn other_service_of_a_providers_domain_waits_for_nothing_and_is_no_ai() {
+    let lab = lab();
+    let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let hosts = ["www.example.com", STORE, STORE, "bedrock-runtime.us-east-1.amazonaws.com"];
+    let spec = json!({"ca": lab.ca_file(), "hosts": hosts});
+    let script = Script::start(&lab, ELSEWHERE, &spec).unwrap();
+    let [other, first, second, provider] = hosts.map(|_| script.number());
+    assert_eq!([first, second], [other; 2], "{}", sensor.log());
+    assert!(provider > other, "{provider} segments: nothing was held back\n{}", sensor.log());
+    // A stop tells of every connection that has ended.
+    sensor.stop().unwrap();
+    let mut told = sensor.events();
+    told.retain(|event| script.made(event) && event["server.address"] == STORE);
+    assert!(told.is_empty(), "{told:#?}");
 }
 
 #[test]

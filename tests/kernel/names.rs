@@ -206,6 +206,28 @@ fn address_in_place_of_a_name_is_told_as_such() {
 }
 
 #[test]
+fn probed_process_has_no_connection_to_ai_where_it_goes_to_another_service_of_a_provider() {
+    let lab = lab_with(Names::Dns);
+    let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let store = "s3.us-east-1.amazonaws.com";
+    let request = format!("GET /bucket HTTP/1.1\r\nhost: {store}\r\nconnection: close\r\n\r\n");
+    let steps = [
+        step(&lab, [OPENAI, OPENAI, OPENAI]),
+        with(step(&lab, [store, store, store]), "writes", json!([request])),
+        step(&lab, [OPENAI, OPENAI, OPENAI]),
+    ];
+    let speaker = speak(&lab, &steps).unwrap();
+    assert!(speaker.outcomes[1]["status"].as_u64().is_some(), "{:?}", speaker.outcomes);
+    told(&sensor, &speaker, "tollgate.connection", 2);
+    // A stop tells of every connection that has ended.
+    sensor.stop().unwrap();
+    let pid = u64::from(speaker.process.pid());
+    let mut events = sensor.events();
+    events.retain(|event| event["process.pid"] == pid && event["server.address"] == store);
+    assert!(events.is_empty(), "{events:#?}");
+}
+
+#[test]
 fn host_behind_another_name_is_a_finding_of_its_own() {
     let lab = lab_with(Names::Dns);
     let sensor = Sensor::start("hold_client_hello = true").unwrap();

@@ -50,8 +50,10 @@ pub(super) struct Connection {
     pub(super) closed: Option<Socket>,
     /// When a socket or process that ended takes the connection with it.
     pub(super) ends_ns: Option<u64>,
-    /// The kernel half knows that this is AI traffic.
+    /// It is AI traffic, by its name or by what it said.
     pub(super) judged: bool,
+    /// The kernel half knows that.
+    pub(super) watched: bool,
     /// Calls reported so far.
     pub(super) reported_calls: u64,
     /// Bytes of plaintext that were sent.
@@ -113,6 +115,7 @@ impl Connection {
             closed: None,
             ends_ns: None,
             judged: false,
+            watched: false,
             reported_calls: 0,
             sent: 0,
             condemned: Vec::new(),

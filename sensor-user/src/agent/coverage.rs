@@ -62,7 +62,8 @@ impl Pipeline {
     /// its verdict.
     pub(super) fn socket_closed(&mut self, socket: Socket, at_ns: u64) {
         let mut greeting = self.greetings.remove(&socket.cookie).unwrap_or_default();
-        greeting.ai |= socket.flags & SOCKET_AI != 0;
+        greeting.ai |= socket.flags & SOCKET_AI != 0
+            && self.shared.catalogues.confirms(greeting.name.as_deref());
         if self.is_unseen(&greeting, &socket) {
             self.tell(FromPipeline::Unseen { pid: socket.tgid });
         }
