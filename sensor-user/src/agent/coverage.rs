@@ -284,16 +284,19 @@ fn lasted(socket: &Socket, at_ns: u64) -> Option<u64> {
     started.map(|started| at_ns.saturating_sub(started))
 }
 
-/// Whether a socket that ended without a TLS object led to AI: by its name, or, where no `ClientHello` was read, by an
-/// address that DNS gave for an AI name. Where no byte came back there was no connection of TLS.
+/// Whether a socket that ended without a TLS object led to AI: by its name, or, where no `ClientHello` said or hid one, by an
+/// address that DNS gave for an AI name: others share such addresses. Where no byte came back there was no connection of TLS.
 fn is_ai_connection(greeting: &Greeting, socket: &Socket) -> bool {
     let unnamed = socket.flags & SOCKET_HELLO_SEEN == 0 && socket.remote_port == TLS_PORT;
-    socket.bytes_received != 0 && (greeting.ai || unnamed)
+    socket.bytes_received != 0 && (greeting.ai || (unnamed && greeting.may_lead_to_ai()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::agent::notice::Read;
 
     #[test]
     fn model_of_the_program_wins_over_that_of_anybody() {
@@ -324,6 +327,22 @@ mod tests {
         ] {
             let is = is_ai_connection(&greeting(ai), &socket(flags, port, received));
             assert_eq!(is, expected, "{ai} {flags} {port} {received}");
+        }
+    }
+
+    #[test]
+    fn socket_that_named_another_host_is_not_judged_by_its_address() {
+        let socket = Socket { remote_port: 443, bytes_received: 1, ..Socket::default() };
+        let read = |has_encrypted_hello| Read { ja4: String::new(), has_encrypted_hello };
+        for (expected, name, read) in [
+            (false, Some("www.example.com"), None),
+            (false, Some("www.example.com"), Some(read(false))),
+            (true, Some("front.example"), Some(read(true))),
+            (true, None, Some(read(false))),
+        ] {
+            let (name, read) = (name.map(str::to_owned), read.map(Arc::new));
+            let greeting = Greeting { name, read, ..Greeting::default() };
+            assert_eq!(is_ai_connection(&greeting, &socket), expected, "{greeting:?}");
         }
     }
 }
