@@ -104,8 +104,11 @@ pub const PROCESS_SHOWS_HELLOS: u32 = 2;
 
 /// The name itself is an AI provider's.
 pub const NAME_EXACT: u32 = 1;
-/// Names that end in this suffix (which begins with a dot) may be an AI provider's; the agent checks the whole pattern.
+/// Names that end in this (which begins with a dot or hyphen), or that do and have that first label, are an AI provider's.
+/// The key is the hash of the tail, or `gate::name_key` of it and of the first label.
 pub const NAME_SUFFIX: u32 = 2;
+/// Such names may be an AI provider's; the agent checks the whole pattern.
+pub const NAME_MAYBE: u32 = 4;
 
 /// Start value of the hash under which names are looked up (FNV-1a, from the last byte to the first).
 pub const NAME_HASH_START: u64 = 0xcbf2_9ce4_8422_2325;

@@ -9,6 +9,7 @@ use sensor_common::record::{
 };
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
+use crate::hello;
 use crate::hello::HELLO_LEN;
 use crate::maps::{EVENTS, SOCKETS, count};
 use crate::names;
@@ -69,11 +70,16 @@ pub fn question(ctx: &SkBuffContext, message: u32) {
     let length = dotted(unsafe { &mut (*body).name }, loaded);
     // Through memory, the verifier forgets which of the many exits was taken.
     // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(&raw mut (*body).name_len, length) };
+    unsafe {
+        core::ptr::write_volatile(&raw mut (*body).name_len, length);
+        // The name begins behind its first dot.
+        core::ptr::write_volatile(&raw mut (*body).reserved, 1);
+    }
     // SAFETY: as above.
     let length = unsafe { core::ptr::read_volatile(&raw const (*body).name_len) };
-    // SAFETY: as above.
-    if length < 2 || !names::is_ai(unsafe { &(*body).name }, 1, length) {
+    // SAFETY: as above; the two numbers stand side by side.
+    let (name, span) = unsafe { ((&raw const (*body).name).cast(), hello::span_of(body)) };
+    if length < 2 || names::kind(name, span) == names::OTHER {
         entry.discard(0);
         return;
     }

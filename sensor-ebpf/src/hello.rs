@@ -12,11 +12,12 @@ use sensor_common::state::{
     COUNT_EVENT_NO_ROOM, COUNT_HELLO_HELD, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
 };
 
-use crate::maps::{EVENTS, HOLD_HELLO, SOCKETS, WIRE, count, setting};
+use crate::maps::{EVENTS, HOLD_HELLO, WIRE, count, setting};
 use crate::names;
 use crate::opening;
 use crate::process::marks_of;
 use crate::ring::{READER_EVENTS, quiet_header, wake_flag};
+use crate::sockets::keep;
 use crate::wire::{DROP, HELLO_MIN, PASS, Packet, RANDOM_AT, byte, half, load, socket_of};
 
 /// Extensions walked through in search of the server name.
@@ -58,6 +59,17 @@ fn is_of_unknown_library(ctx: &SkBuffContext, payload: u32, marks: u32) -> bool 
     unsafe { WIRE.get(&random) }.is_none()
 }
 
+/// Where the name in a record ends and begins: two numbers beside each other, which the caller has written.
+///
+/// # Safety
+///
+/// `body` is live memory of a whole [`Hello`].
+#[inline(always)]
+pub unsafe fn span_of(body: *const Hello) -> *const [u32; 2] {
+    // SAFETY: as the caller says; `reserved` follows `name_len`.
+    unsafe { (&raw const (*body).name_len).cast() }
+}
+
 /// Whether a ClientHello of the socket may be held back, and has not been for this reason.
 #[inline(always)]
 fn waits(socket: &Socket, reason: u32) -> bool {
@@ -86,7 +98,7 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
                 unknown && socket.flags & SOCKET_AI != 0 && waits(&socket, SOCKET_HELD_FOR_LIBRARY);
             if hold {
                 socket.flags |= SOCKET_HELD | SOCKET_HELD_FOR_LIBRARY;
-                let _ = SOCKETS.insert(&cookie, &socket, 0);
+                keep(&socket);
                 count(COUNT_HELLO_HELD);
             }
             opening::begin(ctx, packet, payload, &socket, library);
@@ -103,9 +115,16 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
     // SAFETY: `body` is reserved memory of a whole `Hello`.
     let length =
         load::<NAME_MAX>(ctx, name_at, name_len, unsafe { (&raw mut (*body).name).cast() });
-    // SAFETY: the name is filled as far as `length`.
-    let ai = length != 0 && names::is_ai(unsafe { &(*body).name }, 0, length);
-    if !ai && !probed {
+    // SAFETY: as above.
+    unsafe {
+        core::ptr::write_volatile(&raw mut (*body).name_len, length);
+        core::ptr::write_volatile(&raw mut (*body).reserved, 0);
+    }
+    // SAFETY: as above; the name is filled as far as `length`.
+    let (name, span) = unsafe { ((&raw const (*body).name).cast(), span_of(body)) };
+    let kind = names::kind(name, span);
+    let ai = kind == names::AI;
+    if kind == names::OTHER && !probed {
         entry.discard(0);
         opening::begin(ctx, packet, payload, &socket, 0);
         return PASS;
@@ -121,18 +140,22 @@ pub fn hello(ctx: &SkBuffContext, packet: Packet, payload: u32) -> i32 {
         socket.flags |= SOCKET_HELD | reason;
         count(COUNT_HELLO_HELD);
     }
-    let _ = SOCKETS.insert(&cookie, &socket, 0);
+    let flags = socket.flags;
+    if kind == names::MAYBE {
+        // Whether it is AI, the agent says; it can do so at the end only of a socket of whose end it hears.
+        socket.flags |= SOCKET_OF_INTEREST;
+    }
+    keep(&socket);
+    socket.flags = flags;
     let mut record = quiet_header(KIND_HELLO, cookie);
     record.tgid = socket.tgid;
-    let named = if ai { FLAG_AI_NAME } else { 0 };
+    let named = if kind == names::OTHER { 0 } else { FLAG_AI_NAME };
     record.flags = named | library | if hold { FLAG_HELD } else { 0 };
     record.captured = HELLO_LEN as u32;
     record.call_len = HELLO_LEN as u32;
     // SAFETY: `target` is reserved memory of a whole record.
     unsafe {
         (&raw mut (*body).socket).write(socket);
-        (&raw mut (*body).name_len).write(length);
-        (&raw mut (*body).reserved).write(0);
         (&raw mut (*target).header).write(record);
     }
     entry.submit(wake_flag(READER_EVENTS, record.at_ns));

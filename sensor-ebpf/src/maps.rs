@@ -52,7 +52,10 @@ pub static ALIASES: LruHashMap<ConnectionKey, Alias> =
 /// Until when arriving records are looked at (kernel monotonic nanoseconds).
 #[map]
 pub static AEAD_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
-/// Sockets by cookie.
+/// Sockets of TCP that are of interest, by cookie: apart from the others, which would push them out. They leave as they close.
+#[map]
+pub static WATCHED: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+/// Other sockets by cookie.
 #[map]
 pub static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(SOCKETS_MAX, 0);
 /// Sockets whose ClientHello is under way, with the segments that may still be handed up.

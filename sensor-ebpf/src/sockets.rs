@@ -3,7 +3,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_TCP_CLOSE, BPF_TCP_FIN_WAIT1, BPF_TCP_LAST_ACK,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE, BPF_TCP_FIN_WAIT1, BPF_TCP_LAST_ACK,
 };
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
@@ -15,7 +15,7 @@ use sensor_common::record::{
 };
 use sensor_common::state::COUNT_EVENT_NO_ROOM;
 
-use crate::maps::{ADDRESSES, BOUND, CONNECTIONS, EVENTS, SOCKETS, count};
+use crate::maps::{ADDRESSES, BOUND, CONNECTIONS, EVENTS, SOCKETS, WATCHED, count};
 use crate::ring::{READER_EVENTS, header, now, quiet_header, wake_flag};
 
 /// Address family of IPv4.
@@ -40,9 +40,39 @@ pub fn emit_socket(ring: &'static RingBuf, reader: u32, record: Header, socket: 
     true
 }
 
+/// What was noted of a socket, to be copied out at once.
+#[inline(always)]
+pub fn known(cookie: &u64) -> Option<&'static Socket> {
+    // SAFETY: the caller copies the value out at once.
+    let watched = unsafe { WATCHED.get(cookie) };
+    if watched.is_some() {
+        return watched;
+    }
+    // SAFETY: as above.
+    unsafe { SOCKETS.get(cookie) }
+}
+
+/// Notes a socket of TCP, one of interest where no others push it out.
+#[inline(always)]
+pub fn keep(socket: &Socket) {
+    if socket.flags & SOCKET_OF_INTEREST == 0 {
+        let _ = SOCKETS.insert(&socket.cookie, socket, 0);
+        return;
+    }
+    let _ = WATCHED.insert(&socket.cookie, socket, 0);
+    let _ = SOCKETS.remove(&socket.cookie);
+}
+
+/// Whether an address of IPv6 is one of IPv4 in other clothes.
+#[inline(always)]
+fn is_mapped(words: [u32; 4]) -> bool {
+    words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
+}
+
 /// Puts up to four 32-bit words in network order into an address.
 #[inline(always)]
 fn address(words: [u32; 4]) -> [u8; 16] {
+    let words = if is_mapped(words) { [words[3], 0, 0, 0] } else { words };
     let mut bytes = [0u8; 16];
     let mut word = 0;
     while word < 4 {
@@ -77,6 +107,7 @@ fn connecting(ctx: &SockAddrContext, family: u32, remote: [u8; 16]) -> i32 {
     if ai {
         socket.flags = SOCKET_OF_INTEREST;
     }
+    // Also what is of interest: it may be of datagrams, whose end nobody tells, or be refused.
     let _ = SOCKETS.insert(&cookie, &socket, 0);
     if ai && !emit_socket(&EVENTS, READER_EVENTS, header(KIND_CONNECT, cookie), &socket) {
         count(COUNT_EVENT_NO_ROOM);
@@ -105,14 +136,17 @@ pub fn socket_connect6(ctx: SockAddrContext) -> i32 {
             core::ptr::read_volatile(words.cast::<u32>().add(3)),
         ]
     };
-    connecting(&ctx, FAMILY_V6, address(remote))
+    let family = if is_mapped(remote) { FAMILY_V4 } else { FAMILY_V6 };
+    connecting(&ctx, family, address(remote))
 }
 
-/// Notes when a connection is established and when it closes.
+/// Notes when a connection is attempted, when it is established and when it closes.
 #[sock_ops]
 pub fn socket_state(ctx: SockOpsContext) -> u32 {
     let op = ctx.op();
-    if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
+    if op == BPF_SOCK_OPS_TCP_CONNECT_CB {
+        attempted(&ctx);
+    } else if op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
         established(&ctx);
     } else if op == BPF_SOCK_OPS_STATE_CB {
         let state = ctx.arg(1);
@@ -143,11 +177,26 @@ fn part(ctx: &SockOpsContext) {
     }
 }
 
+/// A connection is attempted: from here on its end is told, also where it does not come about.
+#[inline(always)]
+fn attempted(ctx: &SockOpsContext) {
+    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    // SAFETY: the context is a sock_ops, which the helper takes.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: the value is copied out at once.
+    let Some(socket) = (unsafe { SOCKETS.get(&cookie) }) else { return };
+    if socket.flags & SOCKET_OF_INTEREST != 0 {
+        let socket = *socket;
+        keep(&socket);
+    }
+}
+
 #[inline(always)]
 fn established(ctx: &SockOpsContext) {
     // SAFETY: the context is a sock_ops, which the helper takes.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let Some(socket) = SOCKETS.get_ptr_mut(&cookie) else { return };
+    let found = WATCHED.get_ptr_mut(&cookie).or_else(|| SOCKETS.get_ptr_mut(&cookie));
+    let Some(socket) = found else { return };
     let local_port = ctx.local_port();
     // Every word is read by itself and in any case: the verifier refuses a computed place in the context.
     // SAFETY: the context is valid for the run of the program.
@@ -177,13 +226,14 @@ fn established(ctx: &SockOpsContext) {
 fn closed(ctx: &SockOpsContext) {
     // SAFETY: the context is a sock_ops, which the helper takes.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let Some(socket) = SOCKETS.get_ptr(&cookie) else { return };
-    // SAFETY: a live element of the LRU map, copied before it is removed.
-    let mut last = unsafe { *socket };
-    let _ = SOCKETS.remove(&cookie);
+    let Some(socket) = known(&cookie) else { return };
+    // A live element of an LRU map, copied before it is removed.
+    let mut last = *socket;
     if last.flags & SOCKET_OF_INTEREST == 0 {
+        let _ = SOCKETS.remove(&cookie);
         return;
     }
+    let _ = WATCHED.remove(&cookie);
     // SAFETY: the context is valid for the run of the program.
     unsafe {
         last.bytes_sent = (*ctx.ops).bytes_acked;

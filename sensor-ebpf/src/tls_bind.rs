@@ -84,13 +84,19 @@ pub fn set_name(object: u64, name: u64, limit: u64, flags: u32) {
     };
     let length = if read > 1 && read <= NAME_MAX as i64 { (read - 1) as u32 } else { 0 };
     let length = if u64::from(length) > limit { limit as u32 } else { length };
-    // SAFETY: the payload begins with `NAME_MAX` bytes that the helper has filled as far as `length`.
-    let ai = length != 0
-        && names::is_ai(
-            unsafe { &*(&raw const (*target).payload).cast::<[u8; NAME_MAX]>() },
-            0,
-            length,
-        );
+    // Behind the room of the name, where it ends and begins.
+    // SAFETY: the payload is longer than a name and two numbers, and eight-byte aligned.
+    let (name, span) = unsafe {
+        let name = (&raw mut (*target).payload).cast::<u8>();
+        (name, name.add(NAME_MAX).cast::<u32>())
+    };
+    // SAFETY: as above.
+    unsafe {
+        core::ptr::write_volatile(span, length);
+        core::ptr::write_volatile(span.add(1), 0);
+    }
+    // What may be an AI name stays on probation until the agent says so.
+    let ai = names::kind(name, span.cast_const().cast()) == names::AI;
     if ai && seen.verdict == VERDICT_PROBATION {
         // SAFETY: as above.
         unsafe { (*connection).verdict = VERDICT_WATCH };

@@ -16,10 +16,10 @@ use sensor_common::state::{COUNT_BOUND_ON_WIRE, COUNT_RECORD_NO_ROOM, VERDICT_WA
 use crate::dns;
 use crate::heard::{self, RECORD_HEAD_LEN, RECORDS_MAX};
 use crate::hello::hello;
-use crate::maps::{BOUND, CONNECTIONS, DATA, OPENING_UNTIL, SOCKETS, WIRE, WIRE_WANTED, count};
+use crate::maps::{BOUND, CONNECTIONS, DATA, OPENING_UNTIL, WIRE, WIRE_WANTED, count};
 use crate::opening;
 use crate::ring::{READER_DATA, now, quiet_header};
-use crate::sockets::{FAMILY_V4, FAMILY_V6, emit_socket};
+use crate::sockets::{FAMILY_V4, FAMILY_V6, emit_socket, keep, known};
 
 /// Verdict: the packet passes.
 pub const PASS: i32 = 1;
@@ -249,8 +249,7 @@ fn records(ctx: &SkBuffContext, packet: Packet, payload: u32) {
 /// The socket of a packet: as noted at `connect`, or as far as the packet tells.
 #[inline(always)]
 pub fn socket_of(ctx: &SkBuffContext, packet: Packet, cookie: u64) -> Socket {
-    // SAFETY: the value is copied out at once.
-    if let Some(socket) = unsafe { SOCKETS.get(&cookie) } {
+    if let Some(socket) = known(&cookie) {
         return *socket;
     }
     let mut socket = Socket { cookie, family: packet.family, ..Socket::default() };
@@ -313,7 +312,7 @@ fn bind(ctx: &SkBuffContext, packet: Packet, at: u32, flags: u32) {
         unsafe { (*connection).verdict = VERDICT_WATCH };
     }
     socket.flags |= SOCKET_BOUND | SOCKET_OF_INTEREST;
-    let _ = SOCKETS.insert(&cookie, &socket, 0);
+    keep(&socket);
     let _ = WIRE.remove(&key);
     count(COUNT_BOUND_ON_WIRE);
     let record = Header {

@@ -11,6 +11,8 @@ mod container;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod elsewhere;
+#[cfg(test)]
 mod evasion;
 #[cfg(test)]
 mod exact;

@@ -182,16 +182,49 @@ fn address_in_place_of_a_name_is_told_as_such() {
     let literal = address(OPENAI);
     // The address is known to be an AI provider's once somebody asked DNS for it.
     let usual = || step(&lab, [OPENAI, OPENAI, OPENAI]);
-    let steps = [usual(), usual(), step(&lab, [&literal, "", &literal])];
+    // A socket of IPv6 goes to the same place by the address in other clothes.
+    let dressed = format!("::ffff:{literal}");
+    let steps = [
+        usual(),
+        usual(),
+        step(&lab, [&literal, "", &literal]),
+        step(&lab, [&dressed, "", &literal]),
+    ];
     let speaker = speak(&lab, &steps).unwrap();
     assert_statuses(&speaker, 200);
-    let events = told(&sensor, &speaker, "tollgate.connection", 3);
+    let events = told(&sensor, &speaker, "tollgate.connection", steps.len());
     // Its own process asked for the name before, and goes to the address that was the answer.
-    let event = of(&events, ["", &literal]);
-    assert_eq!(all_said(event), [OPENAI, "", "", &literal, "single"], "{event:#}");
-    let ja4 = event["tls.client.ja4"].as_str().unwrap_or_default();
-    assert!(ja4.starts_with("t13i"), "{event:#}");
+    let events: Vec<_> = events.iter().filter(|event| said(event, "hello").is_empty()).collect();
+    assert_eq!(events.len(), 2, "{events:#?}");
+    for event in events {
+        assert_eq!(all_said(event), [OPENAI, "", "", &literal, "single"], "{event:#}");
+        assert_eq!(event["network.peer.address"], literal, "{event:#}");
+        let ja4 = event["tls.client.ja4"].as_str().unwrap_or_default();
+        assert!(ja4.starts_with("t13i"), "{event:#}");
+    }
     assert_no_finding(&sensor, &speaker);
+}
+
+#[test]
+fn probed_process_has_no_connection_to_ai_where_it_goes_to_another_service_of_a_provider() {
+    let lab = lab_with(Names::Dns);
+    let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
+    let store = "s3.us-east-1.amazonaws.com";
+    let request = format!("GET /bucket HTTP/1.1\r\nhost: {store}\r\nconnection: close\r\n\r\n");
+    let steps = [
+        step(&lab, [OPENAI, OPENAI, OPENAI]),
+        with(step(&lab, [store, store, store]), "writes", json!([request])),
+        step(&lab, [OPENAI, OPENAI, OPENAI]),
+    ];
+    let speaker = speak(&lab, &steps).unwrap();
+    assert!(speaker.outcomes[1]["status"].as_u64().is_some(), "{:?}", speaker.outcomes);
+    told(&sensor, &speaker, "tollgate.connection", 2);
+    // A stop tells of every connection that has ended.
+    sensor.stop().unwrap();
+    let pid = u64::from(speaker.process.pid());
+    let mut events = sensor.events();
+    events.retain(|event| event["process.pid"] == pid && event["server.address"] == store);
+    assert!(events.is_empty(), "{events:#?}");
 }
 
 #[test]

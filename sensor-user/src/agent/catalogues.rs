@@ -9,6 +9,7 @@ use crate::bpf::NameMap;
 use crate::config::Config;
 use crate::provider::Catalogue;
 use crate::provider::catalogue::Local;
+use crate::report::filter::wildcard;
 
 use super::{policies, setup};
 
@@ -45,6 +46,21 @@ impl Catalogues {
     /// The catalogue of now.
     pub(super) fn now(&self) -> Arc<Catalogue> {
         Arc::clone(&self.current().catalogue)
+    }
+
+    /// Whether a name is an AI provider's, by the catalogue or by the configuration.
+    pub(super) fn is_ai(&self, name: &str) -> bool {
+        let is_other = || {
+            let announced = self.announced();
+            let mut others = announced.iter().flat_map(|announced| &announced.others);
+            others.any(|pattern| wildcard(pattern, name))
+        };
+        self.now().find(name).is_some() || is_other()
+    }
+
+    /// Whether what the kernel half takes for AI by its name is: also where the name is not known here.
+    pub(super) fn confirms(&self, name: Option<&str>) -> bool {
+        name.is_none_or(|name| self.is_ai(name))
     }
 
     /// Whether the catalogue of now has the providers that policy documents add.
@@ -183,6 +199,19 @@ mod tests {
         assert_eq!(known(&config), ([true, false, false], 2));
         std::fs::write(&config.files.providers, ROW).unwrap();
         assert_eq!(known(&config), ([true, true, false], 1));
+    }
+
+    #[test]
+    fn kernel_is_confirmed_by_the_catalogue_where_the_name_is_known() {
+        let catalogues = Catalogues::new(Path::new("")).unwrap();
+        for (name, is_ai) in [
+            (None, true),
+            (Some("bedrock-runtime.us-east-1.amazonaws.com"), true),
+            (Some("runtime.sagemaker.us-east-1.amazonaws.com"), true),
+            (Some("runtime.lex.us-east-1.amazonaws.com"), false),
+        ] {
+            assert_eq!(catalogues.confirms(name), is_ai, "{name:?}");
+        }
     }
 
     #[test]

@@ -50,10 +50,11 @@ pub(super) struct Connection {
     pub(super) closed: Option<Socket>,
     /// When a socket or process that ended takes the connection with it.
     pub(super) ends_ns: Option<u64>,
-    /// It ends though nobody closed it.
-    is_cut: bool,
-    /// The kernel half knows that this is AI traffic.
+    ending: Ending,
+    /// It is AI traffic, by its name or by what it said.
     pub(super) judged: bool,
+    /// The kernel half knows that.
+    pub(super) watched: bool,
     /// Calls reported so far.
     pub(super) reported_calls: u64,
     /// Bytes of plaintext that were sent.
@@ -69,6 +70,15 @@ pub(super) struct Connection {
     missed: Missed,
     /// Made at the first plaintext, when the name is known.
     plaintext: Option<Box<Plaintext>>,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// One of its ends closed it, as far as is known.
+    Closed,
+    /// It ends though nobody closed it.
+    Cut,
 }
 
 /// What a connection is called outside of its requests.
@@ -114,8 +124,9 @@ impl Connection {
             found: None,
             closed: None,
             ends_ns: None,
-            is_cut: false,
+            ending: Ending::Closed,
             judged: false,
+            watched: false,
             reported_calls: 0,
             sent: 0,
             condemned: Vec::new(),
@@ -250,19 +261,21 @@ impl Connection {
 
     /// Notes that it ends though nobody closed it: with its process, for its silence, with the agent.
     pub(super) fn cut(&mut self, at_ns: u64) {
-        self.is_cut |= self.ends_ns.is_none();
+        if self.ends_ns.is_none() {
+            self.ending = Ending::Cut;
+        }
         self.ends_ns.get_or_insert(at_ns);
     }
 
     /// Notes that the process has freed it, which may be told after the end of that process.
     pub(super) fn freed(&mut self) {
-        self.is_cut = false;
+        self.ending = Ending::Closed;
     }
 
     /// Ends what is open; streams that were cut become calls marked so.
     pub(super) fn close(&mut self, at_ns: u64) {
         let Some(plaintext) = &mut self.plaintext else { return };
-        if self.is_cut {
+        if self.ending == Ending::Cut {
             plaintext.decoder.abandon(at_ns, &mut plaintext.tracker);
         } else {
             plaintext.decoder.close(at_ns, &mut plaintext.tracker);

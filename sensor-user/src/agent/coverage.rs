@@ -6,7 +6,7 @@ use sensor_common::record::{SOCKET_AI, SOCKET_BOUND, SOCKET_HELLO_SEEN, Socket};
 
 use crate::capture;
 use crate::policy::Fact;
-use crate::provider::{Operation, PriceContext, Usage, UsageQuality};
+use crate::provider::{Catalogue, Operation, PriceContext, Usage, UsageQuality};
 use crate::report::coverage::{Coverage, Estimate, Provider, Scope};
 use crate::report::event::{Seen, Server};
 use crate::report::names::Named;
@@ -62,7 +62,8 @@ impl Pipeline {
     /// its verdict.
     pub(super) fn socket_closed(&mut self, socket: Socket, at_ns: u64) {
         let mut greeting = self.greetings.remove(&socket.cookie).unwrap_or_default();
-        greeting.ai |= socket.flags & SOCKET_AI != 0;
+        greeting.ai |= socket.flags & SOCKET_AI != 0
+            && self.shared.catalogues.confirms(greeting.name.as_deref());
         if self.is_unseen(&greeting, &socket) {
             self.tell(FromPipeline::Unseen { pid: socket.tgid });
         }
@@ -137,8 +138,9 @@ impl Pipeline {
         let Unseen { socket, greeting, at_ns } = unseen;
         let server = Server { name: greeting.name.clone(), peer: capture::remote_of(socket) };
         let judged = Judgement { seen: Seen::Blind, reason, missing: None };
+        let provider = self.provider_of(&server);
         let ech = Some(greeting.ech());
-        self.report_coverage((socket, *at_ns), (server, greeting.named()), judged, ech);
+        self.report_coverage((socket, *at_ns), (server, provider, greeting.named()), judged, ech);
     }
 
     /// Reports a connection that was seen, wholly or in part, at its end.
@@ -150,7 +152,11 @@ impl Pipeline {
         };
         let judged = connection.judge();
         let server = ending.server.clone();
-        ending.provider = self.provider_of(&server);
+        let mut provider = self.provider_of(&server);
+        if let Some(provider) = &mut provider {
+            provider.presumed &= connection.reported_calls == 0;
+        }
+        ending.provider.clone_from(&provider);
         if connection.is_uncalled() {
             let socket = connection.socket.or(connection.closed);
             ending.ruling = self.judge_uncalled(&Uncalled {
@@ -174,22 +180,21 @@ impl Pipeline {
         let (pid, start_ns) = (connection.pid, connection.start_ns);
         let unknown = Socket { tgid: pid, start_ns, ..Socket::default() };
         let socket = connection.socket.or(connection.closed).unwrap_or(unknown);
-        self.report_coverage((&socket, at_ns), (server, connection.named()), judged, None);
+        let named = connection.named();
+        self.report_coverage((&socket, at_ns), (server, provider, named), judged, None);
     }
 
     /// Reports what of a connection was not seen; one whose name is hidden or not, by `ech`, is judged here.
     fn report_coverage(
         &self,
         (socket, at_ns): (&Socket, u64),
-        (server, named): (Server, Named),
+        (server, provider, named): (Server, Option<Provider>, Named),
         judged: Judgement,
         ech: Option<Fact<bool>>,
     ) {
         let process = self.process(socket.tgid, socket.start_ns, at_ns);
-        let provider = self.provider_of(&server);
-        let is_known = socket.cookie != 0;
         let program = process.workload.as_deref().map_or("", |workload| &workload.executable);
-        let estimate = (judged.seen == Seen::Blind && is_known)
+        let estimate = is_estimated(judged.seen, socket, provider.as_ref())
             .then(|| self.estimate(socket, (program, provider.as_ref()), at_ns));
         let time = self.clock.wall(at_ns);
         let ruling = ech.and_then(|ech| {
@@ -272,10 +277,20 @@ impl Pipeline {
     }
 
     pub(super) fn provider_of(&self, server: &Server) -> Option<Provider> {
-        let catalogue = self.shared.catalogues.now();
-        let provider = catalogue.find(server.name.as_deref()?)?;
-        Some(Provider { name: provider.name.clone(), category: provider.category.as_str() })
+        provider_at(&self.shared.catalogues.now(), server.name.as_deref()?)
     }
+}
+
+/// The provider at a host, which is presumed where the host carries other traffic too.
+fn provider_at(catalogue: &Catalogue, host: &str) -> Option<Provider> {
+    let row = catalogue.find(host)?;
+    let (name, category) = (row.name.clone(), row.category.as_str());
+    Some(Provider { name, category, presumed: !row.paths.is_empty() })
+}
+
+/// Whether it is worked out what may have passed: where nothing was seen, the socket is known, and it is one to AI.
+fn is_estimated(seen: Seen, socket: &Socket, provider: Option<&Provider>) -> bool {
+    seen == Seen::Blind && socket.cookie != 0 && Provider::counts(provider)
 }
 
 fn lasted(socket: &Socket, at_ns: u64) -> Option<u64> {
@@ -283,16 +298,19 @@ fn lasted(socket: &Socket, at_ns: u64) -> Option<u64> {
     started.map(|started| at_ns.saturating_sub(started))
 }
 
-/// Whether a socket that ended without a TLS object led to AI: by its name, or, where no `ClientHello` was read, by an
-/// address that DNS gave for an AI name. Where no byte came back there was no connection of TLS.
+/// Whether a socket that ended without a TLS object led to AI: by its name, or, where no `ClientHello` said or hid one, by an
+/// address that DNS gave for an AI name: others share such addresses. Where no byte came back there was no connection of TLS.
 fn is_ai_connection(greeting: &Greeting, socket: &Socket) -> bool {
     let unnamed = socket.flags & SOCKET_HELLO_SEEN == 0 && socket.remote_port == TLS_PORT;
-    socket.bytes_received != 0 && (greeting.ai || unnamed)
+    socket.bytes_received != 0 && (greeting.ai || (unnamed && greeting.may_lead_to_ai()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::agent::notice::Read;
 
     #[test]
     fn model_of_the_program_wins_over_that_of_anybody() {
@@ -323,6 +341,43 @@ mod tests {
         ] {
             let is = is_ai_connection(&greeting(ai), &socket(flags, port, received));
             assert_eq!(is, expected, "{ai} {flags} {port} {received}");
+        }
+    }
+
+    #[test]
+    fn name_of_a_host_with_other_traffic_is_estimated_to_nothing() {
+        let catalogue = Catalogue::bundled().unwrap();
+        let socket = Socket { cookie: 7, ..Socket::default() };
+        let cases = [
+            ("api.openai.com", true),
+            ("acme.snowflakecomputing.com", false),
+            ("dbc-1.cloud.databricks.com", false),
+            ("acme.azure-api.net", false),
+            ("huggingface.co", false),
+        ];
+        for (host, expected) in cases {
+            let provider = provider_at(&catalogue, host);
+            assert_eq!(provider.as_ref().map(|it| it.presumed), Some(!expected), "{host}");
+            assert_eq!(is_estimated(Seen::Blind, &socket, provider.as_ref()), expected, "{host}");
+        }
+        assert!(is_estimated(Seen::Blind, &socket, None));
+        assert!(!is_estimated(Seen::Truncated, &socket, None));
+        assert!(!is_estimated(Seen::Blind, &Socket::default(), None));
+    }
+
+    #[test]
+    fn socket_that_named_another_host_is_not_judged_by_its_address() {
+        let socket = Socket { remote_port: 443, bytes_received: 1, ..Socket::default() };
+        let read = |has_encrypted_hello| Read { ja4: String::new(), has_encrypted_hello };
+        for (expected, name, read) in [
+            (false, Some("www.example.com"), None),
+            (false, Some("www.example.com"), Some(read(false))),
+            (true, Some("front.example"), Some(read(true))),
+            (true, None, Some(read(false))),
+        ] {
+            let (name, read) = (name.map(str::to_owned), read.map(Arc::new));
+            let greeting = Greeting { name, read, ..Greeting::default() };
+            assert_eq!(is_ai_connection(&greeting, &socket), expected, "{greeting:?}");
         }
     }
 }

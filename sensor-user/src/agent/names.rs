@@ -253,8 +253,12 @@ impl Pipeline {
         self.send(Event::Finding(Finding { time, process, server, kind, named, imitates }));
     }
 
-    /// Reports a connection of QUIC: its names are known, its plaintext is not.
+    /// Reports a connection of QUIC: its names are known, its plaintext is not. One to an address of a provider that names
+    /// another host leads there.
     pub(super) fn on_quic(&self, socket: &Socket, greeting: &Greeting, at_ns: u64) {
+        if !greeting.may_lead_to_ai() {
+            return;
+        }
         let named = greeting.named();
         let name = named.names.best().map(str::to_owned);
         let server = Server { name, peer: capture::remote_of(socket) };
@@ -270,7 +274,7 @@ impl Pipeline {
             cookie: socket.cookie,
             sent: socket.bytes_sent,
         };
-        let ruling = greeting.may_lead_to_ai().then(|| self.judge_uncalled(&uncalled)).flatten();
+        let ruling = self.judge_uncalled(&uncalled);
         self.send(Event::Coverage(Box::new(Coverage {
             time,
             process,

@@ -81,7 +81,9 @@ impl Pipeline {
             _ => Bytes::new(),
         };
         if matches!(record.body, Body::Free) {
-            self.connections.get_mut(&id).map_or((), Connection::freed);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.freed();
+            }
             self.end(id, header.at_ns);
             return;
         }
@@ -104,14 +106,21 @@ impl Pipeline {
                 connection.name = capture::host_name(&bytes);
                 connection.called.library.clone_from(&connection.name);
                 connection.called.is_renamed = true;
-                connection.judged |= header.flags & FLAG_AI_NAME != 0;
+                let is_ai = header.flags & FLAG_AI_NAME != 0;
+                let name = connection.name.as_deref();
+                connection.judged |= is_ai && self.shared.catalogues.confirms(name);
+                connection.watched |= is_ai;
             }
             Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
             Body::Bound(socket) => {
                 connection.socket = Some(*socket);
                 connection.by_random = header.flags & FLAG_FRESH != 0;
-                connection.judged |= socket.flags & SOCKET_AI != 0;
-                if let Some(greeting) = self.greetings.get(&header.aux) {
+                let greeting = self.greetings.get(&header.aux);
+                let said = greeting.and_then(|greeting| greeting.name.as_deref());
+                let is_ai = socket.flags & SOCKET_AI != 0;
+                connection.judged |= is_ai && self.shared.catalogues.confirms(said);
+                connection.watched |= is_ai;
+                if let Some(greeting) = greeting {
                     connection.greet(greeting);
                 }
             }
@@ -260,9 +269,10 @@ impl Pipeline {
         let calls = connection.calls();
         let verdict = connection.verdict();
         let (pid, judged, foreign) = (connection.pid, connection.judged, connection.is_foreign());
+        let watched = connection.watched;
         let asked = connection.asks();
         match verdict {
-            Verdict::Ai if !judged => self.watch(id),
+            Verdict::Ai if !watched => self.watch(id),
             // What the handshake led to a provider is judged to its end, whatever its first requests name.
             Verdict::NotAi if judged && !foreign => {}
             Verdict::NotAi => {
@@ -285,6 +295,7 @@ impl Pipeline {
     fn watch(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.judged = true;
+            connection.watched = true;
         }
         if let Err(error) = self.verdicts.set(id, VERDICT_WATCH) {
             tracing::debug!(%error, "the kernel half keeps the connection on probation");

@@ -20,10 +20,9 @@ use sensor_common::names;
 
 use super::gate::Gate;
 use super::hurry::Hurry;
-use super::maps::{
-    AddressMap, Counters, NameMap, OpeningMap, ProcessMap, ProgramMap, VerdictMap, take,
-};
+use super::maps::{AddressMap, Counters, OpeningMap, ProcessMap, ProgramMap, VerdictMap, take};
 use super::multi::{MultiPrograms, descriptor_of, is_usable};
+use super::name_map::NameMap;
 use super::{Error, Ring, abi, btf, cgroup, raw};
 
 /// The kernel half, as built by `cargo xtask build` for this architecture.

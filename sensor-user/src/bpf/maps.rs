@@ -1,15 +1,11 @@
 //! Maps of the kernel half come in; typed handles for the stages that write or read them go out.
 
-use std::collections;
 use std::net::IpAddr;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use sensor_common::names;
-use sensor_common::state::{
-    COUNTERS, NAME_EXACT, NAME_HASH_START, NAME_SUFFIX, PROCESS_PROBED, PROCESS_SHOWS_HELLOS,
-    name_hash_step,
-};
+use sensor_common::state::{COUNTERS, PROCESS_PROBED, PROCESS_SHOWS_HELLOS};
 
 use super::Error;
 
@@ -23,7 +19,7 @@ pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
     T::try_from(map).map_err(|source| Error::Map { map: name, source: Box::new(source) })
 }
 
-fn failed(map: &'static str) -> impl FnOnce(MapError) -> Error {
+pub(super) fn failed(map: &'static str) -> impl FnOnce(MapError) -> Error {
     move |source| Error::Map { map, source: Box::new(source) }
 }
 
@@ -52,41 +48,6 @@ impl ProcessMap {
     pub fn unmark(&mut self, pid: u32) {
         let _gone = self.0.remove(&pid);
     }
-}
-
-/// Names of AI providers, by hash of the name from its last byte to its first.
-pub struct NameMap(pub(super) HashMap<MapData, u64, u32>);
-
-impl NameMap {
-    /// Holds these host names, and patterns with `*`, and no others: of a pattern, the literal part behind the last `*` is
-    /// matched. New ones are there before old ones go.
-    pub fn hold(&mut self, patterns: &[&str]) -> Result<(), Error> {
-        let mut wanted = collections::HashMap::new();
-        for (hash, flag) in patterns.iter().copied().filter_map(name_entry) {
-            *wanted.entry(hash).or_insert(0) |= flag;
-        }
-        let known: Result<collections::HashMap<_, _>, _> = self.0.iter().collect();
-        let known = known.map_err(failed(names::MAP_NAMES))?;
-        for (hash, flags) in &wanted {
-            if known.get(hash) != Some(flags) {
-                self.0.insert(hash, flags, 0).map_err(failed(names::MAP_NAMES))?;
-            }
-        }
-        for hash in known.keys().filter(|hash| !wanted.contains_key(hash)) {
-            self.0.remove(hash).map_err(failed(names::MAP_NAMES))?;
-        }
-        Ok(())
-    }
-}
-
-/// Hash and kind of a pattern; `None` where its literal tail has no dot to begin with.
-fn name_entry(pattern: &str) -> Option<(u64, u32)> {
-    let (text, flag) = match pattern.rsplit_once('*') {
-        None => (pattern, NAME_EXACT),
-        Some((_, tail)) => (tail.get(tail.find('.')?..)?, NAME_SUFFIX),
-    };
-    let hash = text.bytes().rev().fold(NAME_HASH_START, name_hash_step);
-    (!text.is_empty()).then_some((hash, flag))
 }
 
 /// Addresses of AI providers, learnt from DNS answers.
@@ -160,21 +121,5 @@ impl Counters {
                 (name, Dropped { records, bytes: counted(&self.bytes, index) })
             })
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pattern_is_matched_by_its_literal_tail() {
-        let exact = name_entry("api.openai.com").unwrap();
-        let suffix = name_entry("*.openai.azure.com").unwrap();
-        let middle = name_entry("bedrock-runtime.*.amazonaws.com").unwrap();
-        assert_eq!((exact.1, suffix.1, middle.1), (NAME_EXACT, NAME_SUFFIX, NAME_SUFFIX));
-        assert_eq!(middle.0, name_entry("*.amazonaws.com").unwrap().0);
-        assert_eq!(name_entry("API.openai.com"), Some(exact));
-        assert_eq!(name_entry("*"), None);
     }
 }

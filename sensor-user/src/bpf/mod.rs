@@ -10,6 +10,7 @@ mod hurry;
 mod kernel;
 mod maps;
 mod multi;
+mod name_map;
 mod raw;
 mod ring;
 
@@ -18,9 +19,8 @@ pub use gate_maps::{GateMaps, Owner};
 pub use hurry::Hurry;
 pub use kernel::{Kernel, PacketLink, ProbeLink, Settings};
 pub use maps::octets;
-pub use maps::{
-    AddressMap, Counters, Dropped, NameMap, OpeningMap, ProcessMap, ProgramMap, VerdictMap,
-};
+pub use maps::{AddressMap, Counters, Dropped, OpeningMap, ProcessMap, ProgramMap, VerdictMap};
+pub use name_map::NameMap;
 pub use raw::give_memory_back;
 pub use ring::Ring;
 

@@ -31,9 +31,10 @@ pub(super) fn route(method: Method, path: &[&str], dialect: Dialect) -> Option<R
         // A stored answer comes again, with the figures it had the first time.
         [.., "responses", _] if !post => Some(Route::retrieved(responses)),
         [.., "responses", _, "cancel"] if post => Some(Route::retrieved(responses)),
-        [.., "chat", "completions", _] if !post => Some(Route::retrieved(chat)),
-        // xAI's answers that the client comes back for.
-        [.., "chat", "deferred-completion", _] if !post => Some(Route::retrieved(chat)),
+        // The second are xAI's answers that the client comes back for.
+        [.., "chat", "completions" | "deferred-completion", _] if !post => {
+            Some(Route::retrieved(chat))
+        }
         [.., "embeddings"] if post => made(Operation::Embeddings, Shape::Embeddings(dialect)),
         [.., "images", "generations" | "edits" | "variations"] if post => {
             made(Operation::ImageGeneration, media)

@@ -72,6 +72,15 @@ pub struct Provider {
     pub name: String,
     /// Kind of service.
     pub category: &'static str,
+    /// Whether only a host's name stands for it that carries other traffic too, and no call: that proves nothing.
+    pub presumed: bool,
+}
+
+impl Provider {
+    /// Whether a connection counts among those to AI, where this is all that is known of its provider.
+    pub fn counts(provider: Option<&Self>) -> bool {
+        provider.is_none_or(|provider| !provider.presumed)
+    }
 }
 
 /// How much is missing.

@@ -34,6 +34,7 @@ pub const HOSTS: &[&str] = &[
     "other.openai.azure.com",
     "generativelanguage.googleapis.com",
     "bedrock-runtime.us-east-1.amazonaws.com",
+    "s3.us-east-1.amazonaws.com",
 ];
 
 /// Address of the lab's name server.

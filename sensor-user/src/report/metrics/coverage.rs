@@ -99,14 +99,14 @@ impl CoverageMetrics {
 
     /// Counts a connection that was seen whole; any other has a verdict of its own.
     pub(super) fn connection(&mut self, connection: &Connection) {
-        if connection.seen == Seen::Complete {
+        if connection.seen == Seen::Complete && Provider::counts(connection.provider.as_ref()) {
             self.count(Seen::Complete, "", connection.provider.as_ref());
         }
     }
 
     /// Counts a connection that was not seen whole.
     pub(super) fn verdict(&mut self, coverage: &Coverage) {
-        if coverage.scope == Scope::Process {
+        if coverage.scope == Scope::Process || !Provider::counts(coverage.provider.as_ref()) {
             return;
         }
         let provider = self.count(coverage.seen, coverage.reason, coverage.provider.as_ref());

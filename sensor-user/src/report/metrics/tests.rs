@@ -1,6 +1,7 @@
 //! Sample events come in; the text that Prometheus reads is compared.
 
 use super::*;
+use crate::report::coverage::Provider;
 use crate::report::sinks::sample;
 
 fn value<'a>(text: &'a str, series: &str) -> &'a str {
@@ -73,6 +74,10 @@ fn call_is_counted_with_tokens_dollars_and_times() {
     assert!(value(&text, "tollgate_agent_resident_memory_bytes").len() > 6);
 }
 
+fn presumed(provider: Provider) -> Provider {
+    Provider { presumed: true, ..provider }
+}
+
 #[test]
 fn share_of_connections_seen_whole_is_that_of_their_verdicts() {
     let metrics = Metrics::new(1).unwrap();
@@ -88,6 +93,20 @@ fn share_of_connections_seen_whole_is_that_of_their_verdicts() {
     let mut other = sample::truncated();
     other.provider = None;
     metrics.observe(&Event::Coverage(Box::new(other)));
+    // What only the name of a host stands for that carries other traffic too, does not count.
+    for event in sample::events() {
+        match event {
+            Event::Connection(mut connection) => {
+                connection.provider = connection.provider.take().map(presumed);
+                metrics.observe(&Event::Connection(connection));
+            }
+            Event::Coverage(mut coverage) => {
+                coverage.provider = coverage.provider.take().map(presumed);
+                metrics.observe(&Event::Coverage(coverage));
+            }
+            _ => {}
+        }
+    }
     let text = metrics.text().unwrap();
     // Two whole, two in part, one blind; the second provider is beyond the bound.
     for (series, expected) in [

@@ -143,11 +143,15 @@ impl Sink for Inventory {
                 let (used, figures) = of_call(call);
                 self.note(used, &figures);
             }
-            Event::Connection(connection) if connection.seen == Seen::Complete => {
+            // A name that proves nothing is no use of anything.
+            Event::Connection(connection)
+                if connection.seen == Seen::Complete
+                    && Provider::counts(connection.provider.as_ref()) =>
+            {
                 let (used, figures) = of_connection(connection);
                 self.note(used, &figures);
             }
-            Event::Coverage(coverage) => {
+            Event::Coverage(coverage) if Provider::counts(coverage.provider.as_ref()) => {
                 let (used, figures) = of_coverage(coverage);
                 self.note(used, &figures);
             }
@@ -339,6 +343,18 @@ mod tests {
         let row = given(&Entry { used, figures, ..Entry::default() });
         for facts in [live, recorded.facts(), row.facts()] {
             assert_eq!(facts.text(Attribute::User), Fact::Known("65532"));
+        }
+    }
+
+    #[test]
+    fn name_of_a_host_with_other_traffic_is_no_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut inventory = inventory(folder.path());
+        for (presumed, rows) in [(true, 0), (false, 1)] {
+            let mut coverage = sample::truncated();
+            coverage.provider.as_mut().unwrap().presumed = presumed;
+            inventory.take(&Event::Coverage(Box::new(coverage))).unwrap();
+            assert_eq!(inventory.pending.len(), rows, "{presumed}");
         }
     }
 

@@ -222,7 +222,7 @@ fn judged() -> Event {
 }
 
 fn anthropic() -> Provider {
-    Provider { name: "anthropic".to_owned(), category: "llm-api" }
+    Provider { name: "anthropic".to_owned(), category: "llm-api", presumed: false }
 }
 
 /// A connection of which a part was seen.

@@ -124,7 +124,7 @@ fn one(argument: &str) -> String {
     if argument.contains("://") { links(argument) } else { pairs(argument) }
 }
 
-/// An option of one letter with its value behind it: curl's header, body, user and certificate, a password of MySQL.
+/// An option of one letter with its value behind it: curl's header, body, user and certificate, a password of `mysql`.
 fn joined(argument: &str) -> Option<String> {
     let (option, value) = options::joined(argument)?;
     let redacted = || Some(format!("{option}{REDACTED}"));
