@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use sensor_common::record::{
-    FAMILY_GO, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, FLAG_FRESH, Header, Socket,
-};
+use sensor_common::record::{FAMILY_GO, FLAG_FAMILY_MASK, FLAG_FAMILY_SHIFT, Header, Socket};
 
 use crate::capture;
 use crate::http;
@@ -61,7 +59,6 @@ pub(super) struct Connection {
     pub(super) sent: u64,
     /// When those of its calls began that were refused when they were asked for.
     pub(super) condemned: Vec<u64>,
-    fresh: bool,
     /// The socket was found by the client random of the ClientHello.
     pub(super) by_random: bool,
     writes: Writes,
@@ -130,7 +127,6 @@ impl Connection {
             reported_calls: 0,
             sent: 0,
             condemned: Vec::new(),
-            fresh: header.flags & FLAG_FRESH != 0,
             by_random: false,
             writes: Writes::default(),
             writer: 0,
@@ -141,7 +137,6 @@ impl Connection {
 
     /// Takes what each record says of the connection.
     pub(super) fn observe(&mut self, header: &Header) {
-        self.fresh |= header.flags & FLAG_FRESH != 0;
         self.missed.observe(header.flags);
         self.family |= (header.flags & FLAG_FAMILY_MASK) >> FLAG_FAMILY_SHIFT;
     }
@@ -160,7 +155,7 @@ impl Connection {
             self.push(Direction::Sent, part, shared);
         }
         // A connection that was joined and not found on the wire is looked for while its socket is surely open.
-        if self.socket.is_none() && !self.fresh && self.found.is_none() {
+        if self.socket.is_none() && !self.missed.is_fresh() && self.found.is_none() {
             self.found = self.look_up();
         }
     }
@@ -180,7 +175,7 @@ impl Connection {
     fn push(&mut self, direction: Direction, part: Part, shared: &mut Shared) {
         let name = self.name.as_deref().unwrap_or_default();
         if self.plaintext.is_none() {
-            let start = if self.fresh { Start::Fresh } else { Start::Joined };
+            let start = if self.missed.is_fresh() { Start::Fresh } else { Start::Joined };
             // Whoever gives way is found idle by its own clock.
             let _other = shared.table.open(self.id, start, part.at_ns);
             let tracker = Tracker::new(shared.catalogues.now(), shared.provider.clone(), name);
@@ -346,7 +341,7 @@ impl Connection {
 
     /// How much of it was seen.
     pub(super) fn judge(&self) -> Judgement {
-        self.missed.judge(self.fresh, self.socket.or(self.closed).as_ref())
+        self.missed.judge(self.missed.is_fresh(), self.socket.or(self.closed).as_ref())
     }
 
     /// Whether a socket that ended may have been its: of those of its process, no other is known to be.
@@ -370,7 +365,7 @@ impl Connection {
         let (peer, binding) = self.remote();
         let socket = self.socket.or(self.closed);
         let ended = self.ends_ns.filter(|_| socket.is_some());
-        let seen = self.missed.judge(self.fresh, socket.as_ref()).seen;
+        let seen = self.missed.judge(self.missed.is_fresh(), socket.as_ref()).seen;
         let socket = socket.unwrap_or_default();
         let started = [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
         Some(report::event::Connection {

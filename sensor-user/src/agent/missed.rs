@@ -1,6 +1,6 @@
 //! Records and pieces of one connection come in; how much of its plaintext was seen, and why not all, goes out.
 
-use sensor_common::record::{FLAG_NO_ROOM, FLAG_PROBATION, FLAG_UNREADABLE, Socket};
+use sensor_common::record::{FLAG_FRESH, FLAG_NO_ROOM, FLAG_PROBATION, FLAG_UNREADABLE, Socket};
 
 use crate::reassembly::Piece;
 use crate::report::coverage::Missing;
@@ -36,6 +36,11 @@ impl Missed {
     /// Takes the flags of a record.
     pub(super) fn observe(&mut self, flags: u32) {
         self.flags |= flags;
+    }
+
+    /// Whether the connection was seen from its start on.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.flags & FLAG_FRESH != 0
     }
 
     /// Takes a piece of either direction.

@@ -89,13 +89,14 @@ mod tests {
         let (mut hash, mut found) = (NAME_HASH_START, None);
         for byte in name.bytes().rev() {
             hash = name_hash_step(hash, byte);
-            if matches!(byte, b'.' | b'-') {
-                let seen = flags(hash) | flags(name_key(hash, NAME_HEAD_AND_TAIL, head));
-                if seen & NAME_SUFFIX != 0 {
-                    return Some(NAME_SUFFIX);
-                }
-                found = found.or((seen & NAME_MAYBE != 0).then_some(NAME_MAYBE));
+            if !matches!(byte, b'.' | b'-') {
+                continue;
             }
+            let seen = flags(hash) | flags(name_key(hash, NAME_HEAD_AND_TAIL, head));
+            if seen & NAME_SUFFIX != 0 {
+                return Some(NAME_SUFFIX);
+            }
+            found = found.or((seen & NAME_MAYBE != 0).then_some(NAME_MAYBE));
         }
         if flags(hash) & NAME_EXACT != 0 { Some(NAME_EXACT) } else { found }
     }
