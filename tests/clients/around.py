@@ -251,7 +251,7 @@ def plain_text(spec):
             break
         time.sleep(0.05)
         ask_address(spec)
-    with socket.create_connection((address, 80), timeout=20) as stream:
+    with socket.create_connection((address, 8080), timeout=20) as stream:
         stream.sendall(asked)
         heard = stream.recv(65536)
     return {"refused": is_refused(), "heard": heard.decode("latin-1")}

@@ -33,7 +33,8 @@ pub fn kernel_half(tools: &Tools) -> Result<()> {
 }
 
 fn kernel_object(tools: &Tools, architecture: &str) -> Result<()> {
-    let folder = target()?.join("bpf-build").join(architecture);
+    // One folder: what runs on this machine at build time is the same for each.
+    let folder = target()?.join("bpf-build");
     run(kernel_cargo(tools, "build", architecture)?.arg("--target-dir").arg(&folder))?;
     OBJECTS.iter().try_for_each(|(program, object)| {
         let built = folder.join(crate::setup::TARGET).join("release").join(program);

@@ -67,7 +67,7 @@ fn lint() -> Result<()> {
 }
 
 fn lint_kernel_half(tools: &Tools) -> Result<()> {
-    let folder = crate::shell::target()?.join("bpf-build/clippy");
+    let folder = crate::shell::target()?.join("bpf-build");
     let task = if tools.core == Core::Debian { "check" } else { "clippy" };
     let mut command = kernel_cargo(tools, task, "x86_64")?;
     command.arg("--target-dir").arg(folder);

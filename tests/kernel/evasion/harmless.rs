@@ -47,7 +47,7 @@ fn plain_text_to_another_port_of_a_denied_address_passes() {
     let stage = Stage::new("neighbour", "refuse_opaque = true\n").unwrap();
     let folder = temp_folder("neighbour").unwrap();
     let mut command = command_in(stage.lab.net().server(), Path::new("/usr/bin/python3"));
-    command.args(["-u", "-m", "http.server", "80", "--directory"]).arg(folder.path());
+    command.args(["-u", "-m", "http.server", "8080", "--directory"]).arg(folder.path());
     let server = Process::start(&mut command, &folder.path().join("errors")).unwrap();
     let ready = server.line(CLIENT_DEADLINE).unwrap();
     assert!(ready.is_some_and(|line| line.starts_with("Serving")), "{}", server.errors());
