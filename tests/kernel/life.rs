@@ -47,7 +47,7 @@ fn killed_ten_times_under_traffic_no_client_sees_an_error() {
     let lab = lab();
     let mut sensor = Sensor::start("").unwrap();
     let load = Load {
-        calls: 6_000,
+        calls: 9_000,
         rate: 300,
         warm: true,
         scenario: "id=killed,chunks=5,flush=batch".to_owned(),
@@ -61,7 +61,7 @@ fn killed_ten_times_under_traffic_no_client_sees_an_error() {
     }
     let figures = running.finish(Duration::from_mins(4)).unwrap();
     assert_eq!(figures.failed, 0);
-    let facts = lab.facts_of("killed", 6_000).unwrap();
+    let facts = lab.facts_of("killed", 9_000).unwrap();
     let last = facts.iter().max_by_key(|fact| fact.t_request_ns).unwrap();
     sensor.call_of(last).unwrap_or_else(|error| panic!("{error:#}\n{}", sensor.log()));
 }
