@@ -23,6 +23,9 @@ pub const FAMILY_V4: u32 = 2;
 /// Address family of IPv6.
 pub const FAMILY_V6: u32 = 10;
 
+/// What a program of sockets gives back: with 0, the kernel would throw away what other programs reply.
+const DONE: u32 = 1;
+
 /// Bytes of a [`Socket`], as a record's payload.
 pub const SOCKET_LEN: usize = size_of::<Socket>();
 
@@ -52,10 +55,11 @@ pub fn known(cookie: &u64) -> Option<&'static Socket> {
     unsafe { SOCKETS.get(cookie) }
 }
 
-/// Notes a socket of TCP, one of interest where no others push it out.
+/// Notes a socket of TCP, one of interest where no others push it out. The end of one whose connect was not seen (accepted, or
+/// older) need not be told, so it would stay there.
 #[inline(always)]
 pub fn keep(socket: &Socket) {
-    if socket.flags & SOCKET_OF_INTEREST == 0 {
+    if socket.flags & SOCKET_OF_INTEREST == 0 || socket.connected_ns == 0 {
         let _ = SOCKETS.insert(&socket.cookie, socket, 0);
         return;
     }
@@ -109,6 +113,8 @@ fn connecting(ctx: &SockAddrContext, family: u32, remote: [u8; 16]) -> i32 {
     }
     // Also what is of interest: it may be of datagrams, whose end nobody tells, or be refused.
     let _ = SOCKETS.insert(&cookie, &socket, 0);
+    // A second `connect` on the same socket begins anew.
+    let _ = WATCHED.remove(&cookie);
     if ai && !emit_socket(&EVENTS, READER_EVENTS, header(KIND_CONNECT, cookie), &socket) {
         count(COUNT_EVENT_NO_ROOM);
     }
@@ -157,7 +163,13 @@ pub fn socket_state(ctx: SockOpsContext) -> u32 {
             closed(&ctx);
         }
     }
-    0
+    DONE
+}
+
+/// Has the kernel tell the states of the socket; what other programs have asked for stays, as the call replaces all of it.
+#[inline(always)]
+fn tell_states(ctx: &SockOpsContext) {
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
 }
 
 /// The process has closed its end: the objects that sealed and opened for it may serve another connection at once.
@@ -180,7 +192,7 @@ fn part(ctx: &SockOpsContext) {
 /// A connection is attempted: from here on its end is told, also where it does not come about.
 #[inline(always)]
 fn attempted(ctx: &SockOpsContext) {
-    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    tell_states(ctx);
     // SAFETY: the context is a sock_ops, which the helper takes.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the value is copied out at once.
@@ -219,7 +231,7 @@ fn established(ctx: &SockOpsContext) {
         (*socket).local_port = local_port;
         (*socket).local_address = address(local);
     }
-    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    tell_states(ctx);
 }
 
 #[inline(always)]
@@ -229,11 +241,11 @@ fn closed(ctx: &SockOpsContext) {
     let Some(socket) = known(&cookie) else { return };
     // A live element of an LRU map, copied before it is removed.
     let mut last = *socket;
+    let _ = SOCKETS.remove(&cookie);
+    let _ = WATCHED.remove(&cookie);
     if last.flags & SOCKET_OF_INTEREST == 0 {
-        let _ = SOCKETS.remove(&cookie);
         return;
     }
-    let _ = WATCHED.remove(&cookie);
     // SAFETY: the context is valid for the run of the program.
     unsafe {
         last.bytes_sent = (*ctx.ops).bytes_acked;

@@ -20,6 +20,8 @@ use crate::subject::{SCOPE_REFUSING, scope_of};
 const LEVEL_TCP: i32 = 6;
 /// `TCP_ULP` (linux/tcp.h).
 const OPTION_ULP: i32 = 31;
+/// What a program of sockets gives back: with 0, the kernel would throw away what other programs reply.
+const DONE: u32 = 1;
 /// The option is set.
 const SET: i32 = 1;
 /// The call fails.
@@ -50,13 +52,13 @@ pub fn gate_state(ctx: SockOpsContext) -> u32 {
     let established = op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB;
     let closed = op == BPF_SOCK_OPS_STATE_CB && ctx.arg(1) == BPF_TCP_CLOSE;
     if !established && !closed {
-        return 0;
+        return DONE;
     }
     // SAFETY: the context is valid for the run of the program.
     let socket = unsafe { core::ptr::read_volatile(&raw const (*ctx.ops).__bindgen_anon_2.sk) };
     let kept = gate(socket);
     if kept.is_null() {
-        return 0;
+        return DONE;
     }
     // SAFETY: the storage of a live socket.
     let (mut cookie, class) = unsafe { ((*kept).cookie, (*kept).class) };
@@ -64,7 +66,7 @@ pub fn gate_state(ctx: SockOpsContext) -> u32 {
         let _ = AI_SOCKETS.remove(&cookie);
         let _ = MARKS.remove(&cookie);
         let _ = HELLOS.remove(&cookie);
-        return 0;
+        return DONE;
     }
     // SAFETY: the map and the context are live; the key is a whole cookie.
     let failed = unsafe {
@@ -85,8 +87,9 @@ pub fn gate_state(ctx: SockOpsContext) -> u32 {
         let thread = u64::from(unsafe { (*kept).tgid }) << 32;
         report(kept, &Report { flags, layer: LAYER_SOCKET, reason, errno: 0, class, thread });
     }
-    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
-    0
+    // What other programs have asked for stays, as the call replaces all of it.
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+    DONE
 }
 
 /// Refuses another protocol on top of a watched socket that may lead to AI: with TLS in the kernel (`TCP_ULP`), what the
