@@ -28,12 +28,12 @@ use crate::tls::key_of;
 struct Copied {
     /// A record was written, with payload.
     written: bool,
-    /// The chunk's first four bytes, where it has so many.
-    first: [u8; 4],
+    /// The chunk's first four bytes, where it has so many; none where it could not be read.
+    first: Option<[u8; 4]>,
 }
 
 /// What there is of a chunk that found no room.
-const NOTHING: Copied = Copied { written: false, first: [0; 4] };
+const NOTHING: Copied = Copied { written: false, first: None };
 
 /// Clamps a length for the verifier; LLVM would drop a plain comparison it can prove needless.
 #[inline(always)]
@@ -56,11 +56,11 @@ fn copy<const N: usize>(mut record: Header, from: u64, length: u64) -> Copied {
     let failed = unsafe {
         bpf_probe_read_user((&raw mut (*target).payload).cast(), length as u32, from as *const _)
     };
-    let mut first = [0u8; 4];
+    let mut first = None;
     if failed == 0 {
         record.captured = length as u32;
         // SAFETY: the payload has room for more than four bytes; those behind `length` are looked at by nobody.
-        first = unsafe { (&raw const (*target).payload).cast::<[u8; 4]>().read_unaligned() };
+        first = Some(unsafe { (&raw const (*target).payload).cast::<[u8; 4]>().read_unaligned() });
     } else {
         record.flags |= FLAG_UNREADABLE;
         count_lost(COUNT_UNREADABLE, length);
@@ -177,8 +177,12 @@ pub fn tls_copy(ctx: ProbeContext) -> u32 {
         };
         if !copied.written {
             account(record, FLAG_NO_ROOM, COUNT_PAYLOAD_NO_ROOM);
-        } else if record.offset == 0 && now.state & CALL_PROBATION != 0 && length >= 2 {
-            judge_first_bytes(&now, copied.first);
+        } else if record.offset == 0
+            && now.state & CALL_PROBATION != 0
+            && length >= 2
+            && let Some(first) = copied.first
+        {
+            judge_first_bytes(&now, first);
         }
     }
     if !last {
