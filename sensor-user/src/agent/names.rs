@@ -146,6 +146,7 @@ impl Pipeline {
         self.greetings.insert(cookie, greeting);
         for id in bound {
             self.examine(id);
+            self.after(id);
         }
     }
 

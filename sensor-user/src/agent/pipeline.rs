@@ -108,7 +108,8 @@ impl Pipeline {
                 connection.called.is_renamed = true;
                 let is_ai = header.flags & FLAG_AI_NAME != 0;
                 let name = connection.name.as_deref();
-                connection.judged |= is_ai && self.shared.catalogues.confirms(name);
+                // The kernel half leaves it to the agent where only a whole pattern tells.
+                connection.judged |= name.map_or(is_ai, |name| self.shared.catalogues.is_ai(name));
                 connection.watched |= is_ai;
             }
             Body::Descriptor => connection.descriptor = u32::try_from(header.aux).ok(),
@@ -261,7 +262,7 @@ impl Pipeline {
     }
 
     /// Sends finished calls out and tells everybody what the connection turned out to be.
-    fn after(&mut self, id: u64) {
+    pub(super) fn after(&mut self, id: u64) {
         if self.connections.get_mut(&id).is_some_and(Connection::take_renamed) {
             self.examine(id);
         }
@@ -271,8 +272,12 @@ impl Pipeline {
         let (pid, judged, foreign) = (connection.pid, connection.judged, connection.is_foreign());
         let watched = connection.watched;
         let asked = connection.asks();
+        let is_news = match verdict {
+            Verdict::Ai => !(watched && judged),
+            _ => judged && !watched && !foreign,
+        };
         match verdict {
-            Verdict::Ai if !watched => self.watch(id),
+            _ if is_news => self.watch(id),
             // What the handshake led to a provider is judged to its end, whatever its first requests name.
             Verdict::NotAi if judged && !foreign => {}
             Verdict::NotAi => {
