@@ -88,6 +88,9 @@ pub const HELLO_BUFFER_BYTES: usize = 2 * HELLO_BYTES_MAX;
 pub const HELLO_WAIT_NS: u64 = 10_000_000_000;
 /// Messages after which a socket that has said no ClientHello is taken for something else than TLS.
 pub const HELLO_MESSAGES_MAX: u32 = 8;
+/// Bytes that have to have left besides: more than proxies take before a ClientHello, so that a greeting in small writes ends
+/// no watch. A connection without TLS pays for its first messages only, the smaller they are the more of them.
+pub const GREETING_BYTES_MAX: u64 = 65_536;
 /// Heads of requests that are being judged at once.
 pub const HEADS_MAX: u32 = 1_024;
 /// Bytes of a write that are looked at in the kernel at once: the head of a request, and the begin of its body.

@@ -234,27 +234,35 @@ def hidden_name(spec):
 
 def plain_text(spec):
     """Plain HTTP to the address that DNS gives for the denied name: to the port of HTTPS until it is refused there, as soon as
-    the answer is known; to a neighbour's port; and to the first once more."""
+    the answer is known; to a neighbour's port; and to the ports of HTTPS and of HTTP once more."""
     own.enter(spec)
     asked = b"GET / HTTP/1.1\r\nhost: neighbour.example\r\nconnection: close\r\n\r\n"
     address = ask_address(spec)
 
-    def is_refused():
-        with socket.create_connection((address, 443), timeout=20) as stream:
+    def is_refused(port):
+        with socket.create_connection((address, port), timeout=20) as stream:
             try:
                 stream.sendall(asked)
             except PermissionError:
                 return True
         return False
     for _ in range(spec["tries"]):
-        if is_refused():
+        if is_refused(443):
             break
         time.sleep(0.05)
         ask_address(spec)
     with socket.create_connection((address, 8080), timeout=20) as stream:
         stream.sendall(asked)
         heard = stream.recv(65536)
-    return {"refused": is_refused(), "heard": heard.decode("latin-1")}
+    return {"refused": is_refused(443) and is_refused(80), "heard": heard.decode("latin-1")}
+
+
+def plain_text_elsewhere(spec):
+    """Plain HTTP to a port that is nobody's by itself."""
+    own.enter(spec)
+    with socket.create_connection((ask_address(spec), 8080), timeout=20) as stream:
+        stream.sendall(f"GET / HTTP/1.1\r\nhost: {spec['authority']}\r\nconnection: close\r\n\r\n".encode())
+        return {"answered": len(stream.recv(65536))}
 
 
 def serve_names(listener, spec):
@@ -370,6 +378,7 @@ WAYS = {
     "HTTP/2 for another host": over_http_2,
     "hidden name (ECH)": hidden_name,
     "plain text": plain_text,
+    "plain HTTP to another port": plain_text_elsewhere,
     "DNS over HTTPS, by curl": curl_over_https,
     "process id again": reused_id,
     "first thread ended": without_first_thread,

@@ -242,11 +242,38 @@ def of_no_version(spec):
         hello[:2] + b"\0" + hello[3:]))
 
 
+def of_any_version(spec):
+    enter(spec)
+    return talk(spec, connected(spec), lambda stream, hello: stream.sendall(
+        hello[:1] + b"\0\0" + hello[3:]))
+
+
+def in_records_of_any_version(spec):
+    enter(spec)
+
+    def put(stream, hello):
+        message = say.message_of(hello)
+        parts = [(b"\x16\3\5", message[:100]), (b"\x16\4\1", message[100:])]
+        stream.sendall(b"".join(head + len(part).to_bytes(2, "big") + part for head, part in parts))
+    return talk(spec, connected(spec), put)
+
+
+def of_the_second_version(spec):
+    """A ClientHello in the form of SSL 2.0 (RFC 5246, E.2), which offers TLS 1.2."""
+    enter(spec)
+    suites, challenge = b"\0\xc0\x2f\0\0\xff", os.urandom(32)
+    lengths = struct.pack("!HHH", len(suites), 0, len(challenge))
+    message = b"\1\3\3" + lengths + suites + challenge
+    with connected(spec) as stream:
+        stream.sendall(struct.pack("!H", 0x8000 | len(message)) + message)
+        return {"answered": len(stream.recv(65536))}
+
+
 def like_records(spec):
-    """Messages of another protocol (MongoDB), which begin with their length as records do; says how many arrived."""
+    """Messages of other protocols (MongoDB, MQTT), which begin with their length as records do; says how many arrived."""
     enter(spec)
     listener, arrived = socket.create_server(("127.0.0.1", 0)), 0
-    for length in range(788, 792):
+    for length in (*range(788, 792), 278, 384):
         for number in (1, 257, 70_000):
             message = struct.pack("<iiii", length, number, 0, 2013).ljust(length, b"x")
             with socket.create_connection(listener.getsockname(), timeout=20) as stream:
@@ -254,6 +281,15 @@ def like_records(spec):
                 near, _ = listener.accept()
                 with near:
                     arrived += near.recv(length, socket.MSG_WAITALL) == message
+    # A ping of MQTT, whose two bytes may begin a hello of SSL 2.0, and behind it what looks like the type of a record: the
+    # length of a subject.
+    ping, message = b"\xc0\0", b"\x30\x1f\0\x16" + b"s" * 22 + b"message"
+    with socket.create_connection(listener.getsockname(), timeout=20) as stream:
+        stream.sendall(ping)
+        stream.sendall(message)
+        near, _ = listener.accept()
+        with near:
+            arrived += near.recv(len(ping + message), socket.MSG_WAITALL) == ping + message
     return {"answered": arrived}
 
 
@@ -435,12 +471,14 @@ def datagrams(kind):
     return way
 
 
-def serve_tunnel(listener, spec, greets, wraps):
-    """Takes one client and carries its bytes to the host."""
+def serve_tunnel(listener, spec, asks, greets, wraps):
+    """Takes one client, and behind its greeting carries its bytes to the host."""
     near, _ = listener.accept()
     if wraps:
         near = say_server(spec).wrap_socket(near, server_side=True)
-    near.recv(65536)
+    left = len(asks)
+    while left and (heard := near.recv(left)):
+        left -= len(heard)
     far = connected(spec)
     near.sendall(greets)
 
@@ -461,20 +499,21 @@ def say_server(spec):
     return made
 
 
-def through(asks, greets, wraps=False):
-    """By a process that is not enforced, on this machine."""
+def through(asks, greets, wraps=False, cut=False):
+    """By a process that is not enforced, on this machine; a greeting that is cut comes in single bytes."""
     def way(spec):
         listener = socket.create_server(("127.0.0.1", 0))
         helper = os.fork()
         if helper == 0:
-            serve_tunnel(listener, spec, greets, wraps)
+            serve_tunnel(listener, spec, asks, greets, wraps)
             os._exit(0)
         try:
             enter(spec)
             stream = socket.create_connection(listener.getsockname(), timeout=20)
             if wraps:
                 stream = say.context(spec["ca"]).wrap_socket(stream, server_hostname="tunnel.example")
-            stream.sendall(asks)
+            for at in range(0, len(asks), 1 if cut else len(asks)):
+                stream.sendall(asks[at:at + 1] if cut else asks)
             stream.recv(65536)
             return talk(spec, stream)
         finally:
@@ -483,6 +522,7 @@ def through(asks, greets, wraps=False):
     return way
 
 
+CONNECT = b"CONNECT api.groq.com:443 HTTP/1.1\r\n\r\n"
 WAYS = {
     "plain": plain,
     "fork after connect": fork_after_connect,
@@ -500,6 +540,9 @@ WAYS = {
     "hello in vectors": in_vectors,
     "name behind what is read": name_far_behind,
     "hello of no version": of_no_version,
+    "hello of any version": of_any_version,
+    "records of any version": in_records_of_any_version,
+    "hello of SSL 2.0": of_the_second_version,
     "like records": like_records,
     "mapped IPv4": mapped_v4,
     "renamed copy": renamed,
@@ -515,8 +558,11 @@ WAYS = {
     "io_uring": by_ring,
     "QUIC, connected": datagrams("connected"),
     "QUIC, not connected": datagrams("sent"),
-    "CONNECT proxy": through(b"CONNECT api.groq.com:443 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
+    "CONNECT proxy": through(CONNECT, b"HTTP/1.1 200 OK\r\n\r\n"),
     "SOCKS proxy": through(b"\5\1\0", b"\5\0"),
+    "greeting in single bytes": through(CONNECT, b"HTTP/1.1 200 OK\r\n\r\n", cut=True),
+    # A password (RFC 1929) that ends as a record begins.
+    "greeting that ends like a record": through(b"\1\4user\1\x16", b"\1\0", cut=True),
     "encrypted tunnel": through(b"hello", b"hello", wraps=True),
 }
 

@@ -30,6 +30,7 @@ const PROTOCOL_ICMPV6: u32 = 58;
 /// `IPPROTO_MPTCP` (linux/in.h).
 const PROTOCOL_MPTCP: u32 = 262;
 const PORT_HTTPS: u32 = 443;
+const PORT_HTTP: u32 = 80;
 /// Bits of an error number (`MAX_ERRNO`, linux/err.h).
 const ERRNO_MASK: u32 = 0xfff;
 /// The call goes on.
@@ -116,13 +117,13 @@ fn leads(remote: &[u8; 16]) -> (u32, bool) {
 }
 
 /// Whether the address of a socket tells by itself where it leads: others may have the same one, and what is said on another
-/// port than that of HTTPS is theirs.
+/// port than those of HTTPS and HTTP is theirs.
 #[inline(always)]
 pub fn tells(gate: *const Gate) -> bool {
     // SAFETY: the caller's socket is live.
     let (port, remote) = unsafe { ((*gate).remote_port, (*gate).remote_address) };
     // SAFETY: only whether there is a value is looked at.
-    port == PORT_HTTPS || unsafe { DEDICATED_ADDRESSES.get(&remote) }.is_some()
+    port == PORT_HTTPS || port == PORT_HTTP || unsafe { DEDICATED_ADDRESSES.get(&remote) }.is_some()
 }
 
 #[inline(always)]

@@ -26,6 +26,9 @@ const RECORD_HEAD_LEN: u32 = 5;
 const HEADS_LEN: u32 = 9;
 /// Shortest ClientHello: version, random, no session, one cipher suite, one compression (RFC 5246, 7.4.1.2).
 const HELLO_MIN: u32 = 41;
+/// What the first byte of a ClientHello of SSL 2.0 has, and the bytes before its lists (RFC 5246, E.2).
+const V2_BIT: u32 = 0x80;
+const V2_HEAD_LEN: u32 = 11;
 /// Where the client random stands.
 const RANDOM_AT: usize = 11;
 /// Where the session id stands.
@@ -80,11 +83,16 @@ pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
         }
         // SAFETY: as above.
         unsafe { (*kept).hello_ns = now() };
-    } else if now() - began > HELLO_WAIT_NS {
+    }
+    let Some(buffer) = HELLOS.get_ptr_mut(&cookie) else { return Said::Unreadable };
+    // Of what may be one of SSL 2.0 only the head is kept, and two bytes of another protocol (a ping of MQTT) may be that: the
+    // next message tells, whenever it comes.
+    // SAFETY: a live element that only this socket's own program runs change.
+    let may_wait = byte(unsafe { &*buffer }, 0) & V2_BIT != 0;
+    if have != 0 && !may_wait && now() - began > HELLO_WAIT_NS {
         let _ = HELLOS.remove(&cookie);
         return Said::Unreadable;
     }
-    let Some(buffer) = HELLOS.get_ptr_mut(&cookie) else { return Said::Unreadable };
     let mut room = u64::from(length);
     // SAFETY: only the named register is changed, to at most what is read of a hello.
     unsafe {
@@ -101,7 +109,11 @@ pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
     }
     let total = at as u32 + room as u32;
     // SAFETY: the element is removed only by this socket's own program runs.
-    let said = read(unsafe { &*buffer }, kept, total);
+    let mut said = read(unsafe { &*buffer }, kept, total);
+    // SAFETY: as above.
+    if said == Said::Other && at != 0 && may_hide(unsafe { &*buffer }, total) {
+        said = Said::Unreadable;
+    }
     // SAFETY: the storage of a live socket.
     unsafe { (*kept).hello_len = total };
     match said {
@@ -119,13 +131,18 @@ pub fn listen(kept: *mut Gate, data: usize, length: u32) -> Said {
 #[inline(always)]
 fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
     let kind = byte(buffer, 0);
-    if !RECORD_TYPES.contains(&kind) || (total > 1 && byte(buffer, 1) != 3) {
+    if kind & V2_BIT != 0 {
+        return read_v2(buffer, total);
+    }
+    // Some servers (s2n, Go) overlook the whole version of the first record, where it is a handshake's.
+    let is_foreign = kind != RECORD_HANDSHAKE && total > 1 && byte(buffer, 1) != 3;
+    if !RECORD_TYPES.contains(&kind) || is_foreign {
         return Said::Other;
     }
     if total < 3 {
         return Said::Part;
     }
-    let is_usual = VERSIONS.contains(&byte(buffer, 2));
+    let is_usual = byte(buffer, 1) == 3 && VERSIONS.contains(&byte(buffer, 2));
     if kind != RECORD_HANDSHAKE && is_usual {
         // A record of TLS, and no hello before it: that left where nobody looks, as with Fast Open.
         return Said::Unreadable;
@@ -163,11 +180,52 @@ fn read(buffer: &Buffer, kept: *mut Gate, total: u32) -> Said {
 /// overlook the version of some records, it is one where another record is behind it, or nothing.
 #[inline(always)]
 fn unusual(buffer: &Buffer, record: u32, total: u32) -> Said {
-    if total < record || total == record + 1 {
+    let is_empty = record == RECORD_HEAD_LEN;
+    if byte(buffer, 0) == RECORD_HANDSHAKE
+        && !is_empty
+        && byte(buffer, 5) != u32::from(CLIENT_HELLO)
+    {
+        return Said::Other;
+    }
+    if total < record {
         return Said::Part;
     }
-    let is_next = RECORD_TYPES.contains(&byte(buffer, record)) && byte(buffer, record + 1) == 3;
+    // The version of the next one is overlooked as well.
+    let is_next = RECORD_TYPES.contains(&byte(buffer, record));
     if total == record || is_next { Said::Unreadable } else { Said::Other }
+}
+
+/// What begins as a ClientHello of SSL 2.0 does, which servers of today take where it offers TLS (RFC 5246, E.2). It has no
+/// name; its lists make up its length, so that hardly anything else is taken for one.
+#[inline(always)]
+fn read_v2(buffer: &Buffer, total: u32) -> Said {
+    let is_other = (total > 2 && byte(buffer, 2) != u32::from(CLIENT_HELLO))
+        || (total > 3 && byte(buffer, 3) != 3);
+    if is_other {
+        return Said::Other;
+    }
+    if total < V2_HEAD_LEN {
+        return Said::Part;
+    }
+    let lists = half(buffer, 5) + half(buffer, 7) + half(buffer, 9);
+    let length = (half(buffer, 0) & 0x7fff) + 2;
+    if length == V2_HEAD_LEN + lists { Said::Unreadable } else { Said::Other }
+}
+
+/// Whether a hello may begin within bytes that were kept for the begin of one and are none: such as the last byte of a
+/// greeting, written by itself. Those before the hello are fewer than the longest head; bytes that did not come are zero.
+#[inline(always)]
+fn may_hide(buffer: &Buffer, total: u32) -> bool {
+    let mut at = 1;
+    while at <= V2_HEAD_LEN {
+        let is_hello = total <= at + RECORD_HEAD_LEN
+            || byte(buffer, at + RECORD_HEAD_LEN) == u32::from(CLIENT_HELLO);
+        if is_hello && byte(buffer, at) == RECORD_HANDSHAKE {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Walks through the extensions of a hello that is known up to `end`, and notes where its name stands.

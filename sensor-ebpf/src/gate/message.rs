@@ -13,7 +13,9 @@ use sensor_common::gate::{
     REASON_HELLO_HIDDEN, REASON_HELLO_UNREADABLE, REASON_RECORD_UNSEEN, RULE_OPAQUE, RuleKey,
     SCOPE_CONTENT, SCOPE_NAMES, SCOPE_REFUSE_OPAQUE, STATE_AI, STATE_AWAIT, STATE_OTHER, Verdict,
 };
-use sensor_common::limits::{HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN};
+use sensor_common::limits::{
+    GREETING_BYTES_MAX, HELLO_BYTES_MAX, HELLO_MESSAGES_MAX, WIRE_KEY_LEN,
+};
 use sensor_common::names::{TAIL_HELLO, TAIL_NAME};
 
 use crate::connect::{note, tells};
@@ -228,15 +230,15 @@ fn unreadable(kept: *mut Gate, scope: u32) -> u32 {
 #[inline(always)]
 fn other(kept: *mut Gate, scope: u32) -> u32 {
     // SAFETY: the storage of a live socket.
-    let (destination, messages) = unsafe {
+    let (destination, messages, sent) = unsafe {
         (*kept).messages += 1;
-        ((*kept).destination, (*kept).messages)
+        ((*kept).destination, (*kept).messages, (*kept).sent)
     };
     if destination != DESTINATION_NONE && tells(kept) {
         // To an AI address, and not a handshake: nothing says what it is.
         return opaque(kept, scope, REASON_RECORD_UNSEEN);
     }
-    if messages >= HELLO_MESSAGES_MAX {
+    if messages >= HELLO_MESSAGES_MAX && sent >= GREETING_BYTES_MAX {
         // SAFETY: as above.
         unsafe { (*kept).state = STATE_OTHER };
     }
