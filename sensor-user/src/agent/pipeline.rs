@@ -272,12 +272,8 @@ impl Pipeline {
         let (pid, judged, foreign) = (connection.pid, connection.judged, connection.is_foreign());
         let watched = connection.watched;
         let asked = connection.asks();
-        let is_news = match verdict {
-            Verdict::Ai => !(watched && judged),
-            _ => judged && !watched && !foreign,
-        };
         match verdict {
-            _ if is_news => self.watch(id),
+            _ if is_news(verdict, (judged, watched), foreign) => self.watch(id),
             // What the handshake led to a provider is judged to its end, whatever its first requests name.
             Verdict::NotAi if judged && !foreign => {}
             Verdict::NotAi => {
@@ -365,6 +361,35 @@ impl Pipeline {
     pub(super) fn send(&self, event: Event) {
         if self.events.send(event).is_err() {
             self.status.reporter_gone();
+        }
+    }
+}
+
+/// Whether what is known of a connection has yet to be told: to the kernel half, or by it.
+fn is_news(verdict: Verdict, (judged, watched): (bool, bool), foreign: bool) -> bool {
+    match verdict {
+        Verdict::Ai => !(judged && watched),
+        Verdict::Undecided | Verdict::NotAi => judged && !watched && !foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_takes_a_connection_off_probation_before_its_requests_do() {
+        for (verdict, known, foreign, news) in [
+            (Verdict::Undecided, (true, false), false, true),
+            (Verdict::NotAi, (true, false), false, true),
+            (Verdict::NotAi, (true, false), true, false),
+            (Verdict::Undecided, (true, true), false, false),
+            (Verdict::Undecided, (false, true), false, false),
+            (Verdict::Undecided, (false, false), false, false),
+            (Verdict::Ai, (false, true), false, true),
+            (Verdict::Ai, (true, true), false, false),
+        ] {
+            assert_eq!(is_news(verdict, known, foreign), news, "{verdict:?} {known:?} {foreign}");
         }
     }
 }
