@@ -209,11 +209,9 @@ fn an_end_that_was_lost_is_when_the_last_byte_came_and_is_told_after_a_silence()
     let (mut connection, mut log) = (Connection::new(&Config::default(), false), Log::default());
     for (index, (direction, piece)) in pieces.into_iter().enumerate() {
         assert_eq!(told_of(&log, 1), None, "before piece {index}");
+        let at_ns = if index == lost + 1 { THINKING } else { LATER };
         let piece = match piece {
-            Piece::Data { bytes, .. } if index > lost => {
-                let at_ns = if index == lost + 1 { THINKING } else { LATER };
-                Piece::Data { at_ns, bytes }
-            }
+            Piece::Data { bytes, .. } if index > lost => Piece::Data { at_ns, bytes },
             piece => piece,
         };
         connection.push(direction, &piece, &mut log);
