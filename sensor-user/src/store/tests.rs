@@ -222,7 +222,7 @@ fn broken_page_of_a_table_is_found_when_it_is_opened() {
     let [at, size] = place.map(|number| usize::try_from(number).unwrap());
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[at..at + size].fill(0xff);
+    bytes.iter_mut().skip(at).take(size).for_each(|byte| *byte = 0xff);
     fs::write(&path, &bytes).unwrap();
     let error = Store::open(folder.path()).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
