@@ -93,7 +93,8 @@ fn sums(calls: &[Value]) -> Series {
         let coverage = ("coverage", text("tollgate.coverage"));
         let all = [provider, operation, model, ("status", status.as_str()), coverage];
         add("tollgate_provider_calls_total", &all, 1.0);
-        if call["error.type"].is_string() || status == "none" {
+        let erred = call["error.type"].as_str().is_some_and(|word| word != "aborted");
+        if erred || status == "none" {
             let labels = [provider, ("status", status.as_str())];
             add("tollgate_provider_failed_calls_total", &labels, 1.0);
         }

@@ -12,12 +12,9 @@ use crate::config::Files;
 use crate::credential;
 use crate::credential::FleetKey;
 
-/// Name of the agent's own key in the state folder.
-const NAME: &str = "fleet.key";
-
 /// Reads the key of fingerprints, or makes one at first start.
 pub(super) fn fleet_key(files: &Files) -> anyhow::Result<FleetKey> {
-    let own = files.state.join(NAME);
+    let own = files.own_fleet_key();
     let configured = &files.fleet_key;
     if !configured.as_os_str().is_empty() && *configured != own {
         return read(configured);
@@ -32,8 +29,15 @@ pub(super) fn fleet_key(files: &Files) -> anyhow::Result<FleetKey> {
     if is_there(&own)? { read_own(&own) } else { make(&own, &folder) }
 }
 
+/// A link that leads nowhere is there too: the key it was made for is elsewhere, and is not replaced by another one.
 fn is_there(path: &Path) -> anyhow::Result<bool> {
-    path.try_exists().with_context(|| format!("looking for the fleet key {}", path.display()))
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            Err(error).with_context(|| format!("looking for the fleet key {}", path.display()))
+        }
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<FleetKey> {
@@ -89,6 +93,8 @@ mod tests {
 
     use super::*;
 
+    const NAME: &str = "fleet.key";
+
     fn files(state: &Path) -> Files {
         Files { state: state.to_owned(), ..Files::default() }
     }
@@ -119,6 +125,18 @@ mod tests {
             .collect();
         let keys: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
         assert!(keys.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(names(folder.path()), [NAME]);
+    }
+
+    #[test]
+    fn link_that_leads_nowhere_is_told_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let target = folder.path().join("gone");
+        symlink(&target, &path).unwrap();
+        let error = format!("{:#}", fleet_key(&files(folder.path())).unwrap_err());
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert_eq!(fs::read_link(&path).unwrap(), target);
         assert_eq!(names(folder.path()), [NAME]);
     }
 

@@ -65,8 +65,8 @@ fn are_kin(catalogue: &Catalogue, names: &Names) -> bool {
 
 /// Whether the name by which a process found an address tells something of a connection there: where the connection says
 /// another one itself, that of a proxy or of a neighbour at the same address tells nothing, that of a provider does.
-pub(super) fn is_telling(catalogue: &Catalogue, dns: &str, said: Option<&str>) -> bool {
-    said.is_none_or(|said| said == dns) || catalogue.find(dns).is_some()
+pub(super) fn is_telling(is_ai: impl Fn(&str) -> bool, dns: &str, said: Option<&str>) -> bool {
+    said.is_none_or(|said| said == dns) || is_ai(dns)
 }
 
 /// What is to be said about names of a connection that leads to AI.
@@ -300,6 +300,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn name_by_which_an_address_was_found_tells_where_it_is_that_of_an_ai_host_or_the_same() {
+        // One that only the configuration names.
+        let is_ai = |name: &str| name == "llm.internal.example";
+        assert!(is_telling(is_ai, "llm.internal.example", Some("front.example")));
+        assert!(!is_telling(is_ai, "proxy.example", Some("front.example")));
+        assert!(is_telling(is_ai, "front.example", Some("front.example")));
+        assert!(is_telling(is_ai, "proxy.example", None));
+    }
+
+    #[test]
     fn names_are_judged_by_what_they_lead_to() {
         const CASES: [([&str; 3], bool, Option<&str>); 12] = [
             (["api.openai.com", "api.openai.com", "api.openai.com"], false, None),
@@ -322,7 +332,8 @@ mod tests {
         for ([dns, hello, authority], has_encrypted_hello, expected) in CASES {
             let [dns, hello, authority] =
                 [dns, hello, authority].map(|name| Some(name.to_owned()).filter(|n| !n.is_empty()));
-            let dns = dns.filter(|dns| is_telling(&catalogue, dns, hello.as_deref()));
+            let is_ai = |name: &str| catalogue.find(name).is_some();
+            let dns = dns.filter(|dns| is_telling(is_ai, dns, hello.as_deref()));
             let names = Names { dns, hello, authority, has_encrypted_hello, library: None };
             let found = judge(&catalogue, &names);
             assert_eq!(found.as_ref().map(|(kind, _)| kind.as_str()), expected, "{names:?}");

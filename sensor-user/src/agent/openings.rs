@@ -253,12 +253,12 @@ impl Intent {
         let address = capture::remote_of(socket).map(|remote| remote.ip());
         let said = greeting.name.as_deref();
         let may_hide = greeting.ech() == Fact::Known(true);
-        let (catalogue, resolved) = (self.catalogues.now(), &self.openings.resolved);
+        let resolved = &self.openings.resolved;
         let dns = address.and_then(|address| {
             let is_ai = |name: &str| may_hide && self.is_ai(name);
             let hidden = resolved.asked_for(socket.tgid, address, now, is_ai);
             let dns = hidden.or_else(|| resolved.name_of(socket.tgid, address, said, now))?;
-            is_telling(&catalogue, dns, said).then(|| dns.to_owned())
+            is_telling(|name| self.is_ai(name), dns, said).then(|| dns.to_owned())
         });
         Greeting { dns, ..greeting }
     }

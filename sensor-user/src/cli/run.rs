@@ -79,7 +79,7 @@ pub struct Show {
     /// That cost at least this many dollars, as "0.01".
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub min_cost: Option<i64>,
-    /// That failed.
+    /// That failed or were cut.
     #[arg(long)]
     pub errors: bool,
 }

@@ -3,9 +3,18 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::Error;
+use crate::config::Files;
+
+impl Files {
+    /// Where the agent keeps the key of fingerprints that it makes itself.
+    pub fn own_fleet_key(&self) -> PathBuf {
+        self.state.join("fleet.key")
+    }
+}
 
 impl Config {
     /// Opens what the configuration names, and tells of all that cannot be read; `path` is only named in the error.
@@ -18,9 +27,12 @@ impl Config {
             ("policy.folder", &self.policy.folder, true),
             ("enforce.orders", &self.enforce.orders, false),
         ];
+        let own = self.files.own_fleet_key();
         let problems: Vec<_> = named
             .into_iter()
             .filter(|(_, named, _)| !named.as_os_str().is_empty())
+            // The agent makes that one at its first start.
+            .filter(|(_, named, _)| **named != own || !is_missing(named))
             .filter_map(|(key, named, is_folder)| {
                 let error = open(named, is_folder).err()?;
                 Some(format!("{key} names {}, which cannot be read: {error}", named.display()))
@@ -31,6 +43,11 @@ impl Config {
         }
         Err(Error::Named { path: path.to_owned(), problems: problems.join("; ") })
     }
+}
+
+/// Whether nothing is there, not even a link that leads nowhere.
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn open(path: &Path, is_folder: bool) -> io::Result<()> {
@@ -46,6 +63,20 @@ fn open(path: &Path, is_folder: bool) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_that_the_agent_makes_itself_need_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.files.state = folder.path().to_owned();
+        config.files.fleet_key = folder.path().join("fleet.key");
+        let check = |config: &Config| config.check_named(Path::new("t.toml"));
+        check(&config).unwrap();
+        std::os::unix::fs::symlink("/nowhere/key", &config.files.fleet_key).unwrap();
+        check(&config).unwrap_err();
+        config.files.fleet_key = folder.path().join("other.key");
+        check(&config).unwrap_err();
+    }
 
     #[test]
     fn every_file_that_is_named_and_not_there_is_told() {

@@ -268,8 +268,10 @@ impl Call {
         refused.map(grpc::http_status).or(self.status)
     }
 
-    /// Whether the call failed: refused, without an answer, or with an error in an answer that had begun with 200.
+    /// Whether the call failed: refused, without an answer, or with an error in an answer that had begun with 200. Who
+    /// cancels an answer that has begun had no failure.
     pub fn failed(&self) -> bool {
-        self.error_type.is_some() || self.outcome().is_none_or(|status| status >= 400)
+        let erred = self.error_type.as_deref().is_some_and(|word| word != "aborted");
+        erred || self.outcome().is_none_or(|status| status >= 400)
     }
 }

@@ -27,7 +27,7 @@ pub struct Filter {
     pub key: Vec<String>,
     /// Smallest amount in pico-dollars; a call without a known amount is not shown then.
     pub min_cost: Option<i64>,
-    /// Only calls that failed.
+    /// Only calls that failed or were cut.
     pub errors: bool,
 }
 
@@ -60,7 +60,7 @@ impl Filter {
             && self
                 .min_cost
                 .is_none_or(|least| event.cost.picodollars.is_some_and(|amount| amount >= least))
-            && (!self.errors || call.failed())
+            && (!self.errors || call.error_type.is_some() || call.failed())
     }
 }
 
@@ -153,6 +153,10 @@ mod tests {
             change(&mut filter);
             assert!(!filter.matches(&event), "{filter:?}");
         }
+        let mut cut = event.clone();
+        cut.call.error_type = Some("aborted".to_owned());
+        assert!(!cut.call.failed());
+        assert!(Filter { errors: true, ..all.clone() }.matches(&cut), "it is shown nevertheless");
         for (event, is_shown) in [(sample::in_pod(), true), (event.clone(), false)] {
             let list = |text: &str| vec![text.to_owned()];
             for filter in [

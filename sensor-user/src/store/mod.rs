@@ -288,6 +288,7 @@ impl Store {
             .map_err(|source| Error::Mode { path: path.clone(), source })?;
         connection.busy_timeout(BUSY).map_err(failed("opening", &path))?;
         schema::prepare(&connection, &path)?;
+        schema::check(&connection, &path)?;
         let rows = count(&connection, &path)?;
         Ok(Self { connection, path, rows })
     }
@@ -350,7 +351,7 @@ impl Store {
     }
 
     /// Forgets what was not seen again for `keep` seconds before `now` (seconds since 1970); says how many rows that were.
-    /// `now` is at most the newest sight: a wall clock that jumps ahead says nothing of what is kept.
+    /// `now` is at most the newest sight: a wall clock that jumps ahead forgets nothing before something is seen then.
     pub fn forget(&mut self, now: i64, keep: i64) -> Result<usize, Error> {
         let gone = self
             .connection

@@ -115,6 +115,19 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error>
     }
 }
 
+/// Looks at every page: a broken one may lie where nobody reads for weeks, and only a start sets a file aside.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let said: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(failed("reading", path))?;
+    if said == "ok" {
+        return Ok(());
+    }
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    let source = rusqlite::Error::SqliteFailure(corrupt, Some(said));
+    Err(Error::Damaged { path: path.to_owned(), source })
+}
+
 /// Whether a use has a row.
 pub(super) fn knows(connection: &Connection, used: &Use) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(KNOWN)?;

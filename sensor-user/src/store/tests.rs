@@ -209,6 +209,26 @@ fn file_that_is_no_database_is_damaged_and_stays_until_it_is_set_aside() {
 }
 
 #[test]
+fn broken_page_of_a_table_is_found_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    let mut store = Store::open(folder.path()).unwrap();
+    let rows: Vec<_> = (0..500).map(|at| sighting(&format!("model-{at}"), at, 1)).collect();
+    store.add(&rows).unwrap();
+    // Rows are counted by the index: they are read from the table alone.
+    let root = "SELECT (rootpage - 1) * page_size, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'inventory'";
+    let read = |row: &Row<'_>| Ok([row.get::<_, u32>(0)?, row.get::<_, u32>(1)?]);
+    let place = store.connection.query_row(root, [], read).unwrap();
+    let [at, size] = place.map(|number| usize::try_from(number).unwrap());
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().skip(at).take(size).for_each(|byte| *byte = 0xff);
+    fs::write(&path, &bytes).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn file_that_is_in_use_is_not_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(folder.path()).unwrap();

@@ -110,6 +110,24 @@ fn a_side_that_only_ever_pushes_is_given_up_seen_or_left_out() {
 }
 
 #[test]
+fn what_is_held_back_is_bounded_in_bytes_and_what_was_let_go_counts_no_more() {
+    // Each may end with the first letter of a method.
+    let begun = [[b'x'; 98].as_slice(), b"\nG"].concat();
+    let (begun, nothing) = (begun.as_slice(), [b'x'; 100]);
+    let let_go = [vec![begun; 9], vec![nothing.as_slice()]].concat();
+    for (pieces, expected) in [(vec![begun], Some(10)), (let_go, None)] {
+        let mut decoder = Decoder::new(&Config { sniff_bytes_max: 1000, ..Config::default() });
+        let mut recorder = Recorder::default();
+        decoder.push(Received, JOINED, &mut recorder);
+        let pushed = pieces.iter().cycle().take(60).position(|bytes| {
+            decoder.push(Received, recorder::data(1, bytes), &mut recorder);
+            decoder.protocol() == Some(Protocol::Other)
+        });
+        assert_eq!(pushed, expected, "{} in turn", pieces.len());
+    }
+}
+
+#[test]
 fn a_long_answer_that_was_joined_costs_no_later_call() {
     let mut decoder = Decoder::new(&Config::default());
     let mut recorder = Recorder::default();

@@ -46,6 +46,8 @@ pub(super) struct Undecided {
     sent: Start,
     received: Start,
     held: VecDeque<(Direction, Piece)>,
+    /// Bytes of what is held.
+    held_bytes: usize,
 }
 
 impl Undecided {
@@ -55,6 +57,7 @@ impl Undecided {
             sent: Start::default(),
             received: Start::default(),
             held: VecDeque::new(),
+            held_bytes: 0,
         }
     }
 
@@ -70,7 +73,7 @@ impl Undecided {
                 start.joined_ns = Some(*at_ns);
                 start.begun.clear();
                 start.pass(bytes.unwrap_or(0));
-                self.held.retain(|(held, _)| *held != direction);
+                self.let_go(direction);
                 return self.is_spent().then_some(Found::Other);
             }
         };
@@ -79,14 +82,30 @@ impl Undecided {
         start.pass(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         match start.look(direction, &bytes) {
             Look::Found(found) => {
-                self.held.push_back((direction, piece));
+                self.hold(direction, piece);
                 return Some(found);
             }
-            Look::Begun => self.held.push_back((direction, piece)),
-            Look::Nothing if joined => self.held.retain(|(held, _)| *held != direction),
+            Look::Begun => self.hold(direction, piece),
+            Look::Nothing if joined => self.let_go(direction),
             Look::Nothing => return Some(Found::Other),
         }
-        (self.is_spent() || self.held.len() > HELD_PIECES_MAX).then_some(Found::Other)
+        (self.is_spent() || self.holds_too_much()).then_some(Found::Other)
+    }
+
+    fn hold(&mut self, direction: Direction, piece: Piece) {
+        self.held_bytes = self.held_bytes.saturating_add(length(&piece));
+        self.held.push_back((direction, piece));
+    }
+
+    /// Lets go of what one direction was thought to begin.
+    fn let_go(&mut self, direction: Direction) {
+        self.held.retain(|(held, _)| *held != direction);
+        self.held_bytes = self.held.iter().map(|(_, piece)| length(piece)).sum();
+    }
+
+    /// Whether more is held back than a beginning takes: pieces may each end like the beginning of a line.
+    fn holds_too_much(&self) -> bool {
+        self.held.len() > HELD_PIECES_MAX || self.held_bytes > self.config.sniff_bytes_max
     }
 
     /// Whether enough was searched: of both directions, or of one that goes on alone.
@@ -117,7 +136,16 @@ impl Undecided {
         let gaps = joined.into_iter().filter_map(|(direction, joined_ns)| {
             joined_ns.map(|at_ns| (direction, Piece::Gap { at_ns, bytes: None }))
         });
+        self.held_bytes = 0;
         gaps.chain(std::mem::take(&mut self.held))
+    }
+}
+
+/// Bytes that a piece takes.
+fn length(piece: &Piece) -> usize {
+    match piece {
+        Piece::Data { bytes, .. } => bytes.len(),
+        Piece::Gap { .. } => 0,
     }
 }
 

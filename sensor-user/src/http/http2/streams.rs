@@ -13,11 +13,9 @@ use crate::redact::Redacted;
 
 /// Streams that have ended and are remembered, so that late frames do not open them again.
 const CLOSED_MAX: usize = 128;
-/// How long nothing may come of an answer whose end may have been missed: servers that stream and think send pings or
-/// comments more often.
-const SILENCE_NS_MAX: u64 = 60_000_000_000;
-/// The same before it has begun: clients wait ten minutes for an answer in one piece.
-const WAIT_NS_MAX: u64 = 600_000_000_000;
+/// How long nothing may come of an answer whose end may have been missed: clients wait ten minutes, for its beginning and
+/// while a model thinks, and not every server says anything meanwhile.
+const SILENCE_NS_MAX: u64 = 600_000_000_000;
 
 /// One exchange.
 ///
@@ -52,8 +50,7 @@ impl Stream {
 
     /// Whether that must be so, as nothing comes any more.
     fn is_silent(&self, now_ns: u64) -> bool {
-        let silence_max = if self.response.is_some() { SILENCE_NS_MAX } else { WAIT_NS_MAX };
-        self.may_have_ended() && now_ns.saturating_sub(self.used_ns) >= silence_max
+        self.may_have_ended() && now_ns.saturating_sub(self.used_ns) >= SILENCE_NS_MAX
     }
 
     /// Whether the response has ended, so that only the request keeps it open.

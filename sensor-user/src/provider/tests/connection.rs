@@ -147,6 +147,7 @@ fn credential_retries_and_flight_are_seen_before_the_answer() {
         (call.error_type.as_deref(), call.status, call.ended_ns),
         (Some("aborted"), None, 9)
     );
+    assert!(call.failed(), "nothing was answered");
     assert_eq!((call.usage_quality, tracker.in_flight().count()), (UsageQuality::Missing, 0));
 }
 

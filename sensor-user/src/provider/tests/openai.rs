@@ -60,6 +60,7 @@ fn a_cut_stream_without_usage_is_missing_and_aborted() {
         (UsageQuality::Missing, Some("aborted"))
     );
     assert_eq!(call.response_model.as_deref(), Some("gpt-4o-2024-08-06"));
+    assert!(call.status == Some(200) && !call.failed(), "whoever has read enough cancels");
 }
 
 #[test]

@@ -32,9 +32,10 @@ pub(super) fn redact(cmdline: &[u8]) -> Vec<String> {
     let mut kept = vec![bounded(title(&program))];
     let mut words = Words::default();
     // Its name says what the others are; how it is shown is the title's.
-    let _shown = words.take(without_dash(&program).1.split(' ').next().unwrap_or_default());
+    let name = without_dash(&program).1.split(' ').next().unwrap_or_default();
+    let _shown = words.take(name);
     let shown = arguments.by_ref().take(ARGUMENTS_MAX).map(String::from_utf8_lossy).collect();
-    kept.extend(words.take_all(shown).into_iter().map(bounded));
+    kept.extend(words.take_all(name, shown).into_iter().map(bounded));
     if arguments.next().is_some() {
         kept.push("…".to_owned());
     }
@@ -44,10 +45,16 @@ pub(super) fn redact(cmdline: &[u8]) -> Vec<String> {
 /// The first argument: many programs write a title with blanks over it, some of them their whole command line.
 fn title(program: &str) -> String {
     let (dash, rest) = without_dash(program);
-    let mut parts = rest.split(' ').map(Cow::Borrowed);
+    let mut parts = rest.split(' ');
     let mut words = Words::default();
-    let mut kept = vec![words.take(&parts.next().unwrap_or_default())];
-    kept.extend(words.take_all(parts.collect()));
+    let name = parts.next().unwrap_or_default();
+    let mut kept = vec![words.take(name)];
+    if name.ends_with(':') {
+        // A daemon says in words of its own what it does: `nginx: worker process is shutting down`.
+        kept.extend(parts.map(|part| words.take(part)));
+    } else {
+        kept.extend(words.take_all(name, parts.map(Cow::Borrowed).collect()));
+    }
     format!("{dash}{}", kept.join(" "))
 }
 
@@ -68,7 +75,7 @@ struct Words {
 }
 
 impl Words {
-    fn take_all(&mut self, words: Vec<Cow<'_, str>>) -> Vec<String> {
+    fn take_all(&mut self, program: &str, words: Vec<Cow<'_, str>>) -> Vec<String> {
         let mut taken: Vec<_> = words
             .into_iter()
             .map(|word| {
@@ -76,7 +83,7 @@ impl Words {
                 (word, kept)
             })
             .collect();
-        prompts::take_out_sentences(&mut taken);
+        prompts::take_out_sentences(program, &mut taken);
         taken.into_iter().map(|(_, kept)| kept).collect()
     }
 
@@ -138,11 +145,16 @@ fn joined(argument: &str) -> Option<String> {
         'd' if !is_number(value) => redacted(),
         'F' if value.contains('=') => redacted(),
         'u' | 'U' | 'E' if value.contains(':') => redacted(),
-        // `-agentlib:` is Java's.
-        'a' if value.contains(':') && !value.starts_with("gent") => redacted(),
+        // httpie's; `-agentlib:` is Java's, and behind a `=` stands the value of a longer name: `-addr=:8080`.
+        'a' if option == "-a" && is_user(value) && !value.starts_with("gent") => redacted(),
         'p' if option == "-p" && is_password(argument, value) => redacted(),
         _ => None,
     }
+}
+
+/// A name with a password behind a colon.
+fn is_user(value: &str) -> bool {
+    value.split('=').next().is_some_and(|name| name.contains(':'))
 }
 
 /// Names and values, parted by `=` or `:`; what stands behind the name of a secret, and before an `@`, is taken out.

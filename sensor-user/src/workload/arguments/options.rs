@@ -78,13 +78,16 @@ const USER_OPTIONS: [&str; 7] =
 const GROUPED: [&str; 6] = ["-u", "-U", "-d", "-H", "-F", "-E"];
 
 /// Letters of curl that take no value and may stand before one that does.
-const FLAGS: [char; 17] =
-    ['s', 'S', 'f', 'L', 'k', 'v', 'g', 'G', 'i', 'I', 'j', 'n', 'N', 'q', 'O', 'R', 'l'];
+const FLAGS: [char; 20] = [
+    's', 'S', 'f', 'L', 'k', 'v', 'g', 'G', 'i', 'I', 'j', 'n', 'N', 'q', 'O', 'R', 'l', 'J', '4',
+    '6',
+];
 
 /// Words that begin like `-p` with a password behind it.
-const WORDS_OF_P: [&str; 21] = [
+const WORDS_OF_P: [&str; 29] = [
     "parallel",
     "pass",
+    "passin",
     "passphrase",
     "passwd",
     "password",
@@ -92,16 +95,23 @@ const WORDS_OF_P: [&str; 21] = [
     "pedantic",
     "perm",
     "pid",
+    "pidfile",
     "pipe",
+    "pix_fmt",
+    "platform",
     "plugin",
     "port",
     "prefix",
+    "preset",
     "print",
     "print0",
+    "printf",
     "process",
     "profile",
+    "progress",
     "project",
     "properties",
+    "proxy",
     "prune",
     "pthread",
 ];
@@ -116,13 +126,15 @@ pub(super) fn takes_secret(option: &str, value: &str) -> bool {
         || (USER_OPTIONS.contains(&option) && value.contains(':'))
 }
 
-/// The option that takes what follows: the last of a group, or the option itself.
+/// The option that takes what follows: the last of a group, or the option itself. Other programs have options of one dash
+/// that end alike: `-itd`, `-bind`, `-cpu`, `-avzH`.
 pub(super) fn last_of(option: &str) -> &str {
-    let is_group = option.strip_prefix('-').is_some_and(|letters| {
-        letters.len() > 1 && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    });
-    let last = GROUPED.into_iter().find(|one| option.ends_with(one.trim_start_matches('-')));
-    last.filter(|_| is_group && !is_secret_name(option)).unwrap_or(option)
+    let ends_group = |one: &&str| {
+        let letters = option.strip_prefix('-');
+        let flags = letters.and_then(|letters| letters.strip_suffix(one.trim_start_matches('-')));
+        flags.is_some_and(|flags| !flags.is_empty() && flags.chars().all(|c| FLAGS.contains(&c)))
+    };
+    GROUPED.into_iter().find(ends_group).unwrap_or(option)
 }
 
 /// An option of one letter, perhaps behind others, and the value that stands right behind it.

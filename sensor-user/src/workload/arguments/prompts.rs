@@ -29,11 +29,96 @@ const PROGRAMS: [&str; 15] = [
 const PACKAGES: [&str; 5] = ["claude-code", "codex", "gemini-cli", "opencode-ai", "qwen-code"];
 
 /// Commands of these programs: words of a closed set say nothing of anybody's.
-const COMMANDS: [&str; 26] = [
-    "auth", "chat", "config", "doctor", "embed", "exec", "help", "install", "keys", "list",
-    "login", "logout", "logs", "ls", "mcp", "models", "prompt", "ps", "pull", "push", "resume",
-    "run", "serve", "show", "update", "version",
+const COMMANDS: [&str; 34] = [
+    "app-server",
+    "auth",
+    "chat",
+    "config",
+    "cp",
+    "create",
+    "doctor",
+    "embed",
+    "exec",
+    "extensions",
+    "help",
+    "install",
+    "keys",
+    "list",
+    "login",
+    "logout",
+    "logs",
+    "ls",
+    "mcp",
+    "mcp-server",
+    "models",
+    "prompt",
+    "ps",
+    "pull",
+    "push",
+    "resume",
+    "rm",
+    "run",
+    "runner",
+    "serve",
+    "show",
+    "stop",
+    "update",
+    "version",
 ];
+
+/// Programs whose words name packages, services, files: many of them may stand in a row.
+const TOOLS: [&str; 20] = [
+    "apt",
+    "apt-get",
+    "brew",
+    "cargo",
+    "dnf",
+    "docker",
+    "docker-compose",
+    "git",
+    "go",
+    "helm",
+    "kubectl",
+    "make",
+    "npm",
+    "pip",
+    "pip3",
+    "pnpm",
+    "podman",
+    "systemctl",
+    "terraform",
+    "yarn",
+];
+
+/// What may stand before such a program.
+const STARTERS: [&str; 6] = ["env", "nice", "node", "python", "python3", "sudo"];
+
+/// Commands of such programs behind which names stand.
+const VERBS: [&str; 20] = [
+    "add",
+    "build",
+    "delete",
+    "disable",
+    "down",
+    "enable",
+    "get",
+    "install",
+    "kill",
+    "logs",
+    "pull",
+    "push",
+    "remove",
+    "restart",
+    "rm",
+    "stop",
+    "uninstall",
+    "up",
+    "update",
+    "upgrade",
+];
+
+/// Commands that start another program, whose words may be anything.
+const RUNNERS: [&str; 3] = ["exec", "run", "x"];
 
 /// Plain words in a row that are a text whatever they say: few commands name as many things by a plain word each.
 const WORDS_MIN: usize = 5;
@@ -84,7 +169,7 @@ impl Expects {
 
     /// What a program expects, by its path.
     fn of(path: &str) -> Self {
-        let file = path.rsplit('/').next().unwrap_or(path);
+        let file = file_of(path);
         let in_package = path
             .split_once("node_modules/")
             .is_some_and(|(_, inside)| inside.split('/').any(|folder| PACKAGES.contains(&folder)));
@@ -98,20 +183,40 @@ impl Expects {
     }
 }
 
+fn file_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// Takes out rows of plain words that read like a sentence, whatever the program; each word comes with what is kept of it.
-pub(super) fn take_out_sentences(words: &mut [(Cow<'_, str>, String)]) {
+pub(super) fn take_out_sentences(program: &str, words: &mut [(Cow<'_, str>, String)]) {
+    let is_list = is_list(program, words);
     let mut is_behind_option = false;
     for row in words.chunk_by_mut(|(one, _), (next, _)| is_spoken(one) == is_spoken(next)) {
         // Behind an option its value may stand: that makes no sentence, but goes with one.
         let own = row.get(usize::from(is_behind_option)..).unwrap_or_default();
         let is_row = own.first().is_some_and(|(word, _)| is_spoken(word));
-        if is_row && is_sentence(own) {
+        if is_row && is_sentence(own, is_list) {
             for (_, kept) in row.iter_mut() {
                 REDACTED.clone_into(kept);
             }
         }
         is_behind_option = row.last().is_some_and(|(word, _)| word.starts_with('-'));
     }
+}
+
+/// Whether a command names things one by one: `docker compose up web db cache worker`.
+fn is_list(program: &str, words: &[(Cow<'_, str>, String)]) -> bool {
+    let mut files = std::iter::once(program)
+        .chain(words.iter().map(|(word, _)| word.as_ref()))
+        .filter(|word| !word.starts_with('-'))
+        .map(file_of)
+        .skip_while(|file| STARTERS.contains(file));
+    if !files.next().is_some_and(|tool| TOOLS.contains(&tool)) {
+        return false;
+    }
+    let commands: Vec<_> = files.take(2).collect();
+    commands.iter().any(|command| VERBS.contains(command))
+        && !commands.iter().any(|command| RUNNERS.contains(command))
 }
 
 /// A plain word, a number or a text: what a sentence consists of.
@@ -128,11 +233,11 @@ fn plain(word: &str) -> Option<&str> {
     (is_plain && word.chars().any(char::is_alphabetic)).then_some(word)
 }
 
-fn is_sentence(words: &[(Cow<'_, str>, String)]) -> bool {
+fn is_sentence(words: &[(Cow<'_, str>, String)], is_list: bool) -> bool {
     let plain = words.iter().filter_map(|(word, _)| plain(word));
     let plain: Vec<_> = plain.map(str::to_lowercase).collect();
     let has_joint = plain.iter().any(|word| JOINTS.contains(&word.as_str()));
     let is_long = plain.iter().any(|word| word.chars().count() >= LETTERS_MIN);
     let enough = if has_joint { JOINED_WORDS_MIN } else { WORDS_MIN };
-    is_long && plain.len() >= enough
+    is_long && plain.len() >= enough && (has_joint || !is_list)
 }

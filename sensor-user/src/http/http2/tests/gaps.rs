@@ -190,7 +190,9 @@ fn fields_behind_a_start_that_was_no_preface_have_no_name_of_a_table_that_was_no
 
 #[test]
 fn an_end_that_was_lost_is_when_the_last_byte_came_and_is_told_after_a_silence() {
-    const LATER: u64 = 60_000_000_070;
+    // A model that thinks may say nothing for a minute.
+    const THINKING: u64 = 60_000_000_070;
+    const LATER: u64 = 600_000_000_070;
     let mut peers = Peers::new();
     peers.request(1, b"{}");
     peers.headers(Received, 1, 0, &[(":status", "200")]);
@@ -207,12 +209,13 @@ fn an_end_that_was_lost_is_when_the_last_byte_came_and_is_told_after_a_silence()
     let (mut connection, mut log) = (Connection::new(&Config::default(), false), Log::default());
     for (index, (direction, piece)) in pieces.into_iter().enumerate() {
         assert_eq!(told_of(&log, 1), None, "before piece {index}");
+        let at_ns = if index == lost + 1 { THINKING } else { LATER };
         let piece = match piece {
-            Piece::Data { bytes, .. } if index > lost => Piece::Data { at_ns: LATER, bytes },
+            Piece::Data { bytes, .. } if index > lost => Piece::Data { at_ns, bytes },
             piece => piece,
         };
         connection.push(direction, &piece, &mut log);
-        if index > lost {
+        if index > lost + 1 {
             break;
         }
     }
