@@ -291,6 +291,13 @@ fn searcher() -> (Searcher, Receiver<search::Request>, SyncSender<search::Answer
     (Searcher::new(requests, answers_out), requests_out, answers)
 }
 
+/// Searches files.
+fn search_files(requests: &Receiver<search::Request>, answers: &SyncSender<search::Answer>) {
+    // A ClientHello that is held back waits for it, for a retransmission or two.
+    threads::hurry();
+    search::run(requests, answers, tell_spent);
+}
+
 /// Says what a search has cost.
 fn tell_spent(Spent { bytes, took, found }: Spent) {
     let took_us = took.as_micros();

@@ -156,7 +156,7 @@ mod tests {
         let mut cut = event.clone();
         cut.call.error_type = Some("aborted".to_owned());
         assert!(!cut.call.failed());
-        assert!(Filter { errors: true, ..all.clone() }.matches(&cut), "it is shown nevertheless");
+        assert!(Filter { errors: true, ..all }.matches(&cut), "it is shown nevertheless");
         for (event, is_shown) in [(sample::in_pod(), true), (event.clone(), false)] {
             let list = |text: &str| vec![text.to_owned()];
             for filter in [
