@@ -131,11 +131,7 @@ pub fn run(config: Config, outputs: Outputs) -> anyhow::Result<()> {
     let flag = Arc::clone(&wants_totals);
     let reporter = spawn(REPORTER, watch(REPORTER), move || outputs.report(&events_out, &flag))?;
     let closer = spawn("links", watch("links"), move || links::run(&detached_out))?;
-    let search = spawn("search", watch("search"), move || {
-        // A ClientHello that is held back waits for it, for a retransmission or two.
-        threads::hurry();
-        search::run(&requests, &answers, tell_spent);
-    })?;
+    let search = spawn("search", watch("search"), move || search_files(&requests, &answers))?;
     let drain = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&drain);
     let decoder = spawn("pipeline", watch("pipeline"), move || {

@@ -361,11 +361,9 @@ mod tests {
     #[test]
     fn estimate_below_a_millionth_of_a_dollar_is_known() {
         for (picodollars, micros) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)] {
-            let estimate = Estimate {
-                tokens: crate::spend::Tokens { input: 1, output: 0 },
-                model: None,
-                cost: crate::spend::Cost::reported(picodollars),
-            };
+            let tokens = crate::spend::Tokens { input: 1, output: 0 };
+            let cost = crate::spend::Cost::reported(picodollars);
+            let estimate = Estimate { tokens, model: None, cost };
             let coverage = Coverage { estimate: Some(estimate), ..sample::truncated() };
             assert_eq!(of_coverage(&coverage).1.opaque_microdollars, micros, "{picodollars}");
         }
