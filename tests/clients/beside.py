@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 import sys
 
@@ -46,4 +47,7 @@ def pycurl():
 
 
 status, content = globals()[PACKAGE]()
+if PACKAGE == "rnet" and status == 200 and content:
+    # Its threads outlive what they work with: on a busy machine one of six runs ends with SIGSEGV, without a sensor too.
+    os._exit(0)
 sys.exit(0 if status == 200 and content else f"status {status}, {len(content)} bytes")
