@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 
 use crate::bpf::NameMap;
+use crate::config::Capture;
 use crate::config::Config;
 use crate::provider::Catalogue;
 use crate::provider::catalogue::Local;
-use crate::report::filter::wildcard;
 
 use super::{policies, setup};
 
@@ -17,8 +17,11 @@ use super::{policies, setup};
 pub(super) struct Catalogues {
     /// File of the operator's own rows; empty where there is none.
     rows: PathBuf,
+    /// Its hosts show intent as well.
+    capture: Capture,
     current: Mutex<Current>,
-    announced: Mutex<Option<Announced>>,
+    /// The names in the kernel half.
+    announced: Mutex<Option<NameMap>>,
 }
 
 struct Current {
@@ -28,19 +31,12 @@ struct Current {
     local: Vec<Local>,
 }
 
-/// The names in the kernel half.
-struct Announced {
-    map: NameMap,
-    /// Those that the configuration adds to the catalogue's.
-    others: Vec<String>,
-}
-
 impl Catalogues {
     /// Reads the rows; what policy documents add comes with a renewal.
-    pub(super) fn new(rows: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(rows: &Path, capture: &Capture) -> anyhow::Result<Self> {
         let current = Current::of(setup::read_optional(rows)?, &[])?;
         let (current, announced) = (Mutex::new(current), Mutex::new(None));
-        Ok(Self { rows: rows.to_owned(), current, announced })
+        Ok(Self { rows: rows.to_owned(), capture: capture.clone(), current, announced })
     }
 
     /// The catalogue of now.
@@ -50,12 +46,7 @@ impl Catalogues {
 
     /// Whether a name is an AI provider's, by the catalogue or by the configuration.
     pub(super) fn is_ai(&self, name: &str) -> bool {
-        let is_other = || {
-            let announced = self.announced();
-            let mut others = announced.iter().flat_map(|announced| &announced.others);
-            others.any(|pattern| wildcard(pattern, name))
-        };
-        self.now().find(name).is_some() || is_other()
+        self.now().find(name).is_some() || self.capture.is_intent_host(name)
     }
 
     /// Whether what the kernel half takes for AI by its name is: also where the name is not known here.
@@ -74,11 +65,17 @@ impl Catalogues {
     }
 
     /// Tells the kernel half which names are AI providers', now and after every renewal.
-    pub(super) fn announce(&self, map: NameMap, others: &[String]) -> anyhow::Result<()> {
-        let mut announced = Announced { map, others: others.to_vec() };
-        announced.tell(&self.now())?;
-        *self.announced() = Some(announced);
+    pub(super) fn announce(&self, mut map: NameMap) -> anyhow::Result<()> {
+        self.tell(&mut map, &self.now())?;
+        *self.announced() = Some(map);
         Ok(())
+    }
+
+    fn tell(&self, map: &mut NameMap, catalogue: &Catalogue) -> anyhow::Result<()> {
+        let hosts = catalogue.ai_hosts().map(|host| host.pattern);
+        let names: Vec<_> =
+            hosts.chain(self.capture.intent_hosts.iter().map(String::as_str)).collect();
+        map.hold(&names).context("telling the kernel half which names are AI providers'")
     }
 
     /// Reads the rows again and adds those of policy documents. Rows that are refused leave those before in their place.
@@ -97,8 +94,8 @@ impl Catalogues {
             Err(error) => (Some(Current::of(current.text.clone(), local)?), Err(error)),
         };
         let Some(next) = next else { return outcome };
-        if let Some(announced) = &mut *self.announced() {
-            announced.tell(&next.catalogue)?;
+        if let Some(map) = &mut *self.announced() {
+            self.tell(map, &next.catalogue)?;
             let providers = next.catalogue.providers().len();
             tracing::info!(providers, "the catalogue has changed");
         }
@@ -110,7 +107,7 @@ impl Catalogues {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announced(&self) -> MutexGuard<'_, Option<Announced>> {
+    fn announced(&self) -> MutexGuard<'_, Option<NameMap>> {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,14 +146,6 @@ impl Current {
     fn of(text: String, local: &[Local]) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::with_local(&text, local)?);
         Ok(Self { catalogue, text, local: local.to_vec() })
-    }
-}
-
-impl Announced {
-    fn tell(&mut self, catalogue: &Catalogue) -> anyhow::Result<()> {
-        let hosts = catalogue.ai_hosts().map(|host| host.pattern);
-        let names: Vec<_> = hosts.chain(self.others.iter().map(String::as_str)).collect();
-        self.map.hold(&names).context("telling the kernel half which names are AI providers'")
     }
 }
 
@@ -203,9 +192,12 @@ mod tests {
 
     #[test]
     fn kernel_is_confirmed_by_the_catalogue_where_the_name_is_known() {
-        let catalogues = Catalogues::new(Path::new("")).unwrap();
+        let intent_hosts = vec!["*.llm.corp.example".to_owned()];
+        let capture = Capture { intent_hosts, ..Capture::default() };
+        let catalogues = Catalogues::new(Path::new(""), &capture).unwrap();
         for (name, is_ai) in [
             (None, true),
+            (Some("a.llm.corp.example"), true),
             (Some("bedrock-runtime.us-east-1.amazonaws.com"), true),
             (Some("runtime.sagemaker.us-east-1.amazonaws.com"), true),
             (Some("runtime.lex.us-east-1.amazonaws.com"), false),
@@ -224,7 +216,7 @@ mod tests {
             )
         };
         std::fs::write(&rows, row("llm.corp.example")).unwrap();
-        let catalogues = Catalogues::new(&rows).unwrap();
+        let catalogues = Catalogues::new(&rows, &Capture::default()).unwrap();
         let finds = |host: &str| catalogues.now().find(host).is_some();
         assert!(finds("llm.corp.example") && finds("api.openai.com") && !finds("gw.own.example"));
         let before = catalogues.now();

@@ -341,7 +341,7 @@ impl Connection {
 
     /// How much of it was seen.
     pub(super) fn judge(&self) -> Judgement {
-        self.missed.judge(self.missed.is_fresh(), self.socket.or(self.closed).as_ref())
+        self.missed.judge(self.socket.or(self.closed).as_ref())
     }
 
     /// Whether a socket that ended may have been its: of those of its process, no other is known to be.
@@ -365,7 +365,7 @@ impl Connection {
         let (peer, binding) = self.remote();
         let socket = self.socket.or(self.closed);
         let ended = self.ends_ns.filter(|_| socket.is_some());
-        let seen = self.missed.judge(self.missed.is_fresh(), socket.as_ref()).seen;
+        let seen = self.missed.judge(socket.as_ref()).seen;
         let socket = socket.unwrap_or_default();
         let started = [socket.established_ns, socket.connected_ns].into_iter().find(|at| *at != 0);
         Some(report::event::Connection {

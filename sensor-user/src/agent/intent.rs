@@ -139,7 +139,7 @@ impl Intent {
     }
 
     pub(super) fn is_ai(&self, name: &str) -> bool {
-        self.catalogues.now().find(name).is_some() || self.config.capture.is_intent_host(name)
+        self.catalogues.is_ai(name)
     }
 
     pub(super) fn show_intent(&mut self, pid: u32, why: Why, now: u64) {

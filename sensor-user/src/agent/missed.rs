@@ -56,14 +56,14 @@ impl Missed {
         }
     }
 
-    /// Judges a connection that has ended; `fresh` where it was seen from its start on.
-    pub(super) fn judge(&self, fresh: bool, socket: Option<&Socket>) -> Judgement {
+    /// Judges a connection that has ended.
+    pub(super) fn judge(&self, socket: Option<&Socket>) -> Judgement {
         let sent = socket.map_or(0, |socket| socket.bytes_sent);
         let wire = socket.map(|socket| sent.saturating_add(socket.bytes_received));
         if self.seen_bytes == 0 && self.gap_bytes == 0 && sent >= REQUEST_SENT_MIN {
             return Judgement { seen: Seen::Blind, reason: "no_plaintext", missing: None };
         }
-        if !fresh {
+        if !self.is_fresh() {
             // What the wire carried is more than what is missing: it holds the handshake and the frame of each record.
             let missing = wire.filter(|bytes| *bytes > 0).map(|bytes| Missing {
                 bytes: bytes.saturating_sub(self.seen_bytes).max(self.gap_bytes),
@@ -87,6 +87,13 @@ mod tests {
 
     use super::*;
 
+    /// One that was seen from its start on.
+    fn fresh() -> Missed {
+        let mut missed = Missed::default();
+        missed.observe(FLAG_FRESH);
+        missed
+    }
+
     fn data(bytes: usize) -> Piece {
         Piece::Data { at_ns: 0, bytes: Bytes::from(vec![0; bytes]) }
     }
@@ -97,23 +104,23 @@ mod tests {
 
     #[test]
     fn connection_without_a_gap_is_complete() {
-        let mut missed = Missed::default();
+        let mut missed = fresh();
         missed.piece(&data(5_000));
-        assert_eq!(missed.judge(true, Some(&socket(6_000))).seen, Seen::Complete);
-        assert_eq!(missed.judge(true, None).seen, Seen::Complete);
+        assert_eq!(missed.judge(Some(&socket(6_000))).seen, Seen::Complete);
+        assert_eq!(missed.judge(None).seen, Seen::Complete);
     }
 
     #[test]
     fn gap_is_known_to_the_byte_with_its_reason() {
-        let mut missed = Missed::default();
+        let mut missed = fresh();
         missed.piece(&data(5_000));
         missed.piece(&Piece::Gap { at_ns: 0, bytes: Some(70) });
         missed.piece(&Piece::Gap { at_ns: 0, bytes: Some(7) });
-        let judged = missed.judge(true, Some(&socket(6_000)));
+        let judged = missed.judge(Some(&socket(6_000)));
         assert_eq!(judged.missing, Some(Missing { bytes: 77, exact: true }));
         assert_eq!((judged.seen, judged.reason), (Seen::Truncated, "record_lost"));
         missed.observe(FLAG_UNREADABLE);
-        assert_eq!(missed.judge(true, None).reason, "unreadable");
+        assert_eq!(missed.judge(None).reason, "unreadable");
     }
 
     #[test]
@@ -121,17 +128,17 @@ mod tests {
         let mut missed = Missed::default();
         missed.piece(&data(5_000));
         missed.piece(&Piece::Gap { at_ns: 0, bytes: None });
-        let judged = missed.judge(false, Some(&socket(6_000)));
+        let judged = missed.judge(Some(&socket(6_000)));
         assert_eq!(judged.missing, Some(Missing { bytes: 11_000, exact: false }));
         assert_eq!((judged.seen, judged.reason), (Seen::Truncated, "joined_late"));
-        assert_eq!(missed.judge(false, None).missing, None);
+        assert_eq!(missed.judge(None).missing, None);
     }
 
     #[test]
     fn connection_that_carried_a_request_and_showed_nothing_is_blind() {
-        let missed = Missed::default();
-        let judged = missed.judge(true, Some(&socket(6_000)));
+        let missed = fresh();
+        let judged = missed.judge(Some(&socket(6_000)));
         assert_eq!((judged.seen, judged.reason), (Seen::Blind, "no_plaintext"));
-        assert_eq!(missed.judge(true, Some(&socket(600))).seen, Seen::Complete);
+        assert_eq!(missed.judge(Some(&socket(600))).seen, Seen::Complete);
     }
 }

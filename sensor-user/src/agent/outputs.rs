@@ -47,6 +47,8 @@ impl Outputs {
                 shown = Instant::now();
             }
             if let Err(error) = self.write(event.as_ref(), totals) {
+                // Also where nobody reads any more, which is no error: on a node that enforces, somebody has to know.
+                tracing::warn!(error = %super::chain(&error), "an output has ended, and the agent with it");
                 self.keep_the_rest(events);
                 return Err(error);
             }

@@ -210,6 +210,7 @@ fn told(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Capture;
     use crate::policy::Source;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -218,7 +219,10 @@ mod tests {
     const ONE: &str = "apiVersion: tollgate/v1\nkind: EgressPolicy\nmetadata: {name: one}\nspec: {mode: enforce, default: deny}\n";
 
     fn of(folder: &Path) -> Policies {
-        Policies::new(folder.to_owned(), Arc::new(Catalogues::new(Path::new("")).unwrap()))
+        Policies::new(
+            folder.to_owned(),
+            Arc::new(Catalogues::new(Path::new(""), &Capture::default()).unwrap()),
+        )
     }
 
     #[test]
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn policies_whose_providers_are_not_known_are_a_fault() {
         const GATEWAY: &str = "apiVersion: tollgate/v1\nkind: Provider\nmetadata: {name: corp}\nspec: {hosts: [llm.corp.example]}\n";
-        let catalogues = Arc::new(Catalogues::new(Path::new("")).unwrap());
+        let catalogues = Arc::new(Catalogues::new(Path::new(""), &Capture::default()).unwrap());
         let policies = Policies::new(PathBuf::from("/policies"), Arc::clone(&catalogues));
         let source = Source { file: "corp.yaml".to_owned(), text: GATEWAY.to_owned() };
         let set = Set::read(&[source]).unwrap().0;

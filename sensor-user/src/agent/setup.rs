@@ -106,7 +106,7 @@ pub(super) fn stages(
     let state = &config.files.state;
     let status = Arc::new(Status::default());
     let learned = open_memory(state, &status)?;
-    let catalogues = Arc::new(Catalogues::new(&config.files.providers)?);
+    let catalogues = Arc::new(Catalogues::new(&config.files.providers, &config.capture)?);
     let policies = Arc::new(Policies::new(config.policy.folder.clone(), Arc::clone(&catalogues)));
     policies.add_providers();
     let prices = Prices::bundled()?.with_overrides(&read_optional(&config.files.prices)?)?;
@@ -125,7 +125,7 @@ pub(super) fn stages(
     let known = (&*catalogues.now(), &*orders);
     let enforcer = gate::put_in_place(&config, known, &fleet_key, &mut kernel)?;
     let diagnostics = Box::new(kernel.diagnostics()?);
-    catalogues.announce(kernel.names()?, &config.capture.intent_hosts)?;
+    catalogues.announce(kernel.names()?)?;
     let (verdicts, processes) = (kernel.verdicts()?, kernel.processes()?);
     let (addresses, programs) = (kernel.addresses()?, kernel.programs()?);
     let openings = Openings::new(kernel.openings()?);
