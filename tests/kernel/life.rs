@@ -88,6 +88,27 @@ fn signals_are_heard_before_anything_is_attached() {
 }
 
 #[test]
+fn threads_that_a_handshake_waits_for_go_before_others() {
+    let sensor = Sensor::start("").unwrap();
+    // Name and niceness of each thread (proc_pid_stat(5)).
+    let of = |stat: String| {
+        let (_, named) = stat.split_once('(').unwrap();
+        let (name, rest) = named.rsplit_once(')').unwrap();
+        (name.to_owned(), rest.split_whitespace().nth(16).unwrap().to_owned())
+    };
+    let hurried = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", sensor.pid())).unwrap().flatten();
+        // One that has ended meanwhile is none of these.
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+        let mut names: Vec<_> =
+            stats.map(of).filter(|(_, nice)| nice == "-10").map(|(name, _)| name).collect();
+        names.sort_unstable();
+        (names == ["gate", "intent", "policies", "search"]).then_some(())
+    };
+    wait_until(CLIENT_DEADLINE, "these four threads, and no other, to hurry", hurried).unwrap();
+}
+
+#[test]
 fn stopped_sensor_leaves_nothing_within_a_second() {
     let lab = lab();
     let mut sensor = Sensor::start("hold_client_hello = true").unwrap();
